@@ -1,0 +1,49 @@
+//! What the core wants done. Actions are plain data: whoever drives the core carries them out, in order.
+
+use oxbond_wire::MacAddr;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Cause, Event};
+use crate::port::PortId;
+use crate::table::TransmitTable;
+
+/// One thing to do. Every action that changes forwarding carries its cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Make this the table the data path obeys.
+    SetTransmitTable {
+        /// The table.
+        table: TransmitTable,
+        /// Why it differs from the one before.
+        cause: Cause,
+    },
+    /// Transmit a complete Ethernet frame through the bond's front device, as the system's own traffic goes.
+    SendFrame {
+        /// The frame from destination address on, without FCS.
+        frame: Vec<u8>,
+    },
+    /// Let the system repeat its multicast group reports (IGMP and MLD) through the bond.
+    RejoinMulticast,
+    /// Give a port this address.
+    SetPortMac {
+        /// The port.
+        port: PortId,
+        /// Its new address.
+        mac: MacAddr,
+    },
+    /// Give the bond's front device this address.
+    SetBondMac {
+        /// Its new address.
+        mac: MacAddr,
+    },
+    /// Set the carrier of the bond's front device.
+    SetCarrier {
+        /// Whether the bond can carry traffic.
+        up: bool,
+        /// Why it changed.
+        cause: Cause,
+    },
+    /// Tell whoever listens.
+    Event(Event),
+}

@@ -1,0 +1,79 @@
+//! A port as the rest of the world describes it to the core: identity, link state, fixed facts.
+
+use oxbond_wire::MacAddr;
+use serde::{Deserialize, Serialize};
+
+/// Most ports one bond may have. The data path keeps sets of ports in one 32-bit word.
+pub const MAX_PORTS: usize = 32;
+
+/// A port's place in its bond's tables: the lowest number free when it joined, kept until it leaves.
+///
+/// Always below [`MAX_PORTS`]. List order (the order of joining), not this number, decides ties, as in the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PortId(u8);
+
+impl PortId {
+    /// `None` from [`MAX_PORTS`] on.
+    pub const fn new(index: u8) -> Option<Self> {
+        if (index as usize) < MAX_PORTS { Some(Self(index)) } else { None }
+    }
+
+    /// The number, below [`MAX_PORTS`].
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The set that holds just this port.
+    pub const fn bit(self) -> u32 {
+        1 << self.0
+    }
+}
+
+/// Duplex of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplex {
+    /// One direction at a time.
+    Half,
+    /// Both directions at once.
+    Full,
+    /// The driver does not tell.
+    #[default]
+    Unknown,
+}
+
+/// What the system last said of a port's link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkState {
+    /// The interface is administratively up and started (`IFF_UP`, `IFF_RUNNING` aside).
+    pub admin_up: bool,
+    /// The interface has carrier (`IFF_LOWER_UP`).
+    pub carrier: bool,
+    /// Speed in Mb/s; `None` when the driver does not tell.
+    pub speed_mbps: Option<u32>,
+    /// Duplex.
+    pub duplex: Duplex,
+}
+
+impl LinkState {
+    /// Up and with carrier: what the driver's MII monitor tests.
+    pub const fn is_usable(&self) -> bool {
+        self.admin_up && self.carrier
+    }
+}
+
+/// Fixed facts about a port at the moment it joins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortInfo {
+    /// Interface name, at most 15 bytes.
+    pub name: String,
+    /// Interface index in the bond's network namespace.
+    pub ifindex: u32,
+    /// Burnt-in address (`IFLA_PERM_ADDRESS`), or the address it had on joining where the driver has none.
+    pub permanent_mac: MacAddr,
+    /// The address it has now.
+    pub mac: MacAddr,
+    /// Link state at joining.
+    pub link: LinkState,
+}

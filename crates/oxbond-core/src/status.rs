@@ -1,0 +1,109 @@
+//! The one picture of a bond that every renderer reads: `/proc` text, table, JSON, `ip` grammar, metrics.
+//!
+//! Both engines fill it. Renderers format it and compute nothing.
+
+use core::time::Duration;
+
+use oxbond_wire::MacAddr;
+use serde::{Deserialize, Serialize};
+
+use crate::option::BondOptions;
+use crate::port::{Duplex, PortId};
+
+/// Version of the JSON form. Raised when a field changes its meaning or goes; new fields do not raise it.
+pub const STATUS_VERSION: u32 = 1;
+
+/// State of a port's link as the monitor sees it, with the driver's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MiiStatus {
+    /// Usable.
+    Up,
+    /// Lost, the down delay is running.
+    GoingDown,
+    /// Not usable.
+    Down,
+    /// Back, the up delay is running.
+    GoingBack,
+}
+
+/// Part a port plays in its bond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortRole {
+    /// Carries traffic.
+    Active,
+    /// Waits.
+    Backup,
+}
+
+/// A bond.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BondStatus {
+    /// [`STATUS_VERSION`].
+    pub version: u32,
+    /// Name of the front device.
+    pub name: String,
+    /// The bond can carry traffic.
+    pub carrier: bool,
+    /// Address of the front device.
+    pub mac: MacAddr,
+    /// Every option as it is in force.
+    pub options: BondOptions,
+    /// Name of the port named `primary` where that port is attached.
+    pub primary: Option<String>,
+    /// Name of the active port, in the modes that have one.
+    pub active_port: Option<String>,
+    /// Times the active port changed since the bond began.
+    pub failovers: u64,
+    /// The ports, in list order.
+    pub ports: Vec<PortStatus>,
+    /// Ports the configuration names (see [`BondStatus::attached`] and [`BondStatus::carrying`] for the other two of
+    /// the three numbers).
+    pub expected: Vec<String>,
+}
+
+impl BondStatus {
+    /// Ports that are in the bond.
+    pub fn attached(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Ports that carry traffic now.
+    pub fn carrying(&self) -> usize {
+        self.ports.iter().filter(|p| p.role == PortRole::Active && p.mii_status == MiiStatus::Up).count()
+    }
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// Its place in the tables.
+    pub id: PortId,
+    /// Interface name.
+    pub name: String,
+    /// Interface index.
+    pub ifindex: u32,
+    /// Link state as the monitor sees it.
+    pub mii_status: MiiStatus,
+    /// Part it plays.
+    pub role: PortRole,
+    /// Mb/s, where known.
+    pub speed_mbps: Option<u32>,
+    /// Duplex.
+    pub duplex: Duplex,
+    /// Times the link was lost.
+    pub link_failure_count: u32,
+    /// Burnt-in address.
+    pub permanent_mac: MacAddr,
+    /// Address it has now.
+    pub mac: MacAddr,
+    /// `queue_id` option.
+    pub queue_id: u16,
+    /// `prio` option.
+    pub prio: i32,
+    /// How long the link has been in this state.
+    pub since: Duration,
+    /// In words, why it carries traffic or why not.
+    pub reason: String,
+}
