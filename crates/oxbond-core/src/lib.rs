@@ -13,6 +13,7 @@
 
 pub mod action;
 pub mod event;
+pub mod hash;
 pub mod input;
 pub mod option;
 pub mod port;

@@ -16,7 +16,11 @@ pub struct PortId(u8);
 impl PortId {
     /// `None` from [`MAX_PORTS`] on.
     pub const fn new(index: u8) -> Option<Self> {
-        if (index as usize) < MAX_PORTS { Some(Self(index)) } else { None }
+        if (index as usize) < MAX_PORTS {
+            Some(Self(index))
+        } else {
+            None
+        }
     }
 
     /// The number, below [`MAX_PORTS`].

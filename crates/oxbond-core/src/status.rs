@@ -71,7 +71,10 @@ impl BondStatus {
 
     /// Ports that carry traffic now.
     pub fn carrying(&self) -> usize {
-        self.ports.iter().filter(|p| p.role == PortRole::Active && p.mii_status == MiiStatus::Up).count()
+        self.ports
+            .iter()
+            .filter(|p| p.role == PortRole::Active && p.mii_status == MiiStatus::Up)
+            .count()
     }
 }
 

@@ -1,0 +1,1 @@
+//! The transmit hash (filled in a later commit).
