@@ -6,24 +6,32 @@
 //!
 //! # The decision
 //!
-//! *usable(p)* means: the port is up and has carrier **now**, as seen by the one who decides (the program reads it from
-//! the port's `net_device` on every packet), and the port has not been *left* since this table was written (see
-//! [`PortStanding`]).
+//! Two sets of ports, as they are at the moment of the decision (see [`PortStanding`]):
 //!
-//! - [`Spread::Failover`]: the first usable port of `order`. When none is usable, the first that has carrier although
-//!   it was left. When none has carrier, the frame is dropped and counted.
-//! - [`Spread::Buckets`]: bucket = hash % `now.len()`; the port `now[bucket]` if usable, else
-//!   [`ranked_choice`] from `home[bucket]`.
+//! - *carrier*: ports that are up and have carrier **now**. The program reads it from the port's `net_device` on every
+//!   packet.
+//! - *left*: ports that the data path has found without carrier, when it would have used them, since this table became
+//!   current. Becoming current empties the set. It keeps a flapping port from being used again before the core says so.
+//!
+//! A port is *usable* when it is in *carrier* and not in *left*.
+//!
+//! 1. [`Spread::Failover`]: the first usable port of `order`.
+//!    [`Spread::Buckets`]: with `bucket = hash % now.len()`, the port `now[bucket]` if it is usable, else
+//!    [`ranked_choice`] with `home[bucket]` among the usable ports of `order`.
+//! 2. When no port of `order` is usable: rule 1 again with *left* taken as empty (any carrier is better than none).
+//! 3. When no port of `order` has carrier, or the table has no ports: no port. The frame is dropped and counted.
 //!
 //! # Receiving
 //!
 //! In [`Spread::Failover`] a frame is accepted on the port the decision above would transmit on, and dropped (counted
-//! as *inactive*) on any other, unless `all_ports_active`. In [`Spread::Buckets`] every port of `order` accepts.
+//! as *inactive*) on any other, unless `all_ports_active`. In [`Spread::Buckets`] every port of `order` accepts. Frames
+//! to link-local groups (`01:80:c2:00:00:00` to `0f`) are not subject to the bond at all: the port's own stack gets
+//! them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::option::HashPolicy;
-use crate::port::PortId;
+use crate::port::{MAX_PORTS, PortId};
 
 /// Most buckets of a table. With n ports the table has the largest multiple of n buckets that fits, so that
 /// `(hash % buckets) % n == hash % n`.
@@ -56,4 +64,342 @@ pub struct TransmitTable {
     pub order: Vec<PortId>,
     /// Deliver frames that arrive on ports which are not active (`all_slaves_active`).
     pub all_ports_active: bool,
+}
+
+/// The ports' links as the one who decides sees them; bit `n` stands for the port with index `n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortStanding {
+    /// Ports that are up and have carrier now.
+    pub carrier: u32,
+    /// Ports left by the data path since the table became current.
+    pub left: u32,
+}
+
+impl PortStanding {
+    /// In *carrier* and not in *left*.
+    pub const fn is_usable(self, port: PortId) -> bool {
+        self.carrier & !self.left & port.bit() != 0
+    }
+}
+
+impl TransmitTable {
+    /// A table that uses one port at a time, the first of `order` that works.
+    pub const fn failover(order: Vec<PortId>, all_ports_active: bool) -> Self {
+        Self {
+            spread: Spread::Failover,
+            order,
+            all_ports_active,
+        }
+    }
+
+    /// A table that spreads by hash. Buckets whose home is not usable now go to their [`ranked_choice`]; when no port
+    /// is usable they stay at home.
+    pub fn buckets(
+        policy: HashPolicy,
+        order: Vec<PortId>,
+        all_ports_active: bool,
+        usable: impl Fn(PortId) -> bool,
+    ) -> Self {
+        let home: Vec<PortId> = (0..bucket_count(order.len()))
+            .map(|bucket| order[bucket % order.len()])
+            .collect();
+        let now = home
+            .iter()
+            .enumerate()
+            .map(|(bucket, home)| ranked_choice(bucket, *home, &order, &usable).unwrap_or(*home))
+            .collect();
+        Self {
+            spread: Spread::Buckets { policy, home, now },
+            order,
+            all_ports_active,
+        }
+    }
+
+    /// The port a frame with this hash is transmitted on, `None` to drop it. Twin of the data path: see the module's
+    /// text for the rules. In [`Spread::Failover`] the hash plays no part.
+    pub fn decide(&self, hash: u32, standing: PortStanding) -> Option<PortId> {
+        self.decide_once(hash, standing).or_else(|| {
+            self.decide_once(
+                hash,
+                PortStanding {
+                    left: 0,
+                    ..standing
+                },
+            )
+        })
+    }
+
+    /// Rule 1.
+    fn decide_once(&self, hash: u32, standing: PortStanding) -> Option<PortId> {
+        let usable = |port: PortId| standing.is_usable(port);
+        match &self.spread {
+            Spread::Failover => self.order.iter().copied().find(|port| usable(*port)),
+            Spread::Buckets { home, now, .. } => {
+                let bucket = (hash as usize).checked_rem(now.len())?;
+                let chosen = now[bucket];
+                if usable(chosen) {
+                    Some(chosen)
+                } else {
+                    ranked_choice(bucket, home[bucket], &self.order, usable)
+                }
+            }
+        }
+    }
+
+    /// Whether a frame that arrives on this port is the bond's.
+    pub fn accepts(&self, port: PortId, standing: PortStanding) -> bool {
+        match self.spread {
+            Spread::Failover if !self.all_ports_active => self.decide(0, standing) == Some(port),
+            _ => self.order.contains(&port),
+        }
+    }
+}
+
+/// Buckets of a table of `ports` ports: the largest multiple of `ports` up to [`MAX_BUCKETS`]; none without ports.
+pub const fn bucket_count(ports: usize) -> usize {
+    match MAX_BUCKETS.checked_rem(ports) {
+        Some(rest) => MAX_BUCKETS - rest,
+        None => 0,
+    }
+}
+
+/// The port a bucket goes to: the first usable one of the bucket's own ranking of all ports, in which `home` is first.
+///
+/// The ranking depends on `bucket` and `order` alone, so a bucket moves only when the port it is on fails or a port it
+/// ranks higher returns: the fewest moves possible. And it differs from bucket to bucket in such a way that the buckets
+/// of a failed port spread evenly over the others:
+///
+/// ```text
+///   if usable(home): home
+///   j    = bucket / order.len()
+///   rest = order without home, in order
+///   for m = rest.len() down to 1:
+///       candidate = rest.remove(j % m);  j = j / m
+///       if usable(candidate): candidate
+///   none
+/// ```
+pub fn ranked_choice(
+    bucket: usize,
+    home: PortId,
+    order: &[PortId],
+    usable: impl Fn(PortId) -> bool,
+) -> Option<PortId> {
+    if usable(home) {
+        return Some(home);
+    }
+    let mut rest = [home; MAX_PORTS];
+    let mut m = 0;
+    // A table has each port once, so there are at most MAX_PORTS of them.
+    for port in order.iter().filter(|port| **port != home).take(MAX_PORTS) {
+        rest[m] = *port;
+        m += 1;
+    }
+    let mut j = bucket.checked_div(order.len())?;
+    while m > 0 {
+        let candidate = rest[j % m];
+        if usable(candidate) {
+            return Some(candidate);
+        }
+        rest.copy_within(j % m + 1..m, j % m);
+        j /= m;
+        m -= 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ports(count: u8) -> Vec<PortId> {
+        (0..count)
+            .map(|index| PortId::new(index).unwrap())
+            .collect()
+    }
+
+    fn mask(ports: impl IntoIterator<Item = PortId>) -> u32 {
+        ports.into_iter().fold(0, |mask, port| mask | port.bit())
+    }
+
+    fn spread(count: u8, usable: u32) -> TransmitTable {
+        TransmitTable::buckets(HashPolicy::Layer34, ports(count), false, |port| {
+            usable & port.bit() != 0
+        })
+    }
+
+    fn now(table: &TransmitTable) -> &[PortId] {
+        match &table.spread {
+            Spread::Buckets { now, .. } => now,
+            Spread::Failover => panic!("not a table of buckets"),
+        }
+    }
+
+    #[test]
+    fn bucket_counts() {
+        assert_eq!(bucket_count(0), 0);
+        assert_eq!(bucket_count(1), 1024);
+        assert_eq!(bucket_count(3), 1023);
+        assert_eq!(bucket_count(32), 1024);
+    }
+
+    #[test]
+    fn failover_takes_the_first_that_works_and_never_a_left_one_while_another_works() {
+        let [a, b, c] = ports(3)[..] else {
+            unreachable!()
+        };
+        let table = TransmitTable::failover(vec![b, a, c], false);
+        let decide = |carrier: &[PortId], left: &[PortId]| {
+            let standing = PortStanding {
+                carrier: mask(carrier.iter().copied()),
+                left: mask(left.iter().copied()),
+            };
+            let chosen = table.decide(7, standing);
+            for port in [a, b, c] {
+                assert_eq!(table.accepts(port, standing), chosen == Some(port));
+            }
+            chosen
+        };
+        assert_eq!(decide(&[a, b, c], &[]), Some(b));
+        assert_eq!(decide(&[a, c], &[]), Some(a));
+        assert_eq!(decide(&[a, b, c], &[b]), Some(a));
+        assert_eq!(decide(&[b, c], &[b]), Some(c));
+        assert_eq!(
+            decide(&[b], &[b]),
+            Some(b),
+            "a left port with carrier is better than none"
+        );
+        assert_eq!(decide(&[], &[]), None);
+    }
+
+    #[test]
+    fn all_ports_active_opens_every_port() {
+        let table = TransmitTable::failover(ports(2), true);
+        for port in ports(2) {
+            assert!(table.accepts(port, PortStanding::default()));
+        }
+        assert!(
+            !table.accepts(PortId::new(2).unwrap(), PortStanding::default()),
+            "not a port of the bond"
+        );
+    }
+
+    #[test]
+    fn an_empty_table_drops() {
+        assert_eq!(
+            spread(0, 0).decide(
+                5,
+                PortStanding {
+                    carrier: u32::MAX,
+                    left: 0
+                }
+            ),
+            None
+        );
+        assert_eq!(
+            TransmitTable::failover(vec![], false).decide(5, PortStanding::default()),
+            None
+        );
+    }
+
+    /// The share of a lost port goes to the others in equal parts, whichever it is and however many there are.
+    #[test]
+    fn a_lost_port_is_spread_evenly() {
+        for count in 2..=32 {
+            for lost in ports(count) {
+                let before = spread(count, u32::MAX);
+                let after = spread(count, !lost.bit());
+                let mut gained = vec![0; count.into()];
+                for (from, to) in now(&before).iter().zip(now(&after)) {
+                    if *from == lost {
+                        gained[to.index()] += 1;
+                    } else {
+                        assert_eq!(from, to, "only the lost port's buckets move");
+                    }
+                }
+                let others = || {
+                    ports(count)
+                        .into_iter()
+                        .filter(|port| *port != lost)
+                        .map(|port| gained[port.index()])
+                };
+                assert!(
+                    others().max().unwrap() - others().min().unwrap() <= 1,
+                    "{count} ports: {gained:?}"
+                );
+                assert_eq!(gained[lost.index()], 0);
+            }
+        }
+    }
+
+    /// Two lost ports of few: still within a few buckets of even.
+    #[test]
+    fn two_lost_ports_are_spread_evenly() {
+        for count in 3..=8 {
+            for first in ports(count) {
+                for second in ports(count).into_iter().filter(|port| *port != first) {
+                    let table = spread(count, !(first.bit() | second.bit()));
+                    let mut load = vec![0_usize; count.into()];
+                    now(&table).iter().for_each(|port| load[port.index()] += 1);
+                    let left = || load.iter().filter(|load| **load > 0);
+                    let (most, least) = (left().max().unwrap(), left().min().unwrap());
+                    assert!(
+                        most - least <= 16,
+                        "{count} ports without {first:?} and {second:?}: {load:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn with_every_port_the_mapping_is_the_drivers(count in 1..=32_u8, hash: u32) {
+            let standing = PortStanding { carrier: u32::MAX, left: 0 };
+            let chosen = spread(count, u32::MAX).decide(hash, standing).unwrap();
+            prop_assert_eq!(chosen.index(), hash as usize % usize::from(count));
+        }
+
+        /// The data path alone, with a table that is behind, decides what the core's next table will say.
+        #[test]
+        fn the_data_path_anticipates_the_next_table(count in 1..=32_u8, hash: u32, before: u32, carrier: u32) {
+            // The core saw `before`; only losses since, which is what the data path has to bridge.
+            let carrier = before & carrier;
+            let standing = PortStanding { carrier, left: 0 };
+            let ahead = spread(count, before).decide(hash, standing);
+            let behind = spread(count, carrier).decide(hash, standing);
+            prop_assert_eq!(ahead, behind);
+            let any = mask(ports(count)) & carrier != 0;
+            prop_assert_eq!(ahead.is_some(), any);
+            prop_assert!(ahead.is_none_or(|port| standing.is_usable(port)));
+        }
+
+        /// Whatever comes and goes: a flow moves only off a port that went or onto a port that came.
+        #[test]
+        fn moves_are_minimal(count in 1..=32_u8, before: u32, after: u32) {
+            let all = mask(ports(count));
+            let (before, after) = (before & all, after & all);
+            prop_assume!(before != 0 && after != 0);
+            for (from, to) in now(&spread(count, before)).iter().zip(now(&spread(count, after))) {
+                prop_assert!(from == to || after & from.bit() == 0 || before & to.bit() == 0);
+            }
+        }
+
+        /// A left port is avoided while any other port works, and frames are lost only when no port has carrier.
+        #[test]
+        fn left_ports_come_last(count in 1..=32_u8, hash: u32, seen: u32, carrier: u32, left: u32) {
+            let all = mask(ports(count));
+            let standing = PortStanding { carrier, left };
+            for table in [spread(count, seen), TransmitTable::failover(ports(count), false)] {
+                match table.decide(hash, standing) {
+                    Some(port) => {
+                        prop_assert!(carrier & port.bit() != 0);
+                        prop_assert!(standing.is_usable(port) || carrier & !left & all == 0);
+                    }
+                    None => prop_assert_eq!(carrier & all, 0),
+                }
+            }
+        }
+    }
 }
