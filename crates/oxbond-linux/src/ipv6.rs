@@ -1,0 +1,41 @@
+//! Switching IPv6 on an interface off and on again.
+
+use std::fs;
+use std::io;
+
+use crate::error::KernelError;
+use crate::netlink::Netlink;
+
+/// Whether IPv6 is off on an interface; `None` where it has none to switch (the kernel has no IPv6, the interface is
+/// gone or its MTU is below 1280 bytes).
+///
+/// # Errors
+/// When `/proc/sys` cannot be read.
+pub fn is_disabled(name: &str) -> Result<Option<bool>, KernelError> {
+    let path = path_of(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim() != "0")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(KernelError::from_io("read", path, &error)),
+    }
+}
+
+/// Switches IPv6 on an interface off (its addresses and routes go) or on (it gets its link-local address anew). Counts
+/// as a write of `nl`. An interface without IPv6 is left alone.
+///
+/// # Errors
+/// When `/proc/sys` cannot be written: containers often mount it read-only.
+pub fn set_disabled(nl: &mut Netlink, name: &str, disabled: bool) -> Result<(), KernelError> {
+    if is_disabled(name)?.is_none_or(|now| now == disabled) {
+        return Ok(());
+    }
+    nl.count_write();
+    let path = path_of(name);
+    fs::write(&path, if disabled { "1" } else { "0" })
+        .map_err(|e| KernelError::from_io("write", path, &e))
+}
+
+/// `/proc/sys/net` shows the network namespace of whoever opens it, unlike `/sys/class/net`.
+fn path_of(name: &str) -> String {
+    format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+}

@@ -1,0 +1,427 @@
+//! Interfaces: what they are, and changing them.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoNetkit, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage, NetkitMode, NetkitPolicy, State,
+};
+use oxbond_wire::MacAddr;
+
+use super::{Netlink, named};
+use crate::error::KernelError;
+
+/// How the alias of each device that Oxbond makes begins. By it a device is recognised as ours after the daemon died.
+pub const ALIAS_MARK: &str = "oxbond:";
+
+/// An interface, as far as bonding cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Interface index, unique in its network namespace.
+    pub index: u32,
+    /// Interface name.
+    pub name: String,
+    /// Kind of a virtual device (`veth`, `bridge`, ...); `None` for hardware.
+    pub kind: Option<String>,
+    /// It carries Ethernet frames (`ARPHRD_ETHER`).
+    pub ethernet: bool,
+    /// It is the loopback.
+    pub loopback: bool,
+    /// It is a point-to-point link.
+    pub point_to_point: bool,
+    /// Set up by its user (`IFF_UP`).
+    pub up: bool,
+    /// It has carrier and is up (`IFF_LOWER_UP`).
+    pub carrier: bool,
+    /// It is the head of a bond or team (`IFF_MASTER`).
+    pub is_master: bool,
+    /// Its user wants promiscuous mode (`IFF_PROMISC` as netlink reports it, without what the kernel wants itself).
+    pub promisc: bool,
+    /// Its user wants all multicast frames (`IFF_ALLMULTI`, likewise).
+    pub allmulti: bool,
+    /// It does not do ARP (`IFF_NOARP`).
+    pub noarp: bool,
+    /// How many parties want promiscuous mode, the kernel's included (a bridge port counts one).
+    pub promiscuity: u32,
+    /// Link-layer address. `None` when it is not six bytes.
+    pub mac: Option<MacAddr>,
+    /// Burnt-in address, where the driver knows one (`IFLA_PERM_ADDRESS`, Linux 5.6).
+    pub permanent_mac: Option<MacAddr>,
+    /// Maximum transmission unit in bytes.
+    pub mtu: u32,
+    /// Smallest MTU the driver takes.
+    pub min_mtu: u32,
+    /// Largest MTU the driver takes; 0 when it names none.
+    pub max_mtu: u32,
+    /// Bridge, bond, team or VRF it is a port of.
+    pub master: Option<u32>,
+    /// What it is a port of (`bridge`, `bond`, ...), where it is one.
+    pub port_kind: Option<String>,
+    /// The device below it (of a VLAN, a macvlan) or at its other end (veth), when that lives in the same namespace.
+    pub lower: Option<u32>,
+    /// RFC 2863 operational state is *up* or unknown to the driver.
+    pub oper_up: bool,
+    /// Free text (`IFLA_IFALIAS`).
+    pub alias: Option<String>,
+    /// How often carrier came and went.
+    pub carrier_changes: u32,
+}
+
+impl Link {
+    /// It is a device Oxbond made.
+    pub fn is_ours(&self) -> bool {
+        self.alias
+            .as_deref()
+            .is_some_and(|alias| alias.starts_with(ALIAS_MARK))
+    }
+
+    pub(crate) fn from_message(message: &LinkMessage) -> Self {
+        let flags = message.header.flags;
+        let mut link = Self {
+            index: message.header.index,
+            name: String::new(),
+            kind: None,
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            loopback: flags.contains(LinkFlags::Loopback),
+            point_to_point: flags.contains(LinkFlags::Pointopoint),
+            up: flags.contains(LinkFlags::Up),
+            carrier: flags.contains(LinkFlags::LowerUp),
+            is_master: flags.contains(LinkFlags::Controller),
+            promisc: flags.contains(LinkFlags::Promisc),
+            allmulti: flags.contains(LinkFlags::Allmulti),
+            noarp: flags.contains(LinkFlags::Noarp),
+            promiscuity: 0,
+            mac: None,
+            permanent_mac: None,
+            mtu: 0,
+            min_mtu: 0,
+            max_mtu: 0,
+            master: None,
+            port_kind: None,
+            lower: None,
+            oper_up: false,
+            alias: None,
+            carrier_changes: 0,
+        };
+        let mut lower_elsewhere = false;
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::Address(bytes) => link.mac = mac_of(bytes),
+                LinkAttribute::PermAddress(bytes) => link.permanent_mac = mac_of(bytes),
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::MinMtu(mtu) => link.min_mtu = *mtu,
+                LinkAttribute::MaxMtu(mtu) => link.max_mtu = *mtu,
+                LinkAttribute::Controller(index) => link.master = Some(*index),
+                LinkAttribute::Link(index) => link.lower = Some(*index),
+                LinkAttribute::LinkNetNsId(_) => lower_elsewhere = true,
+                LinkAttribute::Promiscuity(count) => link.promiscuity = *count,
+                LinkAttribute::OperState(state) => {
+                    link.oper_up = matches!(state, State::Up | State::Unknown)
+                }
+                LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+                LinkAttribute::CarrierChanges(count) => link.carrier_changes = *count,
+                LinkAttribute::LinkInfo(infos) => {
+                    for info in infos {
+                        match info {
+                            LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
+                            LinkInfo::PortKind(kind) => link.port_kind = Some(kind.to_string()),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        if lower_elsewhere {
+            link.lower = None; // The index belongs to another namespace and may name a stranger in ours.
+        }
+        link
+    }
+}
+
+fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
+    <[u8; 6]>::try_from(bytes).ok().map(MacAddr::from)
+}
+
+impl Netlink {
+    /// Every interface of the namespace.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let answers = self.dump(&request, "interfaces")?;
+        Ok(answers.iter().filter_map(link_of).collect())
+    }
+
+    /// The interface of this name.
+    ///
+    /// # Errors
+    /// What the kernel says, except that there is none.
+    pub fn link(&mut self, name: &str) -> Result<Option<Link>, KernelError> {
+        // Longer names would be refused as malformed; there can be no such interface.
+        if name.len() >= libc::IFNAMSIZ {
+            return Ok(None);
+        }
+        let mut message = LinkMessage::default();
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        self.one_link(message, name)
+    }
+
+    /// The interface of this index.
+    ///
+    /// # Errors
+    /// What the kernel says, except that there is none.
+    pub fn link_by_index(&mut self, index: u32) -> Result<Option<Link>, KernelError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.one_link(message, &format!("interface {index}"))
+    }
+
+    fn one_link(&mut self, message: LinkMessage, what: &str) -> Result<Option<Link>, KernelError> {
+        match self.ask(&RouteNetlinkMessage::GetLink(message)) {
+            Ok(answers) => Ok(answers.iter().find_map(link_of)),
+            Err(failure) if failure.errno == libc::ENODEV => Ok(None),
+            Err(failure) => Err(named(failure, "look up", what)),
+        }
+    }
+
+    /// Sets an interface up.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_up(&mut self, index: u32) -> Result<(), KernelError> {
+        self.set_flag(index, LinkFlags::Up, true, "set up")
+    }
+
+    /// Sets an interface down.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_down(&mut self, index: u32) -> Result<(), KernelError> {
+        self.set_flag(index, LinkFlags::Up, false, "set down")
+    }
+
+    /// Asks for all multicast frames, or withdraws that.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_allmulti(&mut self, index: u32, on: bool) -> Result<(), KernelError> {
+        self.set_flag(index, LinkFlags::Allmulti, on, "set allmulti of")
+    }
+
+    /// Asks for every frame on the wire, or withdraws that.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_promisc(&mut self, index: u32, on: bool) -> Result<(), KernelError> {
+        self.set_flag(index, LinkFlags::Promisc, on, "set promiscuous mode of")
+    }
+
+    /// Lets an interface resolve and answer ARP, or not.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_arp(&mut self, index: u32, on: bool) -> Result<(), KernelError> {
+        self.set_flag(index, LinkFlags::Noarp, !on, "set ARP of")
+    }
+
+    /// Gives an interface this address.
+    ///
+    /// # Errors
+    /// What the kernel says; `EBUSY` from drivers that cannot while the interface is up.
+    pub fn set_mac(&mut self, index: u32, mac: MacAddr) -> Result<(), KernelError> {
+        self.change(
+            index,
+            LinkAttribute::Address(mac.octets().to_vec()),
+            format!("set address {mac} of"),
+        )
+    }
+
+    /// Sets the MTU, in bytes.
+    ///
+    /// # Errors
+    /// What the kernel says; `EINVAL` beyond the driver's limits.
+    pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), KernelError> {
+        self.change(index, LinkAttribute::Mtu(mtu), format!("set MTU {mtu} of"))
+    }
+
+    /// Writes the alias, free text of at most 255 bytes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_alias(&mut self, index: u32, alias: &str) -> Result<(), KernelError> {
+        self.change(
+            index,
+            LinkAttribute::IfAlias(alias.to_owned()),
+            "set the alias of",
+        )
+    }
+
+    /// Makes a veth pair: `name` and its other end `peer`.
+    ///
+    /// # Errors
+    /// What the kernel says; `EEXIST` when either name is taken.
+    pub fn create_veth(&mut self, name: &str, peer: &str) -> Result<(), KernelError> {
+        let data = InfoData::Veth(InfoVeth::Peer(named_link(peer)));
+        self.create(name, InfoKind::Veth, Some(data))
+    }
+
+    /// Makes a netkit pair in L2 mode (Linux 6.7): `name` is the primary end and drops what no program takes,
+    /// `peer` lets pass what no program takes.
+    ///
+    /// # Errors
+    /// What the kernel says; `EOPNOTSUPP` from kernels without netkit.
+    pub fn create_netkit(&mut self, name: &str, peer: &str) -> Result<(), KernelError> {
+        let data = InfoData::Netkit(vec![
+            InfoNetkit::Mode(NetkitMode::L2),
+            InfoNetkit::Policy(NetkitPolicy::Drop),
+            InfoNetkit::PeerPolicy(NetkitPolicy::Pass),
+            InfoNetkit::Peer(named_link(peer)),
+        ]);
+        self.create(name, InfoKind::Netkit, Some(data))
+    }
+
+    /// Makes a bridge.
+    #[cfg(test)]
+    pub(crate) fn create_bridge(&mut self, name: &str) -> Result<(), KernelError> {
+        self.create(name, InfoKind::Bridge, None)
+    }
+
+    /// Makes a macvlan (bridge mode) on an interface.
+    #[cfg(test)]
+    pub(crate) fn create_macvlan(&mut self, name: &str, lower: u32) -> Result<(), KernelError> {
+        use netlink_packet_route::link::{InfoMacVlan, MacVlanMode};
+        let mut message = named_link(name);
+        message.attributes.push(LinkAttribute::Link(lower));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::MacVlan),
+            LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(
+                MacVlanMode::Bridge,
+            )])),
+        ]));
+        self.write(
+            &RouteNetlinkMessage::NewLink(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+            "create macvlan",
+            name,
+        )
+    }
+
+    /// Moves an interface into another network namespace.
+    #[cfg(test)]
+    pub(crate) fn move_to(
+        &mut self,
+        index: u32,
+        namespace: &crate::netns::NetNs,
+    ) -> Result<(), KernelError> {
+        use std::os::fd::{AsFd as _, AsRawFd as _};
+        self.change(
+            index,
+            LinkAttribute::NetNsFd(namespace.as_fd().as_raw_fd()),
+            "move",
+        )
+    }
+
+    /// Makes an interface the port of another, or of none.
+    #[cfg(test)]
+    pub(crate) fn set_master(&mut self, index: u32, master: u32) -> Result<(), KernelError> {
+        self.change(
+            index,
+            LinkAttribute::Controller(master),
+            "set the master of",
+        )
+    }
+
+    /// Deletes an interface, and with it the other end of a pair.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn delete_link(&mut self, index: u32) -> Result<(), KernelError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        let object = self.name_of(index);
+        self.write(&RouteNetlinkMessage::DelLink(message), 0, "delete", object)
+    }
+
+    fn create(
+        &mut self,
+        name: &str,
+        kind: InfoKind,
+        data: Option<InfoData>,
+    ) -> Result<(), KernelError> {
+        let op = format!("create {kind}");
+        let mut message = named_link(name);
+        let mut info = vec![LinkInfo::Kind(kind)];
+        info.extend(data.map(LinkInfo::Data));
+        message.attributes.push(LinkAttribute::LinkInfo(info));
+        self.write(
+            &RouteNetlinkMessage::NewLink(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+            op,
+            name,
+        )
+    }
+
+    fn set_flag(
+        &mut self,
+        index: u32,
+        flag: LinkFlags,
+        on: bool,
+        op: &str,
+    ) -> Result<(), KernelError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.change_mask = flag;
+        if on {
+            message.header.flags = flag;
+        }
+        self.set(index, message, op.to_owned())
+    }
+
+    fn change(
+        &mut self,
+        index: u32,
+        attribute: LinkAttribute,
+        op: impl Into<String>,
+    ) -> Result<(), KernelError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(attribute);
+        self.set(index, message, op.into())
+    }
+
+    fn set(&mut self, index: u32, message: LinkMessage, op: String) -> Result<(), KernelError> {
+        let result = self.write(&RouteNetlinkMessage::SetLink(message), 0, op, String::new());
+        result.map_err(|error| KernelError {
+            object: self.name_of(index),
+            ..error
+        })
+    }
+
+    /// For error texts: the name, or the index of what has none any more.
+    fn name_of(&mut self, index: u32) -> String {
+        match self.link_by_index(index) {
+            Ok(Some(link)) => link.name,
+            _ => format!("interface {index}"),
+        }
+    }
+}
+
+fn named_link(name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
+    message
+}
+
+fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) => Some(Link::from_message(message)),
+        _ => None,
+    }
+}

@@ -1,0 +1,235 @@
+//! Requests to the kernel over rtnetlink: links, addresses, routes.
+//!
+//! One [`Netlink`] is one blocking socket in the network namespace of the thread that opened it; it keeps to that
+//! namespace wherever it is used later. Events come by another socket, see [`crate::events`].
+
+mod address;
+mod link;
+mod route;
+mod transport;
+
+pub use address::Address;
+pub use link::{ALIAS_MARK, Link};
+pub use route::DefaultRoute;
+pub(crate) use transport::{Failure, Messages, Transport, retry_interrupted};
+
+use netlink_packet_core::Emitable;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use crate::error::KernelError;
+
+/// A socket for rtnetlink requests.
+#[derive(Debug)]
+pub struct Netlink {
+    transport: Transport,
+    writes: u64,
+}
+
+impl Netlink {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When the system has no more sockets to give.
+    pub fn open() -> Result<Self, KernelError> {
+        let transport = Transport::open(NETLINK_ROUTE)
+            .map_err(|e| KernelError::from_io("open", "an rtnetlink socket", &e))?;
+        Ok(Self {
+            transport,
+            writes: 0,
+        })
+    }
+
+    /// How many requests that change something were made so far, whether they succeeded or not.
+    ///
+    /// Counts the settings under `/proc/sys` too. A plan without a difference must leave it where it was.
+    pub const fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// Notes a write made by other means than this socket.
+    pub(crate) const fn count_write(&mut self) {
+        self.writes += 1;
+    }
+
+    /// One change, acknowledged.
+    fn write(
+        &mut self,
+        message: &RouteNetlinkMessage,
+        flags: u16,
+        op: impl Into<String>,
+        object: impl Into<String>,
+    ) -> Result<(), KernelError> {
+        self.writes += 1;
+        match self
+            .transport
+            .request(message.message_type(), flags, &body_of(message))
+        {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(named(failure, op, object)),
+        }
+    }
+
+    /// One question with one answer.
+    fn ask(&mut self, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Failure> {
+        parse_all(
+            self.transport
+                .request(message.message_type(), 0, &body_of(message))?,
+        )
+    }
+
+    /// A whole table.
+    fn dump(
+        &mut self,
+        message: &RouteNetlinkMessage,
+        what: &str,
+    ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        self.transport
+            .dump(message.message_type(), &body_of(message))
+            .and_then(parse_all)
+            .map_err(|failure| named(failure, "list", what))
+    }
+}
+
+/// Gives a failure its context.
+pub(crate) fn named(
+    failure: Failure,
+    op: impl Into<String>,
+    object: impl Into<String>,
+) -> KernelError {
+    KernelError {
+        op: op.into(),
+        object: object.into(),
+        errno: failure.errno,
+        ext_ack: failure.ext_ack,
+    }
+}
+
+/// Parses an rtnetlink message without its netlink header.
+pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<RouteNetlinkMessage, Failure> {
+    use netlink_packet_core::ParseableParametrized as _;
+    RouteNetlinkMessage::parse_with_param(body, kind).map_err(Failure::garbled)
+}
+
+fn parse_all(answers: Vec<transport::Answer>) -> Result<Vec<RouteNetlinkMessage>, Failure> {
+    answers
+        .iter()
+        .map(|answer| parse(answer.kind, &answer.body))
+        .collect()
+}
+
+fn body_of(message: &RouteNetlinkMessage) -> Vec<u8> {
+    let mut body = vec![0; message.buffer_len()];
+    message.emit(&mut body);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::in_fresh_namespaces;
+
+    #[test]
+    fn root_a_refusal_carries_the_kernels_own_words() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let p0 = nl.link("p0").unwrap().unwrap();
+            let error = nl.set_mtu(p0.index, 70_000).unwrap_err();
+            assert_eq!(
+                error.ext_ack.as_deref(),
+                Some("mtu greater than device maximum")
+            );
+            assert_eq!(
+                error.to_string(),
+                "cannot set MTU 70000 of p0: mtu greater than device maximum (Invalid argument)"
+            );
+            let error = nl.create_veth("p0", "q9").unwrap_err();
+            assert_eq!((error.errno, error.object.as_str()), (libc::EEXIST, "p0"));
+            assert!(nl.set_up(9999).unwrap_err().is_gone());
+            // The socket is still in step after refusals.
+            assert_eq!(nl.link("p0").unwrap(), Some(p0));
+        });
+    }
+
+    #[test]
+    fn root_only_changes_count_as_writes() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.links().unwrap();
+            nl.link("none").unwrap();
+            nl.addresses(1).unwrap();
+            nl.default_routes().unwrap();
+            assert_eq!(nl.writes(), 0);
+            nl.set_up(1).unwrap();
+            nl.set_mtu(9999, 1500).unwrap_err();
+            crate::ipv6::set_disabled(&mut nl, "lo", false).unwrap(); // So it is already.
+            assert_eq!(nl.writes(), 2);
+            crate::ipv6::set_disabled(&mut nl, "lo", true).unwrap();
+            assert_eq!(nl.writes(), 3);
+            assert_eq!(crate::ipv6::is_disabled("lo").unwrap(), Some(true));
+        });
+    }
+
+    #[test]
+    fn root_default_routes_name_every_way_out() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let (p0, q0) = (
+                nl.link("p0").unwrap().unwrap().index,
+                nl.link("q0").unwrap().unwrap().index,
+            );
+            nl.set_up(p0).unwrap();
+            nl.set_up(q0).unwrap();
+            nl.add_address(p0, "10.0.0.2".parse().unwrap(), 24).unwrap();
+            nl.add_address(q0, "10.0.1.2".parse().unwrap(), 24).unwrap();
+            assert_eq!(nl.default_routes().unwrap(), []);
+            assert!(
+                nl.add_default_route(p0, "10.9.9.9".parse().unwrap())
+                    .is_err()
+            );
+            nl.add_default_route(p0, "10.0.0.1".parse().unwrap())
+                .unwrap();
+            let routes = nl.default_routes().unwrap();
+            assert_eq!(routes.len(), 1);
+            assert_eq!(
+                (routes[0].ifindex, routes[0].gateway),
+                (p0, Some("10.0.0.1".parse().unwrap()))
+            );
+            // Several next hops: each interface counts.
+            let status = std::process::Command::new("ip")
+                .args(
+                    "route replace default metric 7 nexthop via 10.0.0.1 nexthop via 10.0.1.1"
+                        .split(' '),
+                )
+                .status()
+                .unwrap();
+            assert!(status.success());
+            let mut by: Vec<_> = nl
+                .default_routes()
+                .unwrap()
+                .into_iter()
+                .filter(|r| r.metric == 7)
+                .map(|r| r.ifindex)
+                .collect();
+            by.sort_unstable();
+            let mut both = [p0, q0];
+            both.sort_unstable();
+            assert_eq!(by, both);
+        });
+    }
+
+    #[test]
+    fn root_an_indirect_peer_in_another_namespace_is_not_taken_for_a_neighbour() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let q0 = nl.link("q0").unwrap().unwrap();
+            assert_eq!(nl.link("p0").unwrap().unwrap().lower, Some(q0.index));
+            let other = crate::netns::NetNs::create().unwrap();
+            nl.move_to(q0.index, &other).unwrap();
+            assert_eq!(nl.link("p0").unwrap().unwrap().lower, None);
+        });
+    }
+}

@@ -1,0 +1,125 @@
+//! Default routes: which interface the machine's way out leads through.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::Netlink;
+use crate::error::KernelError;
+
+/// A default route and an interface it leaves by. One with several next hops counts once for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// Interface it leaves by.
+    pub ifindex: u32,
+    /// Next hop, where it has one.
+    pub gateway: Option<IpAddr>,
+    /// IPv6, not IPv4.
+    pub ipv6: bool,
+    /// Routing table.
+    pub table: u32,
+    /// Metric; lower wins. 0 when none is set.
+    pub metric: u32,
+}
+
+impl Netlink {
+    /// Every unicast default route, of every table and both families.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, KernelError> {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            for answer in self.dump(&RouteNetlinkMessage::GetRoute(message), "routes")? {
+                if let RouteNetlinkMessage::NewRoute(route) = answer
+                    && route.header.destination_prefix_length == 0
+                    && route.header.kind == RouteType::Unicast
+                {
+                    ways_of(&route, &mut routes);
+                }
+            }
+        }
+        Ok(routes)
+    }
+
+    /// Adds a default route through a gateway to the main table.
+    ///
+    /// # Errors
+    /// What the kernel says; `EEXIST` when there is one already, `ENETUNREACH` when the gateway is on no network of
+    /// the interface.
+    pub fn add_default_route(&mut self, ifindex: u32, gateway: IpAddr) -> Result<(), KernelError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = if gateway.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Static;
+        message.header.scope = RouteScope::Universe;
+        message.header.kind = RouteType::Unicast;
+        message
+            .attributes
+            .push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+        message.attributes.push(RouteAttribute::Oif(ifindex));
+        let request = RouteNetlinkMessage::NewRoute(message);
+        self.write(
+            &request,
+            NLM_F_CREATE | NLM_F_EXCL,
+            "add the default route through",
+            gateway.to_string(),
+        )
+    }
+}
+
+fn ways_of(route: &RouteMessage, ways: &mut Vec<DefaultRoute>) {
+    let ipv6 = route.header.address_family == AddressFamily::Inet6;
+    let mut table = u32::from(route.header.table);
+    let mut metric = 0;
+    let mut gateway = None;
+    let mut single = None;
+    let mut several = Vec::new();
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Priority(number) => metric = *number,
+            RouteAttribute::Oif(index) => single = Some(*index),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => gateway = gateway_of(attribute),
+            RouteAttribute::MultiPath(hops) => {
+                several.extend(hops.iter().map(|hop| {
+                    (
+                        hop.interface_index,
+                        hop.attributes.iter().find_map(gateway_of),
+                    )
+                }));
+            }
+            _ => {}
+        }
+    }
+    let hops = if several.is_empty() {
+        single.map(|index| (index, gateway)).into_iter().collect()
+    } else {
+        several
+    };
+    ways.extend(hops.into_iter().map(|(ifindex, gateway)| DefaultRoute {
+        ifindex,
+        gateway,
+        ipv6,
+        table,
+        metric,
+    }));
+}
+
+fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    }
+}
