@@ -1,0 +1,122 @@
+//! Speed and duplex of a port, as its driver tells (ethtool's netlink interface, Linux 5.6).
+
+use oxbond_core::port::Duplex;
+
+use crate::error::KernelError;
+use crate::genl::{self, Attributes};
+
+const FAMILY: &str = "ethtool";
+const ETHTOOL_MSG_LINKMODES_GET: u8 = 4;
+const ETHTOOL_A_HEADER_DEV_INDEX: u16 = 1;
+const ETHTOOL_A_LINKMODES_HEADER: u16 = 1;
+const ETHTOOL_A_LINKMODES_SPEED: u16 = 5;
+const ETHTOOL_A_LINKMODES_DUPLEX: u16 = 6;
+
+/// What drivers answer while the link is down. Some answer 0 (`ETHTOOL_A_LINKMODES_SPEED` is `SPEED_UNKNOWN`).
+const SPEED_UNKNOWN: u32 = u32::MAX;
+
+/// Speed and duplex of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// Mb/s; `None` when the driver does not tell or the link is down.
+    pub speed_mbps: Option<u32>,
+    /// Duplex.
+    pub duplex: Duplex,
+}
+
+/// Asks the driver of an interface. One that does not know (a tap, a bridge, a kernel without ethtool's netlink
+/// interface) gives the default: unknown.
+///
+/// # Errors
+/// When the interface does not exist.
+pub fn link_settings(ifindex: u32, name: &str) -> Result<LinkSettings, KernelError> {
+    let header = genl::nest(
+        ETHTOOL_A_LINKMODES_HEADER,
+        &[genl::number(ETHTOOL_A_HEADER_DEV_INDEX, ifindex)],
+    );
+    match genl::ask_once(
+        FAMILY,
+        ETHTOOL_MSG_LINKMODES_GET,
+        &[header],
+        "ask speed and duplex of",
+        name,
+    ) {
+        Ok(answer) => {
+            Ok(answer.map_or_else(LinkSettings::default, |attributes| settings_of(&attributes)))
+        }
+        Err(error) if error.errno == libc::EOPNOTSUPP => Ok(LinkSettings::default()),
+        Err(error) => Err(error),
+    }
+}
+
+fn settings_of(attributes: &Attributes) -> LinkSettings {
+    let speed = attributes
+        .get(&ETHTOOL_A_LINKMODES_SPEED)
+        .and_then(|value| value.as_slice().try_into().ok())
+        .map(u32::from_ne_bytes)
+        .filter(|speed| !matches!(*speed, 0 | SPEED_UNKNOWN));
+    let duplex = match attributes
+        .get(&ETHTOOL_A_LINKMODES_DUPLEX)
+        .map(Vec::as_slice)
+    {
+        Some([0]) => Duplex::Half,
+        Some([1]) => Duplex::Full,
+        _ => Duplex::Unknown,
+    };
+    LinkSettings {
+        speed_mbps: speed,
+        duplex,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::Netlink;
+    use crate::test_support::in_fresh_namespaces;
+
+    #[test]
+    fn unknown_is_none() {
+        let with = |speed: u32, duplex: u8| {
+            settings_of(&Attributes::from([
+                (ETHTOOL_A_LINKMODES_SPEED, speed.to_ne_bytes().to_vec()),
+                (ETHTOOL_A_LINKMODES_DUPLEX, vec![duplex]),
+            ]))
+        };
+        assert_eq!(
+            with(1000, 1),
+            LinkSettings {
+                speed_mbps: Some(1000),
+                duplex: Duplex::Full
+            }
+        );
+        assert_eq!(
+            with(10, 0),
+            LinkSettings {
+                speed_mbps: Some(10),
+                duplex: Duplex::Half
+            }
+        );
+        assert_eq!(with(u32::MAX, 0xff), LinkSettings::default());
+        assert_eq!(with(0, 0xff), LinkSettings::default());
+        assert_eq!(settings_of(&Attributes::new()), LinkSettings::default());
+    }
+
+    #[test]
+    fn root_asks_the_driver() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            // The veth driver answers 10 Gb/s, full duplex, whatever its link does.
+            let p0 = nl.link("p0").unwrap().unwrap().index;
+            let told = LinkSettings {
+                speed_mbps: Some(10_000),
+                duplex: Duplex::Full,
+            };
+            assert_eq!(link_settings(p0, "p0").unwrap(), told);
+            // The loopback has no answer.
+            assert_eq!(link_settings(1, "lo").unwrap(), LinkSettings::default());
+            assert!(link_settings(9999, "none").unwrap_err().is_gone());
+        });
+    }
+}
