@@ -22,7 +22,7 @@ check:
 
 # The tests that need no root.
 unit:
-	$(CARGO) nextest run --workspace -E 'not test(/root_|guest_/)'
+	$(CARGO) test --workspace -- --skip root_ --skip metered_ --skip guest_
 
 # The figures in bench/README.md.
 bench:
