@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod guest;
+pub mod machine;
 pub mod netns;
 pub mod proc;
 mod receive;
