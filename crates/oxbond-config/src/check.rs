@@ -1,0 +1,336 @@
+//! What must be true of wanted bonds in every dialect: options that fit the mode and each other, ports that belong to
+//! one bond, references that lead somewhere. Also fills in what we promise where nothing was said.
+
+use core::net::IpAddr;
+use std::collections::HashMap;
+
+use oxbond_core::option::{
+    BondContext, BondOptions, OptionChange, OptionError, OptionFault, OptionId, OptionValue,
+    PortOptionId, PortOptions,
+};
+use oxbond_core::port::MAX_PORTS;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::model::{Cidr, DesiredBond};
+use crate::span::{Located, Span};
+use crate::suggest::closest;
+
+/// `miimon` of a bond for which neither `miimon` nor `arp_interval` was given, in milliseconds. The driver's default,
+/// 0, leaves a bond that never fails over.
+pub const DEFAULT_MIIMON_MS: u32 = 100;
+
+/// Smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
+const IPV6_MTU_MIN: u32 = 1280;
+
+/// Checks all bonds of a pass and fills in the monitor where none was chosen.
+pub fn check(bonds: &mut [DesiredBond], diagnostics: &mut Vec<Diagnostic>) {
+    for bond in bonds.iter_mut() {
+        if !bond.incomplete {
+            fill_in_monitor(bond);
+            let options = check_options(bond, diagnostics);
+            check_monitor(bond, &options, diagnostics);
+            check_port_options(bond, &options, diagnostics);
+            check_primary(bond, &options, diagnostics);
+        }
+        check_ports(bond, diagnostics);
+        check_addresses(bond, diagnostics);
+    }
+    check_between(bonds, diagnostics);
+}
+
+fn fill_in_monitor(bond: &mut DesiredBond) {
+    let chosen = |id| bond.options.iter().any(|option| option.value.id == id);
+    if !chosen(OptionId::Miimon) && !chosen(OptionId::ArpInterval) {
+        let value = OptionValue::Number(DEFAULT_MIIMON_MS.into());
+        bond.options.push(Located::new(
+            OptionChange {
+                id: OptionId::Miimon,
+                value,
+            },
+            bond.name.span,
+        ));
+    }
+}
+
+/// Applies the options as a set. Answers those that fit: what is refused is reported and left out, so that one pass
+/// finds all.
+fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondOptions {
+    // `active_slave` alone needs the ports; all others mean the bond as it is while it is made, still empty.
+    let (command, mut wanted): (Vec<_>, Vec<_>) = bond
+        .options
+        .iter()
+        .partition(|option| option.value.id == OptionId::ActiveSlave);
+    let options = loop {
+        let changes: Vec<OptionChange> = wanted.iter().map(|option| option.value.clone()).collect();
+        match BondOptions::default().apply(&changes, &BondContext::default()) {
+            Ok(applied) => {
+                for adapted in &applied.adapted {
+                    if let Some(option) = wanted.iter().find(|option| option.value.id == adapted.id)
+                    {
+                        let id = adapted.id;
+                        let message = format!(
+                            "{id} of {} becomes {}, not {}",
+                            bond.name.value, adapted.used, adapted.asked
+                        );
+                        let help = format!(
+                            "write a multiple of miimon, which is {}",
+                            applied.options.miimon
+                        );
+                        diagnostics.push(
+                            Diagnostic::warning(Code::Adapted, option.span, message)
+                                .with_help(help),
+                        );
+                    }
+                }
+                break applied.options;
+            }
+            Err(e) => {
+                let refused = wanted
+                    .iter()
+                    .position(|option| option.value.id.name() == e.option);
+                let span = refused.map_or(bond.name.span, |index| wanted[index].span);
+                diagnostics.push(refusal(&e, span));
+                match refused {
+                    Some(index) => drop(wanted.remove(index)),
+                    // Nothing to leave out; the rest cannot be judged.
+                    None => break BondOptions::default(),
+                }
+            }
+        }
+    };
+    for option in command {
+        let ports: Vec<&str> = bond
+            .ports
+            .iter()
+            .map(|port| port.name.value.as_str())
+            .collect();
+        let context = BondContext {
+            up: false,
+            ports: &ports,
+        };
+        if let Err(e) = options.apply(core::slice::from_ref(&option.value), &context) {
+            diagnostics.push(refusal(&e, option.span));
+        }
+    }
+    options
+}
+
+/// What the option table refused, at its place.
+pub(crate) fn refusal(e: &OptionError, span: Span) -> Diagnostic {
+    let code = match e.fault {
+        OptionFault::BadValue
+        | OptionFault::BadTarget { .. }
+        | OptionFault::DoubleTarget { .. } => Code::WrongValue,
+        OptionFault::Mode { .. } => Code::NotInMode,
+        OptionFault::UnknownOption | OptionFault::WrongScope { .. } => Code::UnknownKey,
+        OptionFault::NotAPort => Code::NotAPort,
+        _ => Code::Conflict,
+    };
+    let diagnostic = Diagnostic::error(
+        code,
+        span,
+        format!("{} {:?}: {}", e.option, e.value, e.fault),
+    );
+    if e.way_out.is_empty() {
+        diagnostic
+    } else {
+        diagnostic.with_help(e.way_out.as_str())
+    }
+}
+
+fn check_monitor(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Vec<Diagnostic>) {
+    if options.miimon != 0 || options.arp_interval != 0 {
+        return;
+    }
+    let switched_off = |option: &&Located<OptionChange>| {
+        matches!(option.value.id, OptionId::Miimon | OptionId::ArpInterval)
+    };
+    let span = bond
+        .options
+        .iter()
+        .find(switched_off)
+        .map_or(bond.name.span, |option| option.span);
+    let message = format!("nothing watches the links of {}", bond.name.value);
+    diagnostics.push(
+        Diagnostic::warning(Code::NoMonitor, span, message).with_help(format!(
+            "a bond without a monitor never fails over; write miimon = {DEFAULT_MIIMON_MS}"
+        )),
+    );
+}
+
+fn check_port_options(
+    bond: &DesiredBond,
+    options: &BondOptions,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut queues: Vec<(&str, u16)> = Vec::new();
+    for port in &bond.ports {
+        let mut applied = PortOptions::default();
+        // One after the other: port options do not depend on each other, and each is judged.
+        for option in &port.options {
+            match applied.apply(core::slice::from_ref(&option.value), options.mode, &queues) {
+                Ok(next) => applied = next,
+                Err(e) => diagnostics.push(refusal(&e, option.span)),
+            }
+        }
+        if port
+            .options
+            .iter()
+            .any(|option| option.value.id == PortOptionId::QueueId)
+        {
+            queues.push((&port.name.value, applied.queue_id));
+        }
+    }
+}
+
+fn check_ports(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
+    let mut seen: HashMap<&str, Span> = HashMap::new();
+    for port in &bond.ports {
+        let (name, span) = (port.name.value.as_str(), port.name.span);
+        if name == bond.name.value {
+            let message = format!("{name} cannot be a port of itself");
+            let help = "name another interface, or the bond otherwise";
+            diagnostics.push(Diagnostic::error(Code::Conflict, span, message).with_help(help));
+        }
+        if let Some(first) = seen.get(name) {
+            let message = format!(
+                "{name} is named twice among the ports of {}",
+                bond.name.value
+            );
+            diagnostics.push(
+                Diagnostic::error(Code::DuplicatePort, span, message)
+                    .with_related(*first, "first named here")
+                    .with_help("remove one of them"),
+            );
+        }
+        seen.entry(name).or_insert(span);
+    }
+    if let Some(port) = bond.ports.get(MAX_PORTS) {
+        let message = format!(
+            "{} has {} ports; at most {MAX_PORTS} fit",
+            bond.name.value,
+            bond.ports.len()
+        );
+        diagnostics.push(
+            Diagnostic::error(Code::WrongValue, port.name.span, message)
+                .with_help("spread them over two bonds"),
+        );
+    }
+}
+
+fn check_primary(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Vec<Diagnostic>) {
+    // A primary that the mode does not have was refused before, and is not among the options.
+    let Some(primary) = &options.primary else {
+        return;
+    };
+    let ports: Vec<&str> = bond
+        .ports
+        .iter()
+        .map(|port| port.name.value.as_str())
+        .collect();
+    if ports.contains(&primary.as_str()) {
+        return;
+    }
+    let entry = bond
+        .options
+        .iter()
+        .find(|option| option.value.id == OptionId::Primary);
+    let span = entry.map_or(bond.name.span, |option| option.span);
+    let message = format!(
+        "primary {primary:?} is not among the ports of {}",
+        bond.name.value
+    );
+    let help = match (closest(primary, ports.iter().copied()), ports.as_slice()) {
+        (Some(meant), _) => format!("did you mean {meant:?}? The ports are {}", ports.join(", ")),
+        (None, []) => format!("the bond has no ports; write ports = [{primary:?}]"),
+        (None, _) => format!("the ports are {}", ports.join(", ")),
+    };
+    diagnostics.push(Diagnostic::error(Code::NotAPort, span, message).with_help(help));
+}
+
+fn check_addresses(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
+    let name = &bond.name.value;
+    for (index, address) in bond.addresses.iter().enumerate() {
+        let same = |other: &&Located<Cidr>| other.value == address.value;
+        if let Some(first) = bond.addresses[..index].iter().find(same) {
+            let message = format!("{name} is given the address {} twice", address.value);
+            diagnostics.push(
+                Diagnostic::error(Code::DuplicateKey, address.span, message)
+                    .with_related(first.span, "first given here")
+                    .with_help("remove one of them"),
+            );
+        }
+        if let Some(mtu) = bond
+            .mtu
+            .as_ref()
+            .filter(|mtu| mtu.value < IPV6_MTU_MIN && address.value.address.is_ipv6())
+        {
+            let message = format!(
+                "an MTU of {} carries no IPv6, but {name} is given {}",
+                mtu.value, address.value
+            );
+            let help = format!("IPv6 needs an MTU of at least {IPV6_MTU_MIN}");
+            diagnostics.push(
+                Diagnostic::error(Code::Conflict, mtu.span, message)
+                    .with_related(address.span, "IPv6 is wanted here")
+                    .with_help(help),
+            );
+        }
+    }
+    let v4 = bond
+        .gateway_v4
+        .as_ref()
+        .map(|gateway| (IpAddr::V4(gateway.value), gateway.span));
+    // Every link has the link-local network.
+    let v6 = bond
+        .gateway_v6
+        .as_ref()
+        .filter(|gateway| !gateway.value.is_unicast_link_local());
+    let v6 = v6.map(|gateway| (IpAddr::V6(gateway.value), gateway.span));
+    for (gateway, span) in v4.into_iter().chain(v6) {
+        if bond
+            .addresses
+            .iter()
+            .any(|address| address.value.contains(gateway))
+        {
+            continue;
+        }
+        let message = format!("no address of {name} is in one network with the gateway {gateway}");
+        let help = "the kernel refuses such a gateway unless something else gives the bond a fitting address";
+        diagnostics.push(Diagnostic::warning(Code::GatewayOffLink, span, message).with_help(help));
+    }
+}
+
+/// What may be said once in all files.
+fn check_between(bonds: &[DesiredBond], diagnostics: &mut Vec<Diagnostic>) {
+    let mut names: HashMap<&str, Span> = HashMap::new();
+    let mut ports: HashMap<&str, (&str, Span)> = HashMap::new();
+    for bond in bonds {
+        let (name, span) = (bond.name.value.as_str(), bond.name.span);
+        if let Some(first) = names.get(name) {
+            let message = format!("{name} is described twice");
+            diagnostics.push(
+                Diagnostic::error(Code::DuplicateBond, span, message)
+                    .with_related(*first, "first described here")
+                    .with_help("rename one of them, or put both into one"),
+            );
+            continue;
+        }
+        names.insert(name, span);
+        for port in &bond.ports {
+            let (other, first) = *ports
+                .entry(&port.name.value)
+                .or_insert((name, port.name.span));
+            if other != name {
+                let message = format!("{} is a port of {name} and of {other}", port.name.value);
+                diagnostics.push(
+                    Diagnostic::error(Code::PortInTwoBonds, port.name.span, message)
+                        .with_related(first, format!("a port of {other} here"))
+                        .with_help(
+                            "an interface can be in one bond only; remove it from one of them",
+                        ),
+                );
+            }
+        }
+    }
+}

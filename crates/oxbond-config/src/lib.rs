@@ -1,0 +1,21 @@
+//! Configuration: files in, wanted bonds and everything that is wrong with them out.
+//!
+//! ```text
+//!   file text ──dialect──► DesiredBond (every value knows its place) ──check──► Loaded { bonds, diagnostics }
+//!                  └─────► Diagnostic (code, place, message, way out) ─────────────────┘
+//! ```
+//!
+//! One pass finds all errors of all files. Nothing here touches the system beyond reading the files that were named.
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod diagnostic;
+pub mod dialect;
+pub mod load;
+pub mod model;
+pub mod name;
+pub mod span;
+mod suggest;
+
+pub use check::DEFAULT_MIIMON_MS;
+pub use load::{Loaded, load};
