@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -34,12 +35,19 @@ pub enum Notice {
         /// The name it had.
         name: String,
     },
-    /// An address was added or changed.
-    AddressSet(Address),
-    /// An address was removed.
-    AddressGone(Address),
+    /// An address came, changed or went.
+    Address(AddressChange),
     /// Events were lost because nobody read them in time: read everything anew.
     Overrun,
+}
+
+/// An address came, changed or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressChange {
+    /// The address.
+    pub address: Address,
+    /// It went.
+    pub gone: bool,
 }
 
 /// A subscription to the changes of one network namespace.
@@ -142,14 +150,14 @@ fn notice_of(message: RouteNetlinkMessage) -> Option<Notice> {
                 name: link.name,
             })
         }
-        RouteNetlinkMessage::NewAddress(message) => {
-            Address::from_message(&message).map(Notice::AddressSet)
-        }
-        RouteNetlinkMessage::DelAddress(message) => {
-            Address::from_message(&message).map(Notice::AddressGone)
-        }
+        RouteNetlinkMessage::NewAddress(message) => address_notice(&message, false),
+        RouteNetlinkMessage::DelAddress(message) => address_notice(&message, true),
         _ => None,
     }
+}
+
+fn address_notice(message: &AddressMessage, gone: bool) -> Option<Notice> {
+    Address::from_message(message).map(|address| Notice::Address(AddressChange { address, gone }))
 }
 
 #[cfg(test)]
@@ -209,12 +217,12 @@ mod tests {
             nl.add_address(p0, "10.1.0.1".parse().unwrap(), 24).unwrap();
             wait_for(
                 &mut monitor,
-                |notice| matches!(notice, Notice::AddressSet(a) if a.ifindex == p0 && a.prefix_len == 24 && a.global),
+                |notice| matches!(notice, Notice::Address(change) if change.address.ifindex == p0 && change.address.global && !change.gone),
             );
             nl.del_address(p0, "10.1.0.1".parse().unwrap(), 24).unwrap();
             wait_for(
                 &mut monitor,
-                |notice| matches!(notice, Notice::AddressGone(a) if a.ifindex == p0),
+                |notice| matches!(notice, Notice::Address(change) if change.address.ifindex == p0 && change.gone),
             );
             nl.delete_link(p0).unwrap();
             wait_for(

@@ -1,6 +1,6 @@
 //! May this interface become a port, may this name become a bond? Answered before anything is touched.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use oxbond_core::port::{LinkState, PortInfo};
 use oxbond_wire::MacAddr;
@@ -88,11 +88,13 @@ pub enum PortRefusal {
     },
     /// A port of another Oxbond bond.
     #[error(
-        "port {name} is in another Oxbond bond already; take it out there first: oxbond remove-port"
+        "port {name} is in {bond} already; take it out there first: oxbond remove-port {bond} {name}"
     )]
     Taken {
         /// The interface.
         name: String,
+        /// That bond.
+        bond: String,
     },
     /// A port of a bridge, bond, team or VRF.
     #[error(
@@ -249,7 +251,7 @@ pub enum NameRefusal {
 
 /// Says whether an interface may become a port of `bond`, and what it is like.
 ///
-/// `taken` holds the interfaces that are ports of Oxbond bonds: nothing on the device itself tells.
+/// `taken` maps the interfaces that are ports of Oxbond bonds to those bonds' names: nothing on the device itself tells.
 ///
 /// # Errors
 /// The first reason found against it.
@@ -257,7 +259,7 @@ pub fn inspect_port(
     nl: &mut Netlink,
     bond: &str,
     name: &str,
-    taken: &BTreeSet<u32>,
+    taken: &BTreeMap<u32, String>,
 ) -> Result<Candidate, PortRefusal> {
     let own = || name.to_owned();
     if name == bond {
@@ -291,7 +293,7 @@ pub fn inspect_port(
 }
 
 /// What the interface is by itself.
-fn refuse_by_kind(link: &Link, taken: &BTreeSet<u32>) -> Result<(), PortRefusal> {
+fn refuse_by_kind(link: &Link, taken: &BTreeMap<u32, String>) -> Result<(), PortRefusal> {
     let name = link.name.clone();
     if link.loopback {
         return Err(PortRefusal::Loopback { name });
@@ -299,8 +301,11 @@ fn refuse_by_kind(link: &Link, taken: &BTreeSet<u32>) -> Result<(), PortRefusal>
     if let Some(alias) = link.alias.clone().filter(|_| link.is_ours()) {
         return Err(PortRefusal::Ours { name, alias });
     }
-    if taken.contains(&link.index) {
-        return Err(PortRefusal::Taken { name });
+    if let Some(bond) = taken.get(&link.index) {
+        return Err(PortRefusal::Taken {
+            name,
+            bond: bond.clone(),
+        });
     }
     if !link.ethernet || link.point_to_point {
         return Err(PortRefusal::NotEthernet { name });
@@ -494,7 +499,7 @@ mod tests {
     use crate::test_support::{Picture, in_fresh_namespaces};
 
     fn refusal(nl: &mut Netlink, name: &str) -> String {
-        inspect_port(nl, "bond0", name, &BTreeSet::new())
+        inspect_port(nl, "bond0", name, &BTreeMap::new())
             .expect_err(name)
             .to_string()
     }
@@ -571,12 +576,12 @@ mod tests {
                     "--gateway",
                 ],
             );
-            let taken = BTreeSet::from([index(&mut nl, "enp3s0")]);
+            let taken = BTreeMap::from([(index(&mut nl, "enp3s0"), "bond7".to_owned())]);
             says(
                 inspect_port(&mut nl, "bond0", "enp3s0", &taken)
                     .unwrap_err()
                     .to_string(),
-                &["another Oxbond bond", "remove-port"],
+                &["in bond7 already", "oxbond remove-port bond7 enp3s0"],
             );
             assert_eq!(nl.writes(), writes);
             assert_eq!(Picture::take(&mut nl), before);
@@ -594,7 +599,7 @@ mod tests {
             // And without it there is none. Nor is a link-local IPv6 address one.
             nl.del_address(routed, address, 24).unwrap();
             nl.set_up(routed).unwrap();
-            let candidate = inspect_port(&mut nl, "bond0", "routed", &BTreeSet::new()).unwrap();
+            let candidate = inspect_port(&mut nl, "bond0", "routed", &BTreeMap::new()).unwrap();
             let info = candidate.port_info();
             assert_eq!((info.ifindex, info.link.speed_mbps), (routed, Some(10_000)));
             assert!(info.link.is_usable());
@@ -660,7 +665,7 @@ mod tests {
             let p1 = index(&mut nl, "p1");
             nl.set_mtu(p1, 9000).unwrap();
             let ports = ["p0", "p1"]
-                .map(|name| inspect_port(&mut nl, "bond0", name, &BTreeSet::new()).unwrap());
+                .map(|name| inspect_port(&mut nl, "bond0", name, &BTreeMap::new()).unwrap());
             let text = check_mtus(&ports, None).unwrap_err().to_string();
             assert!(
                 text.contains("p0 has MTU 1500 and port p1 MTU 9000"),

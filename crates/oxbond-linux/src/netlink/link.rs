@@ -3,8 +3,8 @@
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoNetkit, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage, NetkitMode, NetkitPolicy, State,
+    InfoData, InfoKind, InfoNetkit, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
+    LinkLayerType, LinkMessage, NetkitMode, NetkitPolicy, State,
 };
 use oxbond_wire::MacAddr;
 
@@ -59,6 +59,8 @@ pub struct Link {
     pub port_kind: Option<String>,
     /// The device below it (of a VLAN, a macvlan) or at its other end (veth), when that lives in the same namespace.
     pub lower: Option<u32>,
+    /// VLAN id, of a VLAN device.
+    pub vlan_id: Option<u16>,
     /// RFC 2863 operational state is *up* or unknown to the driver.
     pub oper_up: bool,
     /// Free text (`IFLA_IFALIAS`).
@@ -99,6 +101,7 @@ impl Link {
             master: None,
             port_kind: None,
             lower: None,
+            vlan_id: None,
             oper_up: false,
             alias: None,
             carrier_changes: 0,
@@ -126,6 +129,7 @@ impl Link {
                         match info {
                             LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
                             LinkInfo::PortKind(kind) => link.port_kind = Some(kind.to_string()),
+                            LinkInfo::Data(InfoData::Vlan(data)) => link.vlan_id = vlan_id_of(data),
                             _ => {}
                         }
                     }
@@ -138,6 +142,13 @@ impl Link {
         }
         link
     }
+}
+
+fn vlan_id_of(data: &[InfoVlan]) -> Option<u16> {
+    data.iter().find_map(|attribute| match attribute {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
