@@ -1,1 +1,376 @@
-//! Filled in the next commit.
+//! Neighbour advertisements (RFC 4861, sections 4.4 and 7.2.6): how IPv6 neighbours learn where an address is now.
+
+use core::net::Ipv6Addr;
+
+use crate::ethernet::{EtherType, Header, Tag};
+use crate::{DecodeError, MacAddr};
+
+const IPV6_HEADER_LEN: usize = 40;
+/// Type to target address.
+const FIXED_LEN: usize = 24;
+/// With the target link-layer address option.
+const MESSAGE_LEN: usize = FIXED_LEN + 8;
+/// Length of an IPv6 packet with an advertisement as emitted here.
+pub const LEN: usize = IPV6_HEADER_LEN + MESSAGE_LEN;
+
+const NEXT_HEADER_ICMPV6: u8 = 58;
+const TYPE_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const OPTION_TARGET_LINK_LAYER_ADDRESS: u8 = 2;
+const FLAG_ROUTER: u8 = 0x80;
+const FLAG_SOLICITED: u8 = 0x40;
+const FLAG_OVERRIDE: u8 = 0x20;
+
+/// RFC 4861, section 7.1.2: anything else came from beyond the link.
+const HOP_LIMIT: u8 = 255;
+
+/// All nodes of the link, `ff02::1`.
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// The group of link-layer addresses for `ff02::1` (RFC 2464, section 7).
+pub const ALL_NODES_MAC: MacAddr = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+
+/// A neighbour advertisement in its IPv6 packet.
+///
+/// ```text
+/// | IPv6 header, hop limit 255 (40) |
+/// | 136 (1) | 0 (1) | checksum (2) | R S O flags, reserved (4) | target (16) | { 2 (1) | 1 (1) | target MAC (6) } |
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourAdvertisement {
+    /// IPv6 source.
+    pub source: Ipv6Addr,
+    /// IPv6 destination.
+    pub destination: Ipv6Addr,
+    /// The sender is a router.
+    pub router: bool,
+    /// Answers a solicitation.
+    pub solicited: bool,
+    /// Replaces what the neighbour has cached.
+    pub override_cached: bool,
+    /// The address this is about.
+    pub target: Ipv6Addr,
+    /// Where it is; the option may be missing in what others send.
+    pub target_mac: Option<MacAddr>,
+}
+
+impl NeighbourAdvertisement {
+    /// The announcement that `ip` is at `mac` now: unsolicited, to all nodes, overriding what they have cached (RFC
+    /// 4861, section 7.2.6). `router` should be what the system's own advertisements of the address say.
+    pub const fn unsolicited(mac: MacAddr, ip: Ipv6Addr, router: bool) -> Self {
+        Self {
+            source: ip,
+            destination: ALL_NODES,
+            router,
+            solicited: false,
+            override_cached: true,
+            target: ip,
+            target_mac: Some(mac),
+        }
+    }
+
+    /// Reads an IPv6 packet (after the Ethernet header), with the checks of RFC 4861, section 7.1.2. Options other than
+    /// the target's address are passed over; bytes behind the packet are padding.
+    pub fn parse(packet: &[u8]) -> Result<Self, DecodeError> {
+        let cut = |what, need, have| DecodeError::Truncated { what, need, have };
+        let unexpected = |field, expected: u8, found: u8| DecodeError::Unexpected {
+            field,
+            expected: expected.into(),
+            found: found.into(),
+        };
+        let (header, rest) = packet
+            .split_first_chunk::<IPV6_HEADER_LEN>()
+            .ok_or_else(|| cut("IPv6 header", IPV6_HEADER_LEN, packet.len()))?;
+        for (field, expected, found) in [
+            ("IP version", 6, header[0] >> 4),
+            ("IPv6 next header", NEXT_HEADER_ICMPV6, header[6]),
+            (
+                "hop limit of a neighbour advertisement",
+                HOP_LIMIT,
+                header[7],
+            ),
+        ] {
+            if found != expected {
+                return Err(unexpected(field, expected, found));
+            }
+        }
+        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let message = rest
+            .get(..length)
+            .ok_or_else(|| cut("IPv6 payload", length, rest.len()))?;
+        let (fixed, mut options) = message
+            .split_first_chunk::<FIXED_LEN>()
+            .ok_or_else(|| cut("neighbour advertisement", FIXED_LEN, message.len()))?;
+        for (field, expected, found) in [
+            ("ICMPv6 type", TYPE_NEIGHBOUR_ADVERTISEMENT, fixed[0]),
+            ("ICMPv6 code of a neighbour advertisement", 0, fixed[1]),
+        ] {
+            if found != expected {
+                return Err(unexpected(field, expected, found));
+            }
+        }
+        let source = address(header, 8);
+        let destination = address(header, 24);
+        if checksum(source, destination, message) != 0 {
+            return Err(DecodeError::Checksum { what: "ICMPv6" });
+        }
+        let target = address(fixed, 8);
+        if target.is_multicast() {
+            return Err(DecodeError::Address {
+                field: "target of a neighbour advertisement",
+            });
+        }
+        let flags = fixed[4];
+        let solicited = flags & FLAG_SOLICITED != 0;
+        if solicited && destination.is_multicast() {
+            let field = "solicited flag of a multicast neighbour advertisement";
+            return Err(unexpected(field, 0, FLAG_SOLICITED));
+        }
+        let mut target_mac = None;
+        while !options.is_empty() {
+            let [kind, units, ..] = *options else {
+                return Err(cut("option of a neighbour advertisement", 2, options.len()));
+            };
+            let length = usize::from(units) * 8;
+            if length == 0 || length > options.len() {
+                return Err(DecodeError::Length {
+                    field: "length of an option in bytes",
+                    value: length,
+                });
+            }
+            if let (OPTION_TARGET_LINK_LAYER_ADDRESS, [_, _, mac @ ..]) = (kind, &options[..length])
+            {
+                let Ok(mac) = <[u8; 6]>::try_from(mac) else {
+                    return Err(DecodeError::Length {
+                        field: "length of an Ethernet address option",
+                        value: length,
+                    });
+                };
+                target_mac = Some(MacAddr(mac));
+            }
+            options = &options[length..];
+        }
+        Ok(Self {
+            source,
+            destination,
+            router: flags & FLAG_ROUTER != 0,
+            solicited,
+            override_cached: flags & FLAG_OVERRIDE != 0,
+            target,
+            target_mac,
+        })
+    }
+
+    /// The whole packet, with the address option if there is an address.
+    pub fn packet(&self) -> Vec<u8> {
+        let mut buffer = [0; LEN];
+        let length = self.emit(&mut buffer);
+        buffer[..length].to_vec()
+    }
+
+    /// Writes the packet and answers its length: [`LEN`], or 8 less without an address.
+    pub fn emit(&self, buffer: &mut [u8; LEN]) -> usize {
+        let message_len: u8 = if self.target_mac.is_some() {
+            MESSAGE_LEN as u8
+        } else {
+            FIXED_LEN as u8
+        };
+        let length = IPV6_HEADER_LEN + usize::from(message_len);
+        buffer[0..8].copy_from_slice(&[
+            0x60,
+            0,
+            0,
+            0,
+            0,
+            message_len,
+            NEXT_HEADER_ICMPV6,
+            HOP_LIMIT,
+        ]);
+        buffer[8..24].copy_from_slice(&self.source.octets());
+        buffer[24..40].copy_from_slice(&self.destination.octets());
+        let mut flags = 0;
+        for (set, flag) in [
+            (self.router, FLAG_ROUTER),
+            (self.solicited, FLAG_SOLICITED),
+            (self.override_cached, FLAG_OVERRIDE),
+        ] {
+            flags |= if set { flag } else { 0 };
+        }
+        buffer[40..48].copy_from_slice(&[TYPE_NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]);
+        buffer[48..64].copy_from_slice(&self.target.octets());
+        if let Some(mac) = self.target_mac {
+            buffer[64..66].copy_from_slice(&[OPTION_TARGET_LINK_LAYER_ADDRESS, 1]);
+            buffer[66..72].copy_from_slice(&mac.octets());
+        }
+        let sum = checksum(
+            self.source,
+            self.destination,
+            &buffer[IPV6_HEADER_LEN..length],
+        );
+        buffer[42..44].copy_from_slice(&sum.to_be_bytes());
+        length
+    }
+
+    /// The packet as a whole frame to all nodes, from this address, in these VLANs (outermost first).
+    pub fn multicast_frame(&self, source: MacAddr, vlans: &[u16]) -> Vec<u8> {
+        let header = Header {
+            destination: ALL_NODES_MAC,
+            source,
+            tags: vlans.iter().map(|id| Tag::vlan(*id)).collect(),
+            ether_type: EtherType::Ipv6,
+        };
+        header.frame(&self.packet())
+    }
+}
+
+/// The 16 bytes from `at` on, which the caller's fixed-size buffer has.
+fn address<const N: usize>(bytes: &[u8; N], at: usize) -> Ipv6Addr {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&bytes[at..at + 16]);
+    octets.into()
+}
+
+/// ICMPv6 checksum over pseudo header and message (RFC 8200, section 8.1): what to put into a zero field; 0 over a
+/// message that has the right one.
+fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
+    let length = message.len() as u32;
+    let pseudo = [length.to_be_bytes(), [0, 0, 0, NEXT_HEADER_ICMPV6]].concat();
+    let mut sum = 0_u64;
+    for part in [
+        &source.octets()[..],
+        &destination.octets(),
+        &pseudo,
+        message,
+    ] {
+        for pair in part.chunks(2) {
+            sum += u64::from(u16::from_be_bytes([
+                pair[0],
+                pair.get(1).copied().unwrap_or(0),
+            ]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAC: MacAddr = MacAddr([0x02, 0, 0x5e, 0x10, 0, 1]);
+
+    fn ip() -> Ipv6Addr {
+        "2001:db8::100".parse().unwrap()
+    }
+
+    #[test]
+    fn announcement_byte_for_byte() {
+        let mut packet = [0xa5; LEN];
+        let advertisement = NeighbourAdvertisement::unsolicited(MAC, ip(), false);
+        assert_eq!(advertisement.emit(&mut packet), LEN);
+        let address = [
+            0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00,
+        ];
+        let mut expected = vec![0x60, 0, 0, 0, 0, 32, 58, 255];
+        expected.extend(address);
+        expected.extend([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        // The checksum was worked out apart: ones' complement sum of the pseudo header and message in Python.
+        expected.extend([136, 0, 0x99, 0x1c, 0x20, 0, 0, 0]);
+        expected.extend(address);
+        expected.extend([2, 1, 0x02, 0, 0x5e, 0x10, 0, 1]);
+        assert_eq!(packet[..], expected);
+
+        let frame = advertisement.multicast_frame(MAC, &[100]);
+        assert_eq!(
+            frame[..18],
+            [
+                0x33, 0x33, 0, 0, 0, 1, 0x02, 0, 0x5e, 0x10, 0, 1, 0x81, 0x00, 0, 100, 0x86, 0xdd
+            ]
+        );
+        assert_eq!(frame[18..], packet);
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_refused() {
+        let packet = NeighbourAdvertisement::unsolicited(MAC, ip(), true).packet();
+        for len in 0..packet.len() {
+            assert!(
+                matches!(
+                    NeighbourAdvertisement::parse(&packet[..len]),
+                    Err(DecodeError::Truncated { .. })
+                ),
+                "{len}"
+            );
+        }
+        // Of the bytes from the payload length on each takes part in a check.
+        for bit in 32..packet.len() * 8 {
+            let mut packet = packet.clone();
+            packet[bit / 8] ^= 1 << (bit % 8);
+            assert!(NeighbourAdvertisement::parse(&packet).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_their_cause() {
+        let refused = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut packet = NeighbourAdvertisement::unsolicited(MAC, ip(), false).packet();
+            change(&mut packet);
+            packet[42..44].fill(0);
+            let (source, destination) =
+                (address(packet.first_chunk::<40>().unwrap(), 8), ALL_NODES);
+            let sum = checksum(source, destination, &packet[40..]);
+            packet[42..44].copy_from_slice(&sum.to_be_bytes());
+            NeighbourAdvertisement::parse(&packet)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refused(&|p| p[7] = 64).starts_with("hop limit"));
+        assert!(refused(&|p| p[40] = 135).starts_with("ICMPv6 type"));
+        assert!(refused(&|p| p[44] |= 0x40).starts_with("solicited flag"));
+        assert!(refused(&|p| p[48] = 0xff).starts_with("target"));
+        assert!(refused(&|p| p[65] = 0).starts_with("length of an option"));
+        assert!(refused(&|p| p[65] = 9).starts_with("length of an option"));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            source: [u8; 16], destination: [u8; 16], router: bool, solicited: bool, override_cached: bool,
+            target: [u8; 16], mac: Option<[u8; 6]>,
+        ) {
+            let (destination, target) = (Ipv6Addr::from(destination), Ipv6Addr::from(target));
+            prop_assume!(!target.is_multicast());
+            let advertisement = NeighbourAdvertisement {
+                source: source.into(),
+                destination,
+                router,
+                solicited: solicited && !destination.is_multicast(),
+                override_cached,
+                target,
+                target_mac: mac.map(MacAddr),
+            };
+            let mut packet = [0xa5; LEN];
+            let length = advertisement.emit(&mut packet);
+            prop_assert_eq!(NeighbourAdvertisement::parse(&packet[..length]), Ok(advertisement));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..100), tail in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let _ = NeighbourAdvertisement::parse(&bytes);
+            // Valid up to the options, then anything.
+            let mut packet = NeighbourAdvertisement::unsolicited(MAC, ip(), false).packet();
+            packet.truncate(64);
+            packet.extend(&tail);
+            packet[5] = 24 + tail.len() as u8;
+            packet[42..44].fill(0);
+            let sum = checksum(ip(), ALL_NODES, &packet[40..]);
+            packet[42..44].copy_from_slice(&sum.to_be_bytes());
+            let _ = NeighbourAdvertisement::parse(&packet);
+        }
+    }
+}
