@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{MemfdFlags, memfd_create};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, set_parent_process_death_signal};
@@ -97,12 +97,18 @@ impl Process {
             ended.is_some() || ready(self)
         });
         match ended {
-            Some(status) => bail!(
-                "{} ended ({status}) before {what}:\n{}",
-                self.name,
-                self.stderr()
-            ),
-            None => waited.with_context(|| self.stderr()),
+            Some(status) => {
+                Err(self.with_its_words(anyhow!("{} ended ({status}) before {what}", self.name)))
+            }
+            None => waited.map_err(|error| self.with_its_words(error)),
+        }
+    }
+
+    /// An error with what the process wrote to standard error.
+    fn with_its_words(&self, error: anyhow::Error) -> anyhow::Error {
+        match self.stderr().trim_end() {
+            "" => error,
+            words => anyhow!("{error:#}; it wrote:\n{words}"),
         }
     }
 
@@ -138,7 +144,7 @@ impl Process {
             status = self.child.try_wait().ok().flatten();
             status.is_some()
         })
-        .with_context(|| self.stderr())?;
+        .map_err(|error| self.with_its_words(error))?;
         status.context("a process that has ended has a status")
     }
 
@@ -293,7 +299,14 @@ mod tests {
         process
             .wait_ready(Duration::from_secs(10), "it has greeted", written)
             .unwrap();
-        assert!(process.usage().unwrap().resident_kib > 100);
+        // Between two programs a process holds next to nothing.
+        let grown = || process.usage().unwrap().resident_kib > 100;
+        wait_until(
+            Duration::from_secs(10),
+            "sleep has replaced the shell",
+            grown,
+        )
+        .unwrap();
         process.signal(Signal::TERM).unwrap();
         assert!(
             !process

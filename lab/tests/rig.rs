@@ -51,7 +51,7 @@ fn assert_clean(report: &Report) {
 }
 
 #[test]
-fn root_every_topology_carries_2000_per_second_without_loss() {
+fn metered_root_every_topology_carries_2000_per_second_without_loss() {
     for topology in [
         Topology::OneSwitch,
         Topology::SwitchPerPort,
@@ -194,7 +194,7 @@ fn losses_match_a_fault(
 }
 
 #[test]
-fn root_cut_is_measured_in_every_topology() {
+fn metered_root_cut_is_measured_in_every_topology() {
     for topology in [
         Topology::OneSwitch,
         Topology::SwitchPerPort,
@@ -206,7 +206,7 @@ fn root_cut_is_measured_in_every_topology() {
 }
 
 #[test]
-fn root_silent_fault_swallows_and_keeps_the_carrier() {
+fn metered_root_silent_fault_swallows_and_keeps_the_carrier() {
     for topology in [Topology::OneSwitch, Topology::Cabled] {
         let cut = |rig: &Rig| {
             rig.blackhole(0, Way::Both).unwrap();
