@@ -12,17 +12,13 @@ use rustix::fs::{FlockOperation, flock};
 /// Where kernels are kept; removing it fetches them anew.
 pub(super) const CACHE: &str = "/var/cache/oxbond-guest";
 
-/// A program that must be there, where it is looked for, and the package that has it.
-const TOOLS: [(&str, &[&str], &str); 5] = [
-    ("qemu-system-x86_64", &["/usr/bin"], "qemu-system-x86"),
-    ("busybox", &["/usr/bin", "/bin"], "busybox-static"),
-    ("depmod", &["/usr/sbin", "/sbin"], "kmod"),
-    ("xz", &["/usr/bin"], "xz-utils"),
-    (
-        "ip",
-        &["/usr/sbin", "/usr/bin", "/sbin", "/bin"],
-        "iproute2",
-    ),
+/// Packages that a guest needs, each with files one of which shows that it is there. A busybox of another package may be
+/// linked to libraries that the initramfs lacks.
+const PACKAGES: [(&str, &[&str]); 4] = [
+    ("qemu-system-x86", &["/usr/bin/qemu-system-x86_64"]),
+    ("busybox-static", &["/usr/share/doc/busybox-static"]),
+    ("kmod", &["/usr/sbin/depmod", "/sbin/depmod"]),
+    ("xz-utils", &["/usr/bin/xz"]),
 ];
 
 /// A series of Debian's kernels.
@@ -97,14 +93,11 @@ impl Preparation {
         let lock = fs::File::create(Path::new(CACHE).join("lock"))
             .with_context(|| format!("cannot write in {CACHE}: run as root"))?;
         flock(&lock, FlockOperation::LockExclusive).context("cannot lock the kernel cache")?;
-        let missing: Vec<_> = TOOLS
+        let there = |files: &[&str]| files.iter().any(|file| Path::new(file).exists());
+        let missing: Vec<_> = PACKAGES
             .iter()
-            .filter(|(tool, places, _)| {
-                !places
-                    .iter()
-                    .any(|place| Path::new(place).join(tool).exists())
-            })
-            .map(|&(.., package)| package)
+            .filter(|(_, files)| !there(files))
+            .map(|&(package, _)| package)
             .collect();
         if !missing.is_empty() {
             update()?;
