@@ -1,0 +1,146 @@
+//! The text that the kernel's driver shows in `/proc/net/bonding/<bond>`, byte for byte, so that what reads that file
+//! (monitoring plugins, support scripts, people) reads ours. Its words are the driver's: slave, not port.
+
+use core::fmt::Display;
+
+use oxbond_core::option::{BondOptions, FailOverMac, Mode, PrimaryReselect};
+use oxbond_core::port::Duplex;
+use oxbond_core::status::{BondStatus, MiiStatus, PortStatus};
+
+/// The whole text for one bond. `kernel_release` is what `uname -r` prints; the driver shows it as its version.
+///
+/// Source: `spec/kernel-bonding.md` section 12 and the driver's own output on 6.1 (`tests/data`).
+pub(crate) fn proc(bond: &BondStatus, kernel_release: &str) -> String {
+    let mut text = Text::default();
+    text.raw(&format!(
+        "Ethernet Channel Bonding Driver: v{kernel_release}\n\n"
+    ));
+    head(bond, &mut text);
+    for port in &bond.ports {
+        member(port, &mut text);
+    }
+    text.0
+}
+
+fn head(bond: &BondStatus, text: &mut Text) {
+    let options = &bond.options;
+    match (options.mode, options.fail_over_mac) {
+        (Mode::ActiveBackup, FailOverMac::Active | FailOverMac::Follow) => {
+            let mode = mode_text(options.mode);
+            text.line(
+                "Bonding Mode",
+                format_args!("{mode} (fail_over_mac {})", options.fail_over_mac),
+            );
+        }
+        _ => text.line("Bonding Mode", mode_text(options.mode)),
+    }
+    if shows_hash_policy(options) {
+        let policy = options.xmit_hash_policy;
+        text.line(
+            "Transmit Hash Policy",
+            format_args!("{policy} ({})", policy.code()),
+        );
+    }
+    if matches!(
+        options.mode,
+        Mode::ActiveBackup | Mode::BalanceTlb | Mode::BalanceAlb
+    ) {
+        match &bond.primary {
+            Some(name) => {
+                let reselect: PrimaryReselect = options.primary_reselect;
+                text.line(
+                    "Primary Slave",
+                    format_args!("{name} (primary_reselect {reselect})"),
+                );
+            }
+            None => text.line("Primary Slave", "None"),
+        }
+        text.line(
+            "Currently Active Slave",
+            bond.active_port.as_deref().unwrap_or("None"),
+        );
+    }
+    text.line("MII Status", if bond.carrier { "up" } else { "down" });
+    text.line("MII Polling Interval (ms)", options.miimon);
+    text.line("Up Delay (ms)", options.updelay);
+    text.line("Down Delay (ms)", options.downdelay);
+    text.line("Peer Notification Delay (ms)", options.peer_notif_delay);
+    if options.arp_interval > 0 {
+        text.line("ARP Polling Interval (ms)", options.arp_interval);
+        text.line("ARP Missed Max", options.arp_missed_max);
+        text.list("ARP IP target/s (n.n.n.n form)", &options.arp_ip_target);
+        text.list("NS IPv6 target/s (xx::xx form)", &options.ns_ip6_target);
+    }
+}
+
+fn member(port: &PortStatus, text: &mut Text) {
+    text.raw("\n");
+    text.line("Slave Interface", &port.name);
+    text.line("MII Status", mii_text(port.mii_status));
+    match port.speed_mbps {
+        Some(speed) => text.line("Speed", format_args!("{speed} Mbps")),
+        None => text.line("Speed", "Unknown"),
+    }
+    text.line("Duplex", duplex_text(port.duplex));
+    text.line("Link Failure Count", port.link_failure_count);
+    text.line("Permanent HW addr", port.permanent_mac);
+    text.line("Slave queue ID", port.queue_id);
+}
+
+/// In modes 5 and 6 flows are hashed only when they are not balanced by load.
+const fn shows_hash_policy(options: &BondOptions) -> bool {
+    match options.mode {
+        Mode::BalanceXor | Mode::Ieee8023ad => true,
+        Mode::BalanceTlb | Mode::BalanceAlb => !options.tlb_dynamic_lb,
+        Mode::BalanceRr | Mode::ActiveBackup | Mode::Broadcast => false,
+    }
+}
+
+const fn mode_text(mode: Mode) -> &'static str {
+    match mode {
+        Mode::BalanceRr => "load balancing (round-robin)",
+        Mode::ActiveBackup => "fault-tolerance (active-backup)",
+        Mode::BalanceXor => "load balancing (xor)",
+        Mode::Broadcast => "fault-tolerance (broadcast)",
+        Mode::Ieee8023ad => "IEEE 802.3ad Dynamic link aggregation",
+        Mode::BalanceTlb => "transmit load balancing",
+        Mode::BalanceAlb => "adaptive load balancing",
+    }
+}
+
+const fn mii_text(status: MiiStatus) -> &'static str {
+    match status {
+        MiiStatus::Up => "up",
+        MiiStatus::GoingDown => "going down",
+        MiiStatus::Down => "down",
+        MiiStatus::GoingBack => "going back",
+    }
+}
+
+const fn duplex_text(duplex: Duplex) -> &'static str {
+    match duplex {
+        Duplex::Full => "full",
+        Duplex::Half => "half",
+        Duplex::Unknown => "Unknown",
+    }
+}
+
+/// The text as it grows.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn raw(&mut self, text: &str) {
+        self.0.push_str(text);
+    }
+
+    fn line(&mut self, name: &str, value: impl Display) {
+        self.0.push_str(&format!("{name}: {value}\n"));
+    }
+
+    /// No space behind the colon of an empty list.
+    fn list(&mut self, name: &str, values: &[impl Display]) {
+        let values: Vec<String> = values.iter().map(|value| format!(" {value}")).collect();
+        self.0.push_str(&format!("{name}:{}\n", values.join(",")));
+    }
+}

@@ -1,0 +1,53 @@
+//! What is told about a running bond: the core's picture of it, and what its engine adds.
+
+use oxbond_core::port::PortId;
+use oxbond_core::status::BondStatus;
+use serde::{Deserialize, Serialize};
+
+/// A running bond, whole: what renderers format and what the control API hands out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BondReport {
+    /// The bond, its options and its ports.
+    #[serde(flatten)]
+    pub(crate) status: BondStatus,
+    /// What carries it.
+    pub(crate) engine: EngineReport,
+    /// What the data path counted, one entry for each port of `status`.
+    pub(crate) counters: Vec<PortCounters>,
+}
+
+/// What carries a bond, and why that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EngineReport {
+    /// Name of the engine: `ebpf`.
+    pub(crate) engine: String,
+    /// Kind of the front device: `veth` or `netkit`.
+    pub(crate) front: String,
+    /// Where the programs are attached: `tcx` or `clsact`.
+    pub(crate) hook: String,
+    /// In words, why this front device and hook.
+    pub(crate) why: String,
+    /// Interface index of the front device.
+    pub(crate) bond_ifindex: u32,
+    /// MTU of bond and ports in bytes.
+    pub(crate) mtu: u32,
+}
+
+/// What the data path counted at one port since it joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PortCounters {
+    /// The port.
+    pub(crate) port: PortId,
+    /// Packets handed to the port; a segmentation-offloaded one counts once.
+    pub(crate) tx_packets: u64,
+    /// Bytes of them.
+    pub(crate) tx_bytes: u64,
+    /// Packets accepted from the port.
+    pub(crate) rx_packets: u64,
+    /// Bytes of them.
+    pub(crate) rx_bytes: u64,
+    /// Packets that arrived while the port was not active and were dropped for that reason; no errors.
+    pub(crate) rx_inactive: u64,
+    /// Times the transmit program itself left the port because its carrier was gone.
+    pub(crate) left_in_path: u64,
+}
