@@ -327,6 +327,10 @@ fn clock_agrees_with_date() {
         (1_795_236_525, "2026-11-21T04:48:45.007Z"),
         (4_107_542_400, "2100-03-01T00:00:00.007Z"),
     ] {
-        assert_eq!(render::clock(seconds * 1_000_000_000 + 7_999_999), text, "{seconds}");
+        assert_eq!(
+            render::clock(seconds * 1_000_000_000 + 7_999_999),
+            text,
+            "{seconds}"
+        );
     }
 }
