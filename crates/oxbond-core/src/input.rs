@@ -10,8 +10,9 @@ use crate::port::{LinkState, PortId, PortInfo};
 
 /// One thing that happened or is asked for.
 ///
-/// `Link`, `PortMac`, `BondMac`, `Addresses` report facts and never fail. The others are requests: the core answers
-/// with an error and is unchanged when it refuses one.
+/// `AddPort`, `RemovePort`, `SetOptions` and `SetPortOptions` are requests: the core answers with an error and is
+/// unchanged when it refuses one. The others report facts and never fail; a fact about a port that is not (or no longer)
+/// in the bond changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
@@ -84,4 +85,8 @@ pub struct Announced {
     pub mac: MacAddr,
     /// VLAN ids around it, outermost first; empty for the bond itself.
     pub vlans: Vec<u16>,
+    /// The system forwards for its neighbours on that interface (IPv6 only). Neighbours drop a default router whose
+    /// advertisement says that it is none (RFC 4861, section 7.2.5), so this must be what the system itself says.
+    #[serde(default)]
+    pub router: bool,
 }
