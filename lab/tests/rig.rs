@@ -75,6 +75,16 @@ fn metered_root_every_topology_carries_2000_per_second_without_loss() {
 }
 
 #[test]
+fn metered_root_10000_per_second_each_way_overrun_nothing() {
+    let rig = rig(Topology::OneSwitch, 1500);
+    let traffic = traffic(&rig).rate(10_000).flows(8).both_ways();
+    let report = traffic.run(Duration::from_secs(2)).unwrap();
+    println!("{report}");
+    assert_clean(&report);
+    assert!(report.sent() >= 39_000, "paced wrongly: {report}");
+}
+
+#[test]
 fn root_ipv6_and_flows() {
     let rig = rig(Topology::OneSwitch, 1500);
     let traffic = Traffic::new(
