@@ -193,6 +193,24 @@ impl Drop for Capture {
     }
 }
 
+/// Sends a complete Ethernet frame, destination address first, out of `interface`.
+///
+/// # Errors
+/// If there is no such interface, it does not take the frame, or without CAP_NET_RAW.
+pub fn send(namespace: &Namespace, interface: &str, frame: &[u8]) -> Result<()> {
+    namespace.run(|| {
+        let socket = open(interface)?;
+        let sent = rustix::net::send(&socket, frame, rustix::net::SendFlags::empty())
+            .with_context(|| format!("{interface} does not take the frame"))?;
+        ensure!(
+            sent == frame.len(),
+            "{interface} took {sent} of {} bytes",
+            frame.len()
+        );
+        Ok(())
+    })
+}
+
 /// A packet socket for all protocols, bound to one interface of the calling thread's namespace.
 fn open(interface: &str) -> Result<OwnedFd> {
     let protocol = (libc::ETH_P_ALL as u16).to_be();

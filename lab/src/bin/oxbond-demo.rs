@@ -3,7 +3,7 @@
 //! Nothing of the machine's own network is touched; everything it makes goes away with it.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn active_backup(program: &PathBuf) -> Result<Report> {
+fn active_backup(program: &Path) -> Result<Report> {
     println!("1. active-backup: {RATE} packets per second each way, while links are cut");
     let machine = Machine::new(Plan::new(Topology::OneSwitch, &PORTS), program)?;
     up(
@@ -83,7 +83,7 @@ fn active_backup(program: &PathBuf) -> Result<Report> {
     finish(&machine, meter)
 }
 
-fn balance_xor(program: &PathBuf) -> Result<Report> {
+fn balance_xor(program: &Path) -> Result<Report> {
     println!(
         "\n2. balance-xor, layer3+4: eight flows over two links, {RATE} packets per second each way"
     );
