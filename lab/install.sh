@@ -6,7 +6,7 @@
 #   lab/install.sh test    all, for every test
 set -euo pipefail
 
-build=(gcc libc6-dev clang linux-libc-dev iproute2)
+build=(gcc libc6-dev clang linux-libc-dev iproute2 iputils-ping)
 # The guests are x86-64 machines; elsewhere they say so themselves.
 guests=()
 [ "$(uname -m)" != x86_64 ] || guests=(qemu-system-x86 busybox-static kmod xz-utils)
