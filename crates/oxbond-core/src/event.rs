@@ -1,5 +1,6 @@
 //! What the core reports: typed events with their causes, the source of logs, history and `explain`.
 
+use core::fmt;
 use core::time::Duration;
 
 use oxbond_wire::MacAddr;
@@ -47,6 +48,24 @@ pub enum Cause {
     BondMac,
     /// The user set the bond up or down.
     BondAdmin,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => write!(f, "the bond starts"),
+            Self::PortAdded { port } => write!(f, "{port} joined"),
+            Self::PortRemoved { port } => write!(f, "{port} was taken out"),
+            Self::LinkDown { port } => write!(f, "{port} lost its link"),
+            Self::LinkUp { port } => write!(f, "the link of {port} is up"),
+            Self::LeftInPath { port } => {
+                write!(f, "{port} lost its link, the data path had left it already")
+            }
+            Self::Options { names } => write!(f, "{names} was set"),
+            Self::BondMac => write!(f, "the address of the bond was set"),
+            Self::BondAdmin => write!(f, "the bond was set up or down"),
+        }
+    }
 }
 
 /// Something worth telling. The wording of its [`core::fmt::Display`] follows the driver's log lines, which people
@@ -140,7 +159,8 @@ pub enum Event {
         /// Name and new value of each.
         changes: Vec<(String, String)>,
     },
-    /// A given value was adapted, as the driver does (delays are rounded down to whole monitor intervals).
+    /// A value was adapted: a delay rounded down to whole monitor intervals, as the driver does, or an option that another
+    /// one of the set switched off.
     ValueRounded {
         /// Option name.
         option: String,
@@ -149,4 +169,116 @@ pub enum Event {
         /// What is used.
         used: String,
     },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PortAdded {
+                name,
+                active,
+                link_up,
+                ..
+            } => {
+                let role = if *active { "an active" } else { "a backup" };
+                let link = if *link_up { "an up" } else { "a down" };
+                write!(
+                    f,
+                    "(slave {name}): Enslaving as {role} interface with {link} link"
+                )
+            }
+            Self::PortRemoved { name } => write!(f, "(slave {name}): Releasing interface"),
+            Self::LinkGoingDown { name, delay } => {
+                write!(
+                    f,
+                    "(slave {name}): link status down for interface, disabling it in {} ms",
+                    delay.as_millis()
+                )
+            }
+            Self::LinkUpAgain { name, after } => {
+                write!(
+                    f,
+                    "(slave {name}): link status up again after {} ms",
+                    after.as_millis()
+                )
+            }
+            Self::LinkDown { name } => write!(
+                f,
+                "(slave {name}): link status definitely down, disabling slave"
+            ),
+            Self::LinkComingUp { name, delay } => {
+                write!(
+                    f,
+                    "(slave {name}): link status up, enabling it in {} ms",
+                    delay.as_millis()
+                )
+            }
+            Self::LinkDownAgain { name, after } => {
+                write!(
+                    f,
+                    "(slave {name}): link status down again after {} ms",
+                    after.as_millis()
+                )
+            }
+            Self::LinkUp {
+                name,
+                speed_mbps,
+                duplex,
+            } => {
+                write!(f, "(slave {name}): link status definitely up")?;
+                if let Some(speed) = speed_mbps {
+                    write!(f, ", {speed} Mbps")?;
+                }
+                match duplex {
+                    Duplex::Full => write!(f, " full duplex"),
+                    Duplex::Half => write!(f, " half duplex"),
+                    Duplex::Unknown => Ok(()),
+                }
+            }
+            Self::ActivePort {
+                to: Some(to),
+                cause,
+                earlier_by: Some(earlier),
+                ..
+            } => {
+                let earlier = earlier.as_millis();
+                write!(
+                    f,
+                    "(slave {to}): making interface the new active one {earlier} ms earlier ({cause})"
+                )
+            }
+            Self::ActivePort {
+                to: Some(to),
+                cause,
+                ..
+            } => {
+                write!(
+                    f,
+                    "(slave {to}): making interface the new active one ({cause})"
+                )
+            }
+            Self::ActivePort {
+                to: None, cause, ..
+            } => {
+                write!(f, "now running without any active interface! ({cause})")
+            }
+            Self::Carrier { up: true, cause } => write!(f, "carrier on ({cause})"),
+            Self::Carrier { up: false, cause } => write!(f, "carrier off ({cause})"),
+            Self::BondMac { mac } => write!(f, "address is {mac} now"),
+            Self::OptionsChanged { changes } => {
+                for (index, (name, value)) in changes.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { ", " };
+                    write!(f, "{separator}option {name}: set to {value}")?;
+                }
+                Ok(())
+            }
+            Self::ValueRounded {
+                option,
+                asked,
+                used,
+            } => {
+                write!(f, "option {option}: {asked} adapted to {used}")
+            }
+        }
+    }
 }

@@ -27,6 +27,7 @@ pub use spec::{
     find_in_dialect,
 };
 pub use table::{OPTIONS, OptionId, PortOptionId};
+pub(crate) use value::is_interface_name;
 pub use value::{OptionChange, OptionValue, PortOptionChange};
 pub use words::{
     AdSelect, ArpAllTargets, ArpValidate, FailOverMac, HashPolicy, LacpRate, Mode, PrimaryReselect,

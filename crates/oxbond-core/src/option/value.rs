@@ -238,7 +238,7 @@ fn target_fault<T: Copy + PartialEq + fmt::Display>(
 }
 
 /// What the kernel takes as an interface's name; empty stands for none.
-fn is_interface_name(name: &str) -> bool {
+pub(crate) fn is_interface_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name != "."
         && name != ".."

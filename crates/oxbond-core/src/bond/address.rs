@@ -1,0 +1,134 @@
+//! Who has which link-layer address: `fail_over_mac`.
+//!
+//! | `fail_over_mac` | bond | active port | other ports |
+//! |---|---|---|---|
+//! | `none`, and in every mode but active-backup | its own | the bond's | the bond's |
+//! | `active` | the active port's | its own | their own |
+//! | `follow` | its own | the bond's | their own; the one before takes over the new one's |
+//!
+//! The bond's own address is the one its user gave it, else that of the first port that joined.
+
+use oxbond_wire::MacAddr;
+
+use super::{Bond, Port};
+use crate::action::Action;
+use crate::event::Event;
+use crate::option::{FailOverMac, Mode};
+use crate::port::PortId;
+
+impl Bond {
+    /// The rule in force; `fail_over_mac` acts in active-backup alone.
+    fn rule(&self) -> FailOverMac {
+        if self.options.mode == Mode::ActiveBackup {
+            self.options.fail_over_mac
+        } else {
+            FailOverMac::None
+        }
+    }
+
+    /// A port is about to join, not yet in the list: addresses of bond and port. Answers the port's.
+    pub(super) fn address_joining(&mut self, id: PortId, mac: MacAddr) -> MacAddr {
+        if self.ports.is_empty() && !self.mac_set {
+            self.set_own_mac(mac);
+        }
+        let given = match self.rule() {
+            FailOverMac::None => self.mac,
+            FailOverMac::Active => mac,
+            // The address is in use when a port returns that once gave it to the bond. It gets the permanent one of
+            // the port that has the bond's now, which is free. (The driver takes a random one.)
+            FailOverMac::Follow if mac == self.mac => self
+                .ports
+                .iter()
+                .find(|port| port.mac == mac)
+                .map_or(mac, |holder| holder.permanent_mac),
+            FailOverMac::Follow => mac,
+        };
+        if given != mac {
+            self.actions.push_back(Action::SetPortMac {
+                port: id,
+                mac: given,
+            });
+        }
+        given
+    }
+
+    /// A port has become the active one.
+    pub(super) fn address_active(&mut self, before: Option<PortId>, active: PortId) {
+        let Some(mac) = self.port(active).map(|port| port.mac) else {
+            return;
+        };
+        match self.rule() {
+            FailOverMac::None => {}
+            FailOverMac::Active => self.set_own_mac(mac),
+            FailOverMac::Follow if mac == self.mac => {}
+            FailOverMac::Follow => {
+                let own = self.mac;
+                let holds = |port: &&Port| port.id != active && port.mac == own;
+                let holder = before
+                    .and_then(|id| self.port(id))
+                    .filter(holds)
+                    .or_else(|| self.ports.iter().find(holds))
+                    .map(|port| port.id);
+                self.set_port_mac(active, own);
+                if let Some(holder) = holder {
+                    self.set_port_mac(holder, mac);
+                }
+            }
+        }
+    }
+
+    /// The last port has left: an address that was only borrowed from a port goes back with it.
+    pub(super) fn address_empty(&mut self) {
+        if !self.mac_set && !self.device_mac.is_zero() {
+            self.set_own_mac(self.device_mac);
+        }
+    }
+
+    /// The user gave the front device an address. Where the active port decides it (`fail_over_mac` active or follow)
+    /// the one before is restored, as the driver ignores such a wish.
+    pub(super) fn address_wished(&mut self, mac: MacAddr) {
+        if mac == self.mac {
+            return;
+        }
+        if self.rule() != FailOverMac::None && !self.ports.is_empty() {
+            self.actions.push_back(Action::SetBondMac { mac: self.mac });
+            return;
+        }
+        self.mac_set = true;
+        self.note_own_mac(mac);
+        for id in self.ports.iter().map(|port| port.id).collect::<Vec<_>>() {
+            self.set_port_mac(id, mac);
+        }
+    }
+
+    fn set_own_mac(&mut self, mac: MacAddr) {
+        if mac != self.mac {
+            self.actions.push_back(Action::SetBondMac { mac });
+            self.note_own_mac(mac);
+        }
+    }
+
+    /// The front device has this address now; what is announced at the old one is at the new one.
+    fn note_own_mac(&mut self, mac: MacAddr) {
+        for announced in self
+            .addresses
+            .iter_mut()
+            .filter(|announced| announced.mac == self.mac)
+        {
+            announced.mac = mac;
+        }
+        self.mac = mac;
+        self.tell(Event::BondMac { mac });
+    }
+
+    fn set_port_mac(&mut self, id: PortId, mac: MacAddr) {
+        if let Some(port) = self
+            .ports
+            .iter_mut()
+            .find(|port| port.id == id && port.mac != mac)
+        {
+            port.mac = mac;
+            self.actions.push_back(Action::SetPortMac { port: id, mac });
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a bond cannot be as asked, or a request to it is refused.
+
+use crate::option::{DriverError, HashPolicy, Mode, OptionError};
+use crate::port::MAX_PORTS;
+
+/// The configuration asks for what cannot be. Nothing has been changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// An option is wrong, or the set of options does not fit together.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The name cannot be that of an interface.
+    #[error(
+        "{name:?} cannot be the name of an interface: use 1 to 15 bytes without blanks, `/` and `:`"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The mode is described but not built.
+    #[error("mode {mode} is not built yet on engine ebpf; choose active-backup or balance-xor")]
+    ModeNotBuilt {
+        /// The mode.
+        mode: Mode,
+    },
+    /// The hash policy is described but not built.
+    #[error(
+        "xmit_hash_policy {policy} is not built yet on engine ebpf; choose layer2, layer2+3 or layer3+4"
+    )]
+    PolicyNotBuilt {
+        /// The policy.
+        policy: HashPolicy,
+    },
+    /// Monitoring by ARP is described but not built.
+    #[error(
+        "arp_interval={interval}: monitoring by ARP is not built yet on engine ebpf; use miimon, for example miimon=100"
+    )]
+    ArpNotBuilt {
+        /// The interval asked for, in milliseconds.
+        interval: u32,
+    },
+    /// Choosing a port by transmit queue is described but not built.
+    #[error(
+        "queue_id={queue_id}: choosing a port by transmit queue is not built yet on engine ebpf; leave queue_id at 0"
+    )]
+    QueueNotBuilt {
+        /// The queue id asked for.
+        queue_id: u16,
+    },
+}
+
+impl ConfigError {
+    /// What the kernel's driver answers in the same case, where it has an answer of its own.
+    pub const fn driver(&self) -> Option<DriverError> {
+        match self {
+            Self::Option(error) => error.driver,
+            _ => None,
+        }
+    }
+}
+
+/// A request was refused. The bond is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The configuration is to blame.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A port of this name is in the bond.
+    #[error("port {name} is already in bond {bond}")]
+    AlreadyAPort {
+        /// Name of the port.
+        name: String,
+        /// Name of the bond.
+        bond: String,
+    },
+    /// The bond is full.
+    #[error("bond {bond} has {MAX_PORTS} ports, which is the most it can have; {name} cannot join")]
+    Full {
+        /// Name of the port.
+        name: String,
+        /// Name of the bond.
+        bond: String,
+    },
+    /// No port has this number: whoever drives the core has lost track.
+    #[error("bond {bond} has no port number {port}")]
+    UnknownPort {
+        /// The number.
+        port: usize,
+        /// Name of the bond.
+        bond: String,
+    },
+}
+
+impl From<OptionError> for InputError {
+    fn from(error: OptionError) -> Self {
+        Self::Config(ConfigError::Option(error))
+    }
+}

@@ -1,0 +1,114 @@
+//! The bond's picture for renderers: [`Bond::status`].
+
+use super::{Bond, Port};
+use crate::mii::Mii;
+use crate::option::Mode;
+use crate::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
+use crate::time::Instant;
+
+impl Bond {
+    /// The bond as it stands. `expected` are the ports the configuration names.
+    #[must_use]
+    pub fn status(&self, now: Instant, expected: &[String]) -> BondStatus {
+        let name = |id| self.port(id).map(|port| port.name.clone());
+        BondStatus {
+            version: STATUS_VERSION,
+            name: self.name.clone(),
+            carrier: self.carrier,
+            mac: self.mac,
+            options: self.options.clone(),
+            primary: self.primary().and_then(name),
+            active_port: self.active.and_then(name),
+            failovers: self.failovers,
+            ports: self
+                .ports
+                .iter()
+                .map(|port| self.port_status(port, now))
+                .collect(),
+            expected: expected.to_vec(),
+        }
+    }
+
+    fn port_status(&self, port: &Port, now: Instant) -> PortStatus {
+        PortStatus {
+            id: port.id,
+            name: port.name.clone(),
+            ifindex: port.ifindex,
+            mii_status: port.mii.status(),
+            role: self.role(port),
+            speed_mbps: port.link.speed_mbps,
+            duplex: port.link.duplex,
+            link_failure_count: port.link_failure_count,
+            permanent_mac: port.permanent_mac,
+            mac: port.mac,
+            queue_id: port.options.queue_id,
+            prio: port.options.prio,
+            since: now.saturating_since(port.since),
+            reason: self.reason(port, now),
+        }
+    }
+
+    /// As in the driver: in modes without an active port every port is active, whatever its link.
+    pub(super) fn role(&self, port: &Port) -> PortRole {
+        match self.options.mode {
+            Mode::ActiveBackup if self.active != Some(port.id) => PortRole::Backup,
+            _ => PortRole::Active,
+        }
+    }
+
+    fn reason(&self, port: &Port, now: Instant) -> String {
+        let missing = if !port.link.admin_up {
+            "the interface is set down"
+        } else if !port.link.carrier {
+            "no carrier"
+        } else {
+            "the link was lost a moment ago"
+        };
+        let left = |deadline: Instant| deadline.saturating_since(now).as_millis();
+        match port.mii {
+            Mii::GoingDown(deadline) => {
+                return format!("{missing}; given up in {} ms (downdelay)", left(deadline));
+            }
+            Mii::Down => return missing.to_owned(),
+            Mii::GoingBack(deadline) => {
+                return format!("the link is back; used in {} ms (updelay)", left(deadline));
+            }
+            Mii::Up if !port.link.is_usable() && !self.monitored() => {
+                return format!("{missing}, but miimon is 0: only the data path avoids it");
+            }
+            Mii::Up => {}
+        }
+        match (self.options.mode, self.role(port)) {
+            (Mode::ActiveBackup, PortRole::Active) => match self.runner_up() {
+                Some(next) => format!("carries the traffic; {} would follow", next.name),
+                None => "carries the traffic; no other port could follow".to_owned(),
+            },
+            (Mode::ActiveBackup, PortRole::Backup) => {
+                match self.active.and_then(|id| self.port(id)) {
+                    Some(active) => format!("waits; {} is the active port", active.name),
+                    None => "waits".to_owned(),
+                }
+            }
+            _ => {
+                let carrying = self
+                    .ports
+                    .iter()
+                    .filter(|port| port.mii.status() == MiiStatus::Up)
+                    .count();
+                format!("carries its share of the flows, 1 of {carrying}")
+            }
+        }
+    }
+
+    /// The port that would follow the active one, if one is up.
+    fn runner_up(&self) -> Option<&Port> {
+        let next = self
+            .table
+            .order
+            .iter()
+            .copied()
+            .find(|id| Some(*id) != self.active)?;
+        self.port(next)
+            .filter(|port| port.mii == Mii::Up && port.link.is_usable())
+    }
+}
