@@ -1,0 +1,239 @@
+//! What the eBPF programs and the daemon share through maps: the Rust mirror of `bpf/abi.h`.
+//!
+//! A test compares every size and offset with a table that the C compiler wrote into the object. Whoever changes
+//! either side raises [`ABI_VERSION`]: a daemon adopts a running data path only if the versions agree.
+
+use std::{ptr, slice};
+
+use oxbond_core::option::HashPolicy;
+use oxbond_core::port::{MAX_PORTS, PortId};
+use oxbond_core::table::{MAX_BUCKETS, Spread, TransmitTable};
+
+/// First word of the `abi` map.
+pub(crate) const ABI_MAGIC: u32 = 0x6f78_626e;
+/// Version of everything in this module.
+pub(crate) const ABI_VERSION: u32 = 1;
+
+pub(crate) const SPREAD_FAILOVER: u32 = 0;
+pub(crate) const SPREAD_BUCKETS: u32 = 1;
+pub(crate) const TABLE_ALL_PORTS_ACTIVE: u32 = 1;
+
+/// `port.flags`: the receive program hangs on clsact, not tcx.
+pub(crate) const HOOK_CLSACT: u32 = 1;
+/// `port.flags`: we made the clsact qdisc.
+pub(crate) const QDISC_OURS: u32 = 2;
+
+/// A type that may be copied to and from a map value byte by byte.
+///
+/// # Safety
+///
+/// `repr(C)`, no padding, every bit pattern valid.
+pub(crate) unsafe trait Plain: Copy {}
+
+/// One slot of the transmit table: `struct table`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Table {
+    pub(crate) spread: u32,
+    pub(crate) policy: u32,
+    pub(crate) flags: u32,
+    pub(crate) order_len: u32,
+    pub(crate) bucket_len: u32,
+    pub(crate) members: u32,
+    pub(crate) left: u32,
+    pub(crate) reserved: u32,
+    pub(crate) order: [u8; MAX_PORTS],
+    pub(crate) place: [u8; MAX_PORTS],
+    pub(crate) home: [u8; MAX_BUCKETS],
+    pub(crate) now: [u8; MAX_BUCKETS],
+}
+
+/// One port: `struct port`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Port {
+    pub(crate) netdev: u64,
+    pub(crate) ifindex: u32,
+    pub(crate) flags: u32,
+}
+
+/// Counters of one port on one CPU: `struct port_counters`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct RawPortCounters {
+    pub(crate) tx_packets: u64,
+    pub(crate) tx_bytes: u64,
+    pub(crate) rx_packets: u64,
+    pub(crate) rx_bytes: u64,
+    pub(crate) rx_inactive: u64,
+    pub(crate) tx_moved: u64,
+}
+
+/// Counters of the bond on one CPU: `struct bond_counters`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct RawBondCounters {
+    pub(crate) tx_no_port: u64,
+    pub(crate) ports_left: u64,
+}
+
+/// The daemon's mark on the maps: `struct abi`. Written last by an installation, so its presence means completeness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Abi {
+    pub(crate) magic: u32,
+    pub(crate) version: u32,
+    pub(crate) table_size: u32,
+    pub(crate) port_size: u32,
+    pub(crate) front_kind: u32,
+    pub(crate) bond_ifindex: u32,
+    pub(crate) inner_ifindex: u32,
+    pub(crate) front_flags: u32,
+}
+
+/// What the ring buffer holds: `struct left_record`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct RawLeftRecord {
+    pub(crate) time_ns: u64,
+    pub(crate) port: u32,
+    pub(crate) reason: u32,
+}
+
+// SAFETY: repr(C), integers and byte arrays only; the layout test shows that no padding lies between them.
+unsafe impl Plain for Table {}
+// SAFETY: as above.
+unsafe impl Plain for Port {}
+// SAFETY: as above.
+unsafe impl Plain for RawPortCounters {}
+// SAFETY: as above.
+unsafe impl Plain for RawBondCounters {}
+// SAFETY: as above.
+unsafe impl Plain for Abi {}
+// SAFETY: as above.
+unsafe impl Plain for RawLeftRecord {}
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+
+impl Table {
+    /// No port at all: everything is dropped. What a fresh map holds.
+    pub(crate) const EMPTY: Self = Self {
+        spread: SPREAD_FAILOVER,
+        policy: 0,
+        flags: 0,
+        order_len: 0,
+        bucket_len: 0,
+        members: 0,
+        left: 0,
+        reserved: 0,
+        order: [0; MAX_PORTS],
+        place: [0; MAX_PORTS],
+        home: [0; MAX_BUCKETS],
+        now: [0; MAX_BUCKETS],
+    };
+
+    /// Lays a table out for the programs, with no port left. `Err` says what the programs cannot do with it.
+    pub(crate) fn new(table: &TransmitTable) -> Result<Self, &'static str> {
+        let mut raw = Self::EMPTY;
+        fill(&mut raw.order, &table.order).ok_or("more ports than a bond can have")?;
+        raw.order_len = table.order.len() as u32;
+        for (place, port) in table.order.iter().enumerate() {
+            raw.place[port.index()] = place as u8;
+        }
+        raw.members = table.order.iter().fold(0, |set, port| set | port.bit());
+        if raw.members.count_ones() != raw.order_len {
+            return Err("a port stands twice in the order");
+        }
+        if table.all_ports_active {
+            raw.flags |= TABLE_ALL_PORTS_ACTIVE;
+        }
+        if let Spread::Buckets { policy, home, now } = &table.spread {
+            raw.spread = SPREAD_BUCKETS;
+            raw.policy = policy_code(*policy).ok_or("the programs do not know this hash policy")?;
+            if home.len() != now.len() {
+                return Err("`home` and `now` differ in length");
+            }
+            fill(&mut raw.home, home).ok_or("too many buckets")?;
+            fill(&mut raw.now, now).ok_or("too many buckets")?;
+            if home
+                .iter()
+                .chain(now)
+                .any(|port| raw.members & port.bit() == 0)
+            {
+                return Err("a bucket names a port outside the order");
+            }
+            raw.bucket_len = home.len() as u32;
+        }
+        Ok(raw)
+    }
+
+    /// The table as the core knows it. `None` for contents that [`Table::new`] never writes.
+    pub(crate) fn to_transmit_table(self) -> Option<TransmitTable> {
+        let spread = match self.spread {
+            SPREAD_FAILOVER => Spread::Failover,
+            SPREAD_BUCKETS => Spread::Buckets {
+                policy: policy_of(self.policy)?,
+                home: ports(self.home.get(..self.bucket_len as usize)?)?,
+                now: ports(self.now.get(..self.bucket_len as usize)?)?,
+            },
+            _ => return None,
+        };
+        Some(TransmitTable {
+            spread,
+            order: ports(self.order.get(..self.order_len as usize)?)?,
+            all_ports_active: self.flags & TABLE_ALL_PORTS_ACTIVE != 0,
+        })
+    }
+
+    /// Whether the daemon's part (all but `left`) is the same.
+    pub(crate) fn same_orders(&self, other: &Self) -> bool {
+        let with_no_left = Self { left: 0, ..*self };
+        bytes_of(&with_no_left) == bytes_of(&Self { left: 0, ..*other })
+    }
+}
+
+/// The number under which the programs know a policy; `None` for those they do not know yet.
+pub(crate) const fn policy_code(policy: HashPolicy) -> Option<u32> {
+    match policy {
+        HashPolicy::Layer2 => Some(0),
+        HashPolicy::Layer34 => Some(1),
+        HashPolicy::Layer23 => Some(2),
+        HashPolicy::Encap23 | HashPolicy::Encap34 | HashPolicy::VlanSrcMac => None,
+    }
+}
+
+const fn policy_of(code: u32) -> Option<HashPolicy> {
+    match code {
+        0 => Some(HashPolicy::Layer2),
+        1 => Some(HashPolicy::Layer34),
+        2 => Some(HashPolicy::Layer23),
+        _ => None,
+    }
+}
+
+/// The bytes of a map value.
+pub(crate) const fn bytes_of<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: `Plain` has no padding, so all size_of::<T>() bytes are initialised; the borrow keeps them alive.
+    unsafe { slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// A map value from its bytes. `None` when there are too few.
+pub(crate) fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: enough bytes (just checked), and every bit pattern is a valid `Plain`.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+fn fill(array: &mut [u8], list: &[PortId]) -> Option<()> {
+    let head = array.get_mut(..list.len())?;
+    for (place, port) in head.iter_mut().zip(list) {
+        *place = port.index() as u8;
+    }
+    Some(())
+}
+
+fn ports(array: &[u8]) -> Option<Vec<PortId>> {
+    array.iter().map(|index| PortId::new(*index)).collect()
+}

@@ -1,0 +1,109 @@
+//! A host with two or more ports and a veth front, ready for a data path; and a BPF file system nobody else sees.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use oxbond_core::port::PortId;
+use oxbond_core::table::TransmitTable;
+use oxbond_datapath::{DataPath, Front, FrontKind, Hook};
+use oxbond_lab::netns::Namespace;
+use oxbond_lab::rig::{Plan, Rig, Topology};
+use oxbond_lab::traffic::Traffic;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+pub const HOST: &str = "10.77.0.10";
+pub const PEER: &str = "10.77.0.1";
+
+/// A BPF file system that is mounted nowhere: it is reached through its descriptor and goes away with it, so tests
+/// leave nothing behind and do not meet.
+pub struct Bpffs(OwnedFd);
+
+impl Bpffs {
+    pub fn new() -> Result<Self> {
+        let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC).context("open a BPF file system")?;
+        fsconfig_create(&context)?;
+        let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+        Ok(Self(mount))
+    }
+
+    /// The pin directory of the one bond.
+    pub fn dir(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}/bond0", std::process::id(), self.0.as_raw_fd()))
+    }
+}
+
+/// A rig whose host has the front device `bond0` with the address [`HOST`], not yet a data path.
+pub struct Stand {
+    pub rig: Rig,
+    pub bpffs: Bpffs,
+    pub front: Front,
+}
+
+impl Stand {
+    pub fn new(ports: &[&str]) -> Result<Self> {
+        let rig = Plan::new(Topology::OneSwitch, ports).build()?;
+        rig.wait_ready(Duration::from_secs(10))?;
+        let host = &rig.host;
+        host.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        for port in ports {
+            host.sysctl(&format!("net.ipv6.conf.{port}.disable_ipv6"), "1")?;
+        }
+        host.ip("link add bond0 type veth peer name inner0")?;
+        host.sysctl("net.ipv6.conf.bond0.disable_ipv6", "0")?;
+        host.ip("link set inner0 up")?;
+        host.ip("link set bond0 up")?;
+        rig.add_address(host, "bond0", &format!("{HOST}/24"))?;
+        rig.add_address(host, "bond0", "fd77::10/64")?;
+        let front = Front {
+            kind: FrontKind::Veth,
+            bond_ifindex: ifindex(host, "bond0")?,
+            inner_ifindex: ifindex(host, "inner0")?,
+        };
+        Ok(Self { rig, bpffs: Bpffs::new()?, front })
+    }
+
+    pub fn host(&self) -> &Namespace {
+        &self.rig.host
+    }
+
+    pub fn port_ifindex(&self, index: usize) -> Result<u32> {
+        ifindex(self.host(), &self.rig.ports()[index])
+    }
+
+    /// Installs a data path with all ports attached and this table in force. To be called inside the host.
+    pub fn install(&self, hook: Option<Hook>, table: &TransmitTable) -> Result<DataPath> {
+        let mut path = DataPath::install_on(&self.bpffs.dir(), self.front, hook)?;
+        for index in 0..self.rig.ports().len() {
+            path.attach_port(port(index), self.port_ifindex(index)?)?;
+        }
+        path.set_table(table)?;
+        Ok(path)
+    }
+
+    pub fn adopt(&self) -> Result<DataPath> {
+        Ok(DataPath::adopt(&self.bpffs.dir())?)
+    }
+
+    /// Traffic between host and peer, both ways.
+    pub fn traffic(&self) -> Traffic {
+        let (host, peer): (IpAddr, IpAddr) = (HOST.parse().unwrap(), PEER.parse().unwrap());
+        Traffic::new((self.host(), host), (&self.rig.peer, peer)).both_ways()
+    }
+}
+
+pub fn port(index: usize) -> PortId {
+    PortId::new(index as u8).unwrap()
+}
+
+pub fn ports(indices: impl IntoIterator<Item = usize>) -> Vec<PortId> {
+    indices.into_iter().map(port).collect()
+}
+
+pub fn ifindex(namespace: &Namespace, name: &str) -> Result<u32> {
+    let index = namespace.link(name)?["ifindex"].as_u64().context("no ifindex")?;
+    Ok(index as u32)
+}

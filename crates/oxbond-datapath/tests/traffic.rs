@@ -1,0 +1,136 @@
+//! Real traffic through the data path between two namespaces.
+#![allow(clippy::unwrap_used, reason = "tests state their expectations so")]
+
+mod common;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use common::{Stand, port, ports};
+use oxbond_core::option::HashPolicy;
+use oxbond_core::table::TransmitTable;
+use oxbond_datapath::{Hook, LeftReason};
+
+/// The active port's link dies under 2,000 packets a second each way while nobody runs; the next to come adopts.
+fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Result<()> {
+    let stand = Stand::new(&["p0", "p1"])?;
+    let table = TransmitTable::failover(ports([0, 1]), false);
+    stand.host().run(|| -> Result<()> {
+        let path = stand.install(hook, &table)?;
+        let hooks = path.hooks()?;
+        assert_eq!(hooks.front, Some(expected));
+        assert_eq!(hooks.ports, [(port(0), Some(expected)), (port(1), Some(expected))]);
+        Ok(())
+    })?;
+
+    let meter = stand.traffic().rate(2000).start()?;
+    meter.wait_flowing(500, Duration::from_secs(10))?;
+    let before = oxbond_core::time::Instant::from_nanos(now_ns());
+    stand.rig.cut(0)?;
+    meter.wait_flowing(500, Duration::from_secs(10))?;
+    let report = meter.stop(Duration::from_secs(2))?;
+    assert_eq!(report.lost(), 0, "{report:?}");
+    assert_eq!(report.streams().map(|stream| stream.duplicates).sum::<u64>(), 0);
+
+    stand.host().run(|| -> Result<()> {
+        let mut path = stand.adopt()?;
+        assert_eq!(path.table()?, table);
+        assert_eq!(path.left()?, port(0).bit());
+        let records = path.drain();
+        assert_eq!(records.len(), 1, "{records:?}");
+        assert_eq!((records[0].port, records[0].reason), (port(0), LeftReason::NoCarrier));
+        assert!(records[0].time > before);
+        let counters = path.counters()?;
+        assert_eq!(counters.ports_left, 1);
+        let [(_, p0), (_, p1)] = counters.ports[..] else { panic!("{counters:?}") };
+        let sent = report.there.sent;
+        assert!(p0.tx_packets + p1.tx_packets >= sent, "{counters:?}");
+        assert!(p1.tx_packets >= 500 && p1.rx_packets >= 500, "{counters:?}");
+        assert_eq!(p1.tx_moved, p1.tx_packets);
+        assert_eq!((p0.tx_moved, counters.tx_no_port), (0, 0));
+        Ok(())
+    })?;
+
+    // Back with carrier, but nobody has decided to go back.
+    stand.rig.restore(0)?;
+    stand.rig.wait_ready(Duration::from_secs(10))?;
+    let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
+    assert_eq!(report.lost(), 0, "{report:?}");
+    stand.host().run(|| -> Result<()> {
+        let mut path = stand.adopt()?;
+        let [(_, p0), (_, p1)] = path.counters()?.ports[..] else { panic!() };
+        assert_eq!(p1.tx_moved, p1.tx_packets);
+        assert!(path.set_table(&table)?, "a table put in force again ends the latch");
+        assert_eq!(path.left()?, 0);
+        assert!(!path.set_table(&table)?, "nothing to write");
+        let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
+        assert_eq!(report.lost(), 0, "{report:?}");
+        let [(_, p0_now), (_, p1_now)] = path.counters()?.ports[..] else { panic!() };
+        assert!(p0_now.tx_packets > p0.tx_packets + 200, "back on the first port");
+        assert_eq!(p1_now.tx_packets, p1.tx_packets);
+        assert_eq!(path.drain(), []);
+        path.remove()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn root_dead_link_is_left_without_a_daemon_on_tcx() -> Result<()> {
+    dead_link_is_left_without_a_daemon(None, Hook::Tcx)
+}
+
+#[test]
+fn root_dead_link_is_left_without_a_daemon_on_clsact() -> Result<()> {
+    dead_link_is_left_without_a_daemon(Some(Hook::Clsact), Hook::Clsact)
+}
+
+#[test]
+fn root_both_directions_are_seen_on_the_bond() -> Result<()> {
+    let stand = Stand::new(&["p0", "p1"])?;
+    stand.host().run(|| stand.install(None, &TransmitTable::failover(ports([1, 0]), false)).map(drop))?;
+    let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
+    assert_eq!(report.lost(), 0, "{report:?}");
+    let statistics = stand.host().ip_json("-s link show bond0")?[0]["stats64"].clone();
+    for (direction, count) in [("tx", report.there.sent), ("rx", report.there.sent)] {
+        assert!(statistics[direction]["packets"].as_u64().unwrap() >= count, "{direction}: {statistics}");
+    }
+    stand.host().execute("ping", "-c3 -i0.05 -W1 fd77::1")?;
+    // A large frame and TCP segmentation pass as they are.
+    stand.host().execute("ping", "-c2 -i0.05 -W1 -s 20000 10.77.0.1")?;
+    Ok(())
+}
+
+#[test]
+fn root_balance_xor_spreads_flows_and_moves_only_those_of_a_dead_port() -> Result<()> {
+    let stand = Stand::new(&["p0", "p1"])?;
+    let table = TransmitTable::buckets(HashPolicy::Layer34, ports([0, 1]), false, |_| true);
+    stand.host().run(|| stand.install(None, &table).map(drop))?;
+    let report = stand.traffic().rate(2000).flows(8).source_port(20_000).run(Duration::from_millis(500))?;
+    assert_eq!(report.lost(), 0, "{report:?}");
+    let whole = stand.host().run(|| stand.adopt()?.counters().map_err(anyhow::Error::from))?;
+    for (port, counters) in &whole.ports {
+        assert!(counters.tx_packets >= report.there.sent / 4, "{port:?} carries its share: {whole:?}");
+        assert_eq!(counters.tx_moved, 0);
+    }
+
+    let meter = stand.traffic().rate(2000).flows(8).source_port(20_000).start()?;
+    meter.wait_flowing(500, Duration::from_secs(10))?;
+    stand.rig.cut(1)?;
+    meter.wait_flowing(500, Duration::from_secs(10))?;
+    let report = meter.stop(Duration::from_secs(2))?;
+    assert_eq!(report.there.lost, 0, "{report:?}");
+    stand.host().run(|| -> Result<()> {
+        let mut path = stand.adopt()?;
+        assert_eq!(path.left()?, port(1).bit());
+        assert_eq!(path.drain().len(), 1);
+        let counters = path.counters()?;
+        assert!(counters.ports[0].1.tx_moved > 100, "{counters:?}");
+        assert_eq!(counters.ports[1].1.tx_moved, 0);
+        Ok(path.remove()?)
+    })
+}
+
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
