@@ -12,12 +12,24 @@ use crate::netlink::Netlink;
 /// # Errors
 /// When `/proc/sys` cannot be read.
 pub fn is_disabled(name: &str) -> Result<Option<bool>, KernelError> {
-    let path = path_of(name);
-    match fs::read_to_string(&path) {
+    read(&path_of(name))
+}
+
+fn read(path: &str) -> Result<Option<bool>, KernelError> {
+    match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim() != "0")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(KernelError::from_io("read", path, &error)),
     }
+}
+
+/// Whether the system forwards IPv6 for its neighbours on an interface, which is what makes it a router to them (RFC
+/// 4861, section 6.2). An interface without IPv6 is none.
+///
+/// # Errors
+/// When `/proc/sys` cannot be read.
+pub fn is_router(name: &str) -> Result<bool, KernelError> {
+    read(&format!("/proc/sys/net/ipv6/conf/{name}/forwarding")).map(|on| on.unwrap_or(false))
 }
 
 /// Switches IPv6 on an interface off (its addresses and routes go) or on (it gets its link-local address anew). Counts

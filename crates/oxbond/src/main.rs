@@ -1,1 +1,22 @@
-fn main(){}
+//! `oxbond`: joins network interfaces on Linux. The command line talks to one daemon per network namespace.
+
+mod cli;
+mod control;
+mod daemon;
+mod exit;
+mod paths;
+mod render;
+mod report;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let matches = cli::grammar().get_matches();
+    match cli::run(&matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("oxbond: {failure}");
+            ExitCode::from(failure.blame.exit_code())
+        }
+    }
+}

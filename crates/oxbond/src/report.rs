@@ -14,6 +14,10 @@ pub(crate) struct BondReport {
     pub(crate) engine: EngineReport,
     /// What the data path counted, one entry for each port of `status`.
     pub(crate) counters: Vec<PortCounters>,
+    /// Packets of the bond dropped because no port could take them.
+    pub(crate) tx_no_port: u64,
+    /// How often the data path itself left a port because its link was gone.
+    pub(crate) ports_left: u64,
 }
 
 /// What carries a bond, and why that.
@@ -48,6 +52,20 @@ pub(crate) struct PortCounters {
     pub(crate) rx_bytes: u64,
     /// Packets that arrived while the port was not active and were dropped for that reason; no errors.
     pub(crate) rx_inactive: u64,
-    /// Times the transmit program itself left the port because its carrier was gone.
-    pub(crate) left_in_path: u64,
+    /// Part of `tx_packets`: sent here although the table named another port, whose link was gone.
+    pub(crate) tx_moved: u64,
+}
+
+impl From<(PortId, oxbond_datapath::PortCounters)> for PortCounters {
+    fn from((port, counted): (PortId, oxbond_datapath::PortCounters)) -> Self {
+        Self {
+            port,
+            tx_packets: counted.tx_packets,
+            tx_bytes: counted.tx_bytes,
+            rx_packets: counted.rx_packets,
+            rx_bytes: counted.rx_bytes,
+            rx_inactive: counted.rx_inactive,
+            tx_moved: counted.tx_moved,
+        }
+    }
 }

@@ -63,7 +63,7 @@ fn report(status: BondStatus) -> BondReport {
             rx_packets: 6,
             rx_bytes: 600,
             rx_inactive: 7,
-            left_in_path: 1,
+            tx_moved: 1,
         })
         .collect();
     let engine = EngineReport {

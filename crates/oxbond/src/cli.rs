@@ -1,0 +1,493 @@
+//! The command line: its grammar, built from the option table, and what each command does.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use oxbond_core::option::{Kind, OPTIONS, OptionKey, OptionSpec};
+
+use crate::control::client::Client;
+use crate::control::protocol::{BondRequest, PortRequest, Reply, Request};
+use crate::exit::{Blame, EXIT_CODES, Failure};
+use crate::paths::RunPaths;
+use crate::render;
+
+/// Where run-time files live unless told otherwise.
+const RUN_ROOT: &str = "/run/oxbond";
+
+/// Where configuration files live unless told otherwise.
+const CONFIG_DIR: &str = "/etc/oxbond";
+
+/// The whole grammar. Also the source of the manual pages.
+pub(crate) fn grammar() -> Command {
+    Command::new("oxbond")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Joins network interfaces into one: a cable dies and nobody notices, two links carry more than one")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("run-dir")
+                .long("run-dir")
+                .value_name("DIR")
+                .global(true)
+                .env("OXBOND_RUN_DIR")
+                .default_value(RUN_ROOT)
+                .value_parser(value_parser!(PathBuf))
+                .help("Directory of run-time files, the control socket among them"),
+        )
+        .subcommand(
+            Command::new("daemon")
+                .about("Serve the bonds of this network namespace, in the foreground")
+                .long_about(
+                    "Serve the bonds of this network namespace, in the foreground.\n\nThe bonds outlive the daemon: killed, \
+                     stopped or replaced by a newer one, forwarding and failover go on, and the next daemon takes over what it \
+                     finds. 'oxbond down' removes a bond.",
+                )
+                .arg(
+                    Arg::new("apply")
+                        .long("apply")
+                        .value_name("PATH")
+                        .action(ArgAction::Append)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Apply this configuration file or directory at the start; a missing directory is no error"),
+                ),
+        )
+        .subcommand(
+            with_options(
+                Command::new("up")
+                    .about("Create a bond")
+                    .arg(bond_arg())
+                    .arg(
+                        Arg::new("port")
+                            .long("port")
+                            .visible_aliases(["slave", "member"])
+                            .value_name("INTERFACE")
+                            .action(ArgAction::Append)
+                            .help("An interface to join; repeat for each, the order decides ties"),
+                    )
+                    .arg(
+                        Arg::new("address")
+                            .long("address")
+                            .value_name("ADDRESS/LENGTH")
+                            .action(ArgAction::Append)
+                            .help("An address of the bond, such as 192.168.1.100/24; repeat for more"),
+                    )
+                    .arg(
+                        Arg::new("gateway")
+                            .long("gateway")
+                            .value_name("ADDRESS")
+                            .action(ArgAction::Append)
+                            .value_parser(value_parser!(IpAddr))
+                            .help("Default gateway; at most one for IPv4 and one for IPv6"),
+                    )
+                    .arg(
+                        Arg::new("mtu")
+                            .long("mtu")
+                            .value_name("BYTES")
+                            .value_parser(value_parser!(u32))
+                            .help("MTU of the bond and its ports [default: that of the first port]"),
+                    )
+                    .arg(
+                        Arg::new("mac")
+                            .long("mac")
+                            .value_name("ADDRESS")
+                            .help("Link-layer address of the bond [default: that of the first port]"),
+                    ),
+                Scope::Bond,
+            )
+            .after_help("Without --miimon and --arp-interval the links are monitored every 100 ms (miimon 100)."),
+        )
+        .subcommand(Command::new("down").about("Remove a bond and give its ports back as they were").arg(bond_arg()))
+        .subcommand(with_options(
+            Command::new("add-port")
+                .visible_aliases(["add-slave", "add-member"])
+                .about("Join an interface to a bond; the other ports are not disturbed")
+                .arg(bond_arg())
+                .arg(port_arg()),
+            Scope::Port,
+        ))
+        .subcommand(
+            Command::new("remove-port")
+                .visible_aliases(["remove-slave", "remove-member"])
+                .about("Take an interface out of a bond and give it back as it was")
+                .arg(bond_arg())
+                .arg(port_arg()),
+        )
+        .subcommand(with_options(
+            Command::new("set").about("Change options of a bond: all that are given, or none").arg(bond_arg()),
+            Scope::Bond,
+        ))
+        .subcommand(with_options(
+            Command::new("set-port")
+                .visible_aliases(["set-slave", "set-member"])
+                .about("Change options of a port: all that are given, or none")
+                .arg(bond_arg())
+                .arg(port_arg()),
+            Scope::Port,
+        ))
+        .subcommand(
+            Command::new("status")
+                .about("Show bonds: a table, or --json, or the text of /proc/net/bonding")
+                .arg(Arg::new("bond").value_name("BOND").help("Just this bond"))
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("A versioned JSON document"))
+                .arg(
+                    Arg::new("proc")
+                        .long("proc")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with("json")
+                        .help("The exact text the kernel's driver shows in /proc/net/bonding/BOND"),
+                ),
+        )
+        .subcommand(
+            Command::new("events")
+                .about("Show what happens, as it happens, each event with its cause")
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("One JSON document per line")),
+        )
+        .subcommand(
+            Command::new("apply")
+                .about("Make the bonds be what configuration files say; without a difference nothing is written")
+                .arg(
+                    Arg::new("path")
+                        .value_name("PATH")
+                        .action(ArgAction::Append)
+                        .value_parser(value_parser!(PathBuf))
+                        .default_value(CONFIG_DIR)
+                        .help("Files, or directories whose *.toml are read in order of name"),
+                )
+                .arg(
+                    Arg::new("check")
+                        .long("check")
+                        .action(ArgAction::SetTrue)
+                        .help("Only read the files and report what is wrong with them"),
+                ),
+        )
+        .subcommand(
+            Command::new("manual")
+                .hide(true)
+                .about("Write the manual pages into a directory")
+                .arg(Arg::new("dir").required(true).value_name("DIR").value_parser(value_parser!(PathBuf))),
+        )
+}
+
+fn bond_arg() -> Arg {
+    Arg::new("bond")
+        .required(true)
+        .value_name("BOND")
+        .help("Name of the bond")
+}
+
+fn port_arg() -> Arg {
+    Arg::new("member")
+        .required(true)
+        .value_name("PORT")
+        .help("Name of the interface")
+}
+
+/// Which of the table's options a command takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Bond,
+    Port,
+}
+
+/// The options of the table with this scope.
+fn options_of(scope: Scope) -> impl Iterator<Item = &'static OptionSpec> {
+    OPTIONS
+        .iter()
+        .filter(move |spec| matches!(spec.key, OptionKey::Bond(_)) == (scope == Scope::Bond))
+}
+
+/// One `--option VALUE` for each of them.
+fn with_options(command: Command, scope: Scope) -> Command {
+    options_of(scope).fold(command, |command, spec| command.arg(option_arg(spec)))
+}
+
+fn option_arg(spec: &'static OptionSpec) -> Arg {
+    let long = spec.name.replace('_', "-");
+    let others = spec
+        .names()
+        .filter(|name| *name != long)
+        .collect::<Vec<_>>();
+    Arg::new(spec.name)
+        .long(long)
+        .aliases(others)
+        .value_name(value_name(spec))
+        .allow_negative_numbers(true)
+        .help_heading("Options of bonding")
+        .help(format!("{} [{}]", spec.help, spec.allowed()))
+}
+
+/// A word for the value in the help text.
+fn value_name(spec: &OptionSpec) -> &'static str {
+    match (spec.kind, spec.unit.symbol()) {
+        (Kind::Words(_), _) => "WORD",
+        (Kind::Number { .. }, "ms") => "MS",
+        (Kind::Number { .. }, "s") => "S",
+        (Kind::Number { .. }, _) => "N",
+        (Kind::Flag, _) => "0|1",
+        (Kind::PortName, _) => "PORT",
+        (Kind::Ipv4List(_) | Kind::Ipv6List(_), _) => "ADDRESS,...",
+        (Kind::Mac, _) => "MAC",
+    }
+}
+
+/// Option names and values that were given.
+fn given_options(matches: &ArgMatches, scope: Scope) -> Vec<(String, String)> {
+    options_of(scope)
+        .filter_map(|spec| {
+            Some((
+                spec.name.to_owned(),
+                matches.get_one::<String>(spec.name)?.clone(),
+            ))
+        })
+        .collect()
+}
+
+fn text(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
+    matches
+        .get_many::<String>(name)
+        .unwrap_or_default()
+        .cloned()
+        .collect()
+}
+
+fn port_request(matches: &ArgMatches) -> PortRequest {
+    PortRequest {
+        name: text(matches, "member"),
+        options: given_options(matches, Scope::Port),
+    }
+}
+
+/// Runs the command that the words name.
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let run_root = matches
+        .get_one::<PathBuf>("run-dir")
+        .cloned()
+        .unwrap_or_else(|| RUN_ROOT.into());
+    let connect = || RunPaths::here(&run_root).and_then(|paths| Client::connect(&paths.socket()));
+    match matches.subcommand() {
+        Some(("daemon", m)) => {
+            let apply = m
+                .get_many::<PathBuf>("apply")
+                .unwrap_or_default()
+                .cloned()
+                .collect::<Vec<_>>();
+            crate::daemon::run(&run_root, &apply)
+        }
+        Some(("up", m)) => {
+            let mut request = BondRequest {
+                name: text(m, "bond"),
+                options: given_options(m, Scope::Bond),
+                ports: texts(m, "port")
+                    .into_iter()
+                    .map(|name| PortRequest {
+                        name,
+                        options: Vec::new(),
+                    })
+                    .collect(),
+                mtu: m.get_one::<u32>("mtu").copied(),
+                mac: m.get_one::<String>("mac").cloned(),
+                addresses: texts(m, "address"),
+                gateways: m
+                    .get_many::<IpAddr>("gateway")
+                    .unwrap_or_default()
+                    .copied()
+                    .collect(),
+                from_file: false,
+            };
+            default_monitor(&mut request);
+            done(connect()?.call(Request::Up(request))?)
+        }
+        Some(("down", m)) => done(connect()?.call(Request::Down {
+            bond: text(m, "bond"),
+        })?),
+        Some(("add-port", m)) => done(connect()?.call(Request::AddPort {
+            bond: text(m, "bond"),
+            port: port_request(m),
+        })?),
+        Some(("remove-port", m)) => done(connect()?.call(Request::RemovePort {
+            bond: text(m, "bond"),
+            port: text(m, "member"),
+        })?),
+        Some(("set", m)) => {
+            let options = given_options(m, Scope::Bond);
+            nothing_given(&options, "set")?;
+            done(connect()?.call(Request::Set {
+                bond: text(m, "bond"),
+                options,
+            })?)
+        }
+        Some(("set-port", m)) => {
+            let port = port_request(m);
+            nothing_given(&port.options, "set-port")?;
+            done(connect()?.call(Request::SetPort {
+                bond: text(m, "bond"),
+                port,
+            })?)
+        }
+        Some(("status", m)) => status(&mut connect()?, m),
+        Some(("events", m)) => events(&mut connect()?, m.get_flag("json")),
+        Some(("apply", m)) => {
+            let paths = m
+                .get_many::<PathBuf>("path")
+                .unwrap_or_default()
+                .cloned()
+                .collect::<Vec<_>>();
+            let bonds = read_files(&paths)?;
+            if m.get_flag("check") {
+                return say(&format!("{} in order\n", count(bonds.len(), "bond")));
+            }
+            done(connect()?.call(Request::Apply { bonds })?)
+        }
+        Some(("manual", m)) => manual(
+            m.get_one::<PathBuf>("dir")
+                .map_or(Path::new("."), PathBuf::as_path),
+        ),
+        _ => Err(Failure::new(
+            Blame::Bug,
+            "a command of the grammar has no code behind it",
+        )),
+    }
+}
+
+/// A bond without a monitor never fails over, so ours has one unless the user says otherwise.
+fn default_monitor(request: &mut BondRequest) {
+    if !request
+        .options
+        .iter()
+        .any(|(name, _)| name == "miimon" || name == "arp_interval")
+    {
+        request.options.push((
+            "miimon".into(),
+            oxbond_config::DEFAULT_MIIMON_MS.to_string(),
+        ));
+    }
+}
+
+fn nothing_given(options: &[(String, String)], command: &str) -> Result<(), Failure> {
+    if options.is_empty() {
+        let why = format!("no option given; 'oxbond {command} --help' lists them");
+        return Err(Failure::new(Blame::Configuration, why));
+    }
+    Ok(())
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Reads configuration files; all their errors come at once, on standard error, warnings too.
+pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Vec<BondRequest>, Failure> {
+    let loaded = oxbond_config::load(paths);
+    let colour = std::io::stderr().is_terminal();
+    for diagnostic in &loaded.diagnostics {
+        eprintln!("{}", loaded.render(diagnostic, colour));
+    }
+    let errors = loaded.errors();
+    if errors > 0 {
+        let why = format!(
+            "{} in the configuration; nothing was changed",
+            count(errors, "error")
+        );
+        return Err(Failure::new(Blame::Configuration, why));
+    }
+    Ok(loaded.bonds.iter().map(BondRequest::from).collect())
+}
+
+fn done(reply: Reply) -> Result<(), Failure> {
+    match reply {
+        Reply::Done { changes } if changes.is_empty() => say("nothing to change\n"),
+        Reply::Done { changes } => say(&(changes.join("\n") + "\n")),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(reply: &Reply) -> Failure {
+    Failure::new(
+        Blame::Bug,
+        format!("the daemon gave an answer of the wrong kind: {reply:?}"),
+    )
+}
+
+fn status(client: &mut Client, matches: &ArgMatches) -> Result<(), Failure> {
+    let bond = matches.get_one::<String>("bond").cloned();
+    let reply = client.call(Request::Status { bond })?;
+    let Reply::Bonds { bonds, .. } = reply else {
+        return Err(unexpected(&reply));
+    };
+    let out = if matches.get_flag("json") {
+        render::json(&bonds).map_err(|e| {
+            Failure::new(Blame::Bug, format!("cannot write the status as JSON: {e}"))
+        })?
+    } else if matches.get_flag("proc") {
+        let release = rustix::system::uname();
+        let release = release.release().to_string_lossy().into_owned();
+        bonds
+            .iter()
+            .map(|bond| render::proc(&bond.status, &release))
+            .collect()
+    } else {
+        let stdout = std::io::stdout();
+        let width = rustix::termios::tcgetwinsize(&stdout)
+            .map_or(render::DEFAULT_WIDTH, |size| usize::from(size.ws_col));
+        render::table(&bonds, stdout.is_terminal(), width.max(1))
+    };
+    say(&out)
+}
+
+fn events(client: &mut Client, json: bool) -> Result<(), Failure> {
+    client.send(Request::Events)?;
+    while let Some(reply) = client.next()? {
+        match reply {
+            Reply::Bonds { .. } if !json => {}
+            Reply::Failed(failure) => return Err(failure),
+            Reply::Event(event) if !json => {
+                say(&format!(
+                    "{} {}: {}\n",
+                    render::clock(event.unix_nanos),
+                    event.bond,
+                    event.text
+                ))?;
+            }
+            reply => {
+                let line = serde_json::to_string(&reply).map_err(|e| {
+                    Failure::new(Blame::Bug, format!("cannot write an event as JSON: {e}"))
+                })?;
+                say(&(line + "\n"))?;
+            }
+        }
+    }
+    Err(Failure::new(
+        Blame::Daemon,
+        "the daemon ended, or this listener fell too far behind",
+    ))
+}
+
+/// Prints; a reader that went away (`oxbond status | head`) is no error.
+fn say(text: &str) -> Result<(), Failure> {
+    match std::io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| std::io::stdout().flush())
+    {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Blame::Kernel, format!("cannot print: {e}")))
+        }
+        Err(_) => std::process::exit(0),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn manual(dir: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(grammar().disable_help_subcommand(true), dir).map_err(|e| {
+        Failure::new(
+            Blame::Kernel,
+            format!("cannot write manual pages to {}: {e}", dir.display()),
+        )
+    })
+}

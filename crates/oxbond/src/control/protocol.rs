@@ -1,0 +1,188 @@
+//! The control protocol: one JSON document per line, both ways, over a Unix stream socket.
+//!
+//! A client sends a [`Call`] and reads [`Reply`] lines: exactly one for every request but [`Request::Events`], which
+//! is answered by a [`Reply::Bonds`] snapshot and then by [`Reply::Event`]s until the client hangs up. Every event has
+//! a sequence number; the snapshot carries the number of the last event it includes, so nothing is missed or seen twice.
+
+use std::net::IpAddr;
+
+use oxbond_config::model::DesiredBond;
+use oxbond_core::event::Event;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+use crate::report::BondReport;
+
+/// Version of the protocol. A daemon refuses calls of another one.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// A line from client to daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// [`PROTOCOL_VERSION`].
+    pub(crate) version: u32,
+    /// What is asked for.
+    pub(crate) request: Request,
+}
+
+/// What a client may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// Create a bond.
+    Up(BondRequest),
+    /// Make the bonds that came from configuration files be exactly these: create, change, remove.
+    Apply {
+        /// The wanted bonds.
+        bonds: Vec<BondRequest>,
+    },
+    /// Remove a bond and give its ports back.
+    Down {
+        /// The bond.
+        bond: String,
+    },
+    /// Join a port.
+    AddPort {
+        /// The bond.
+        bond: String,
+        /// The port.
+        port: PortRequest,
+    },
+    /// Take a port out.
+    RemovePort {
+        /// The bond.
+        bond: String,
+        /// Name of the port.
+        port: String,
+    },
+    /// Change options of a bond, all or none.
+    Set {
+        /// The bond.
+        bond: String,
+        /// Option names and values.
+        options: Vec<(String, String)>,
+    },
+    /// Change options of a port, all or none.
+    SetPort {
+        /// The bond.
+        bond: String,
+        /// Name and options.
+        port: PortRequest,
+    },
+    /// The state of one bond, or of all.
+    Status {
+        /// Just this one.
+        bond: Option<String>,
+    },
+    /// A snapshot, then every event.
+    Events,
+}
+
+/// A bond as asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BondRequest {
+    /// Name of the front device.
+    pub(crate) name: String,
+    /// Option names and values.
+    pub(crate) options: Vec<(String, String)>,
+    /// The ports, in list order.
+    pub(crate) ports: Vec<PortRequest>,
+    /// MTU of bond and ports.
+    pub(crate) mtu: Option<u32>,
+    /// Address of the bond, as text.
+    pub(crate) mac: Option<String>,
+    /// Addresses with prefix length.
+    pub(crate) addresses: Vec<String>,
+    /// Default gateways, at most one for each address family.
+    pub(crate) gateways: Vec<IpAddr>,
+    /// It comes from a configuration file: `apply` removes it when no file names it any more.
+    pub(crate) from_file: bool,
+}
+
+/// A port as asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PortRequest {
+    /// Interface name.
+    pub(crate) name: String,
+    /// Option names and values.
+    pub(crate) options: Vec<(String, String)>,
+}
+
+/// A line from daemon to client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// Done; what was done, in words, empty when there was nothing to do.
+    Done {
+        /// A line for each change.
+        changes: Vec<String>,
+    },
+    /// Not done, and nothing changed.
+    Failed(Failure),
+    /// The state of bonds.
+    Bonds {
+        /// Sequence number of the last event this state includes.
+        sequence: u64,
+        /// The bonds, by name.
+        bonds: Vec<BondReport>,
+    },
+    /// Something happened.
+    Event(Numbered),
+}
+
+/// An event with its place in the daemon's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Numbered {
+    /// Counts up by one; starts again at 1 with the daemon.
+    pub(crate) sequence: u64,
+    /// Wall-clock time, nanoseconds since 1970.
+    pub(crate) unix_nanos: u64,
+    /// The bond it is about.
+    pub(crate) bond: String,
+    /// What happened.
+    pub(crate) event: Event,
+    /// The same in words.
+    pub(crate) text: String,
+}
+
+impl From<&DesiredBond> for BondRequest {
+    fn from(bond: &DesiredBond) -> Self {
+        let v4 = bond
+            .gateway_v4
+            .as_ref()
+            .map(|gateway| IpAddr::from(gateway.value));
+        let v6 = bond
+            .gateway_v6
+            .as_ref()
+            .map(|gateway| IpAddr::from(gateway.value));
+        Self {
+            name: bond.name.value.clone(),
+            options: bond
+                .options
+                .iter()
+                .map(|o| (o.value.id.to_string(), o.value.text()))
+                .collect(),
+            ports: bond
+                .ports
+                .iter()
+                .map(|port| PortRequest {
+                    name: port.name.value.clone(),
+                    options: port
+                        .options
+                        .iter()
+                        .map(|o| (o.value.id.to_string(), o.value.text()))
+                        .collect(),
+                })
+                .collect(),
+            mtu: bond.mtu.as_ref().map(|mtu| mtu.value),
+            mac: bond.mac.as_ref().map(|mac| mac.value.to_string()),
+            addresses: bond
+                .addresses
+                .iter()
+                .map(|address| address.value.to_string())
+                .collect(),
+            gateways: v4.into_iter().chain(v6).collect(),
+            from_file: true,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The daemon: one per network namespace, one event loop around the bonds.
+//!
+//! ```text
+//!   control socket ─┐
+//!   netlink events ─┤                     ┌─► engine (netlink, tables)
+//!   "left in path" ─┼─► event loop ─► core┤
+//!   monitor, timers ┤                     └─► events ─► log, listeners
+//!   signals ────────┘
+//! ```
+//!
+//! Nothing wakes it but these; an idle bond costs one wake-up per monitor interval.
+
+mod bond;
+mod service;
+mod state;
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::control::server;
+use crate::exit::{Blame, Failure};
+use crate::paths::RunPaths;
+use service::Service;
+
+/// Requests that may wait for the event loop before clients are held back.
+const REQUESTS_WAITING: usize = 64;
+
+/// Runs the daemon until it is told to end. The bonds stay.
+pub(crate) fn run(run_root: &Path, apply: &[PathBuf]) -> Result<(), Failure> {
+    start_log();
+    let paths = RunPaths::here(run_root)?;
+    paths.create()?;
+    let _lock = take_lock(&paths.lock())?;
+    let bpffs = oxbond_linux::bpffs::find_or_mount(run_root)
+        .map_err(|e| Failure::new(Blame::Kernel, format!("no place to pin eBPF programs: {e}")))?;
+    let mut service = Service::start(&paths, &bpffs)?;
+    drop_privileges()?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|e| Failure::new(Blame::Kernel, format!("cannot start the event loop: {e}")))?;
+    runtime.block_on(async {
+        let listener = server::listen(&paths.socket())?;
+        if !apply.is_empty() {
+            apply_at_start(&mut service, apply);
+        }
+        event_loop(&mut service, listener).await
+    })
+}
+
+/// A configuration that is wrong must not keep the daemon from serving the bonds that are there.
+fn apply_at_start(service: &mut Service, paths: &[PathBuf]) {
+    let present: Vec<PathBuf> = paths.iter().filter(|path| path.exists()).cloned().collect();
+    match crate::cli::read_files(&present).and_then(|bonds| service.apply(bonds)) {
+        Ok(changes) => changes.iter().for_each(|change| info!("{change}")),
+        Err(failure) => warn!("the configuration was not applied: {failure}"),
+    }
+}
+
+async fn event_loop(
+    service: &mut Service,
+    listener: tokio::net::UnixListener,
+) -> Result<(), Failure> {
+    let broken = |what: &str, e: std::io::Error| {
+        Failure::new(Blame::Kernel, format!("cannot wait for {what}: {e}"))
+    };
+    let monitor = service
+        .monitor_fd()
+        .and_then(waitable)
+        .map_err(|e| broken("link events", e))?;
+    let records = service
+        .records_fd()
+        .and_then(waitable)
+        .map_err(|e| broken("data path records", e))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| broken("signals", e))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| broken("signals", e))?;
+    let (requests_in, mut requests) = mpsc::channel(REQUESTS_WAITING);
+    tokio::spawn(server::serve(listener, requests_in));
+
+    if let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        warn!("cannot tell systemd that the daemon is ready: {e}");
+    }
+    info!("ready");
+    loop {
+        let wait = service.next_wake();
+        tokio::select! {
+            biased;
+            ready = monitor.readable() => {
+                let mut ready = ready.map_err(|e| broken("link events", e))?;
+                service.on_link_events();
+                ready.clear_ready();
+            }
+            ready = records.readable() => {
+                let mut ready = ready.map_err(|e| broken("data path records", e))?;
+                service.on_records();
+                ready.clear_ready();
+            }
+            () = async {
+                match wait {
+                    Some(duration) => tokio::time::sleep(duration).await,
+                    None => std::future::pending().await,
+                }
+            } => service.on_timeout(),
+            Some((request, answer)) = requests.recv() => {
+                // A client that hung up meanwhile does not undo what it asked for.
+                let _ = answer.send(service.on_request(request));
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    info!("ending; the bonds go on without a daemon");
+    Ok(())
+}
+
+/// A descriptor the event loop can wait for.
+fn waitable(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open and answers with the same descriptor for as long as it lives, which is here as long
+    // as the `AsyncFd` around it.
+    Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OXBOND_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    // The journal adds its own time stamps.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().init();
+    } else {
+        log.init();
+    }
+}
+
+/// The lock lives as long as the file stays open, so a killed daemon leaves none behind.
+fn take_lock(path: &Path) -> Result<File, Failure> {
+    let cannot = |e: std::io::Error| {
+        Failure::new(Blame::Kernel, format!("cannot use {}: {e}", path.display()))
+    };
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(cannot)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut owner = String::new();
+        let _ = file.read_to_string(&mut owner);
+        let why = format!(
+            "a daemon (process {}) already serves this network namespace; stop it first, or talk to it with 'oxbond status'",
+            owner.trim()
+        );
+        return Err(Failure::new(Blame::Daemon, why));
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .map_err(cannot)?;
+    writeln!(file, "{}", std::process::id()).map_err(cannot)?;
+    Ok(file)
+}
+
+/// From here on nothing but networking: what the daemon needs to steer links and programs.
+fn drop_privileges() -> Result<(), Failure> {
+    let keep = CapabilitySet::NET_ADMIN
+        | CapabilitySet::NET_RAW
+        | CapabilitySet::BPF
+        | CapabilitySet::PERFMON;
+    set_capabilities(None, CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() })
+        .map_err(|e| {
+            let why = format!(
+                "cannot keep the capabilities NET_ADMIN, NET_RAW, BPF and PERFMON ({e}); run the daemon as root, or grant them"
+            );
+            Failure::new(Blame::Permission, why)
+        })
+}

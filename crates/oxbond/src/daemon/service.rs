@@ -1,0 +1,433 @@
+//! The daemon's work, free of its event loop: requests, link events and timeouts in, changed bonds and events out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use oxbond_core::event::Event;
+use oxbond_core::time::Instant;
+use oxbond_linux::events::{Monitor, Notice};
+use oxbond_linux::netlink::Netlink;
+use rustix::event::epoll;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::broadcast;
+use tracing::{error, info, warn};
+
+use super::bond::ManagedBond;
+use super::state::StateDir;
+use crate::control::protocol::{BondRequest, Numbered, Reply, Request};
+use crate::control::server::{Answer, EVENT_BACKLOG};
+use crate::exit::{Blame, Failure};
+use crate::paths::RunPaths;
+
+/// Everything the daemon holds.
+pub(crate) struct Service {
+    netlink: Netlink,
+    monitor: Monitor,
+    /// One descriptor that is readable when the data path of any bond has a record.
+    records: OwnedFd,
+    pins: PathBuf,
+    state: StateDir,
+    bonds: BTreeMap<String, ManagedBond>,
+    listeners: broadcast::Sender<Numbered>,
+    sequence: u64,
+}
+
+/// `CLOCK_MONOTONIC`, which the core's snapshots are kept in: it goes on over a restart of the daemon.
+fn now() -> Instant {
+    let t = clock_gettime(ClockId::Monotonic);
+    // The monotonic clock is never negative and its nanoseconds are below 10^9.
+    Instant::from_nanos(t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs())
+}
+
+impl Service {
+    /// Opens the sockets and takes over the bonds an earlier daemon left.
+    pub(crate) fn start(paths: &RunPaths, bpffs: &Path) -> Result<Self, Failure> {
+        let kernel = |what: &str, e: &dyn std::fmt::Display| {
+            Failure::new(Blame::Kernel, format!("cannot {what}: {e}"))
+        };
+        // The monitor listens before the first look, so that nothing falls between the two.
+        let monitor = Monitor::open().map_err(|e| kernel("listen to link events", &e))?;
+        let mut service = Self {
+            netlink: Netlink::open().map_err(|e| kernel("talk netlink", &e))?,
+            monitor,
+            records: epoll::create(epoll::CreateFlags::CLOEXEC)
+                .map_err(|e| kernel("make an epoll descriptor", &e))?,
+            pins: bpffs.join("oxbond").join(paths.namespace()),
+            state: StateDir::open(paths.bonds())?,
+            bonds: BTreeMap::new(),
+            listeners: broadcast::Sender::new(EVENT_BACKLOG),
+            sequence: 0,
+        };
+        service.adopt_all();
+        Ok(service)
+    }
+
+    /// Readable when [`Service::on_link_events`] has work.
+    pub(crate) fn monitor_fd(&self) -> std::io::Result<OwnedFd> {
+        self.monitor.as_fd().try_clone_to_owned()
+    }
+
+    /// Readable when [`Service::on_records`] has work.
+    pub(crate) fn records_fd(&self) -> std::io::Result<OwnedFd> {
+        self.records.try_clone()
+    }
+
+    /// How long the event loop may sleep.
+    pub(crate) fn next_wake(&self) -> Option<Duration> {
+        let next = self
+            .bonds
+            .values()
+            .filter_map(ManagedBond::next_wake)
+            .min()?;
+        Some(next.saturating_since(now()))
+    }
+
+    /// Monitor intervals and the core's own timeouts.
+    pub(crate) fn on_timeout(&mut self) {
+        let now = now();
+        let due: Vec<String> = self
+            .bonds
+            .iter()
+            .filter(|(_, bond)| bond.next_wake().is_some_and(|at| at <= now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.with_bond(&name, |bond, netlink| bond.on_timeout(netlink, now));
+        }
+    }
+
+    /// The data path left a port: look at its link at once.
+    pub(crate) fn on_records(&mut self) {
+        let now = now();
+        for name in self.names() {
+            self.with_bond(&name, |bond, netlink| bond.on_records(netlink, now));
+        }
+    }
+
+    /// Link and address events. They are hints: what changed is read again, so that a late event cannot bring back an
+    /// older state.
+    pub(crate) fn on_link_events(&mut self) {
+        let mut changed = BTreeSet::new();
+        let mut gone = Vec::new();
+        let mut addresses = false;
+        loop {
+            match self.monitor.next() {
+                Ok(Some(Notice::Link(link))) => {
+                    changed.insert(link.index);
+                    changed.extend(link.lower);
+                }
+                Ok(Some(Notice::LinkGone { index, name })) => gone.push((index, name)),
+                Ok(Some(Notice::Address(_))) => addresses = true,
+                Ok(Some(Notice::Overrun)) => {
+                    warn!("the kernel dropped link events; reading everything again");
+                    addresses = true;
+                    changed.extend(self.bonds.values().flat_map(|bond| bond.interfaces()));
+                }
+                Ok(None) => break,
+                Err(e) => {
+                    error!("cannot read link events: {e}");
+                    break;
+                }
+            }
+        }
+        self.look_at(&changed, &gone, addresses);
+    }
+
+    fn look_at(&mut self, changed: &BTreeSet<u32>, gone: &[(u32, String)], addresses: bool) {
+        let now = now();
+        for (index, name) in gone {
+            if let Some(bond) = self
+                .bonds
+                .values()
+                .find(|bond| bond.ifindex() == *index)
+                .map(|b| b.name().to_owned())
+            {
+                warn!("{bond}: its device was deleted by somebody else; giving the ports back");
+                self.remove(&bond);
+                continue;
+            }
+            for bond in self.names() {
+                self.with_bond(&bond, |bond, netlink| {
+                    bond.on_port_gone(netlink, now, *index, name)
+                });
+            }
+        }
+        for index in changed {
+            let link = match self.netlink.link_by_index(*index) {
+                Ok(Some(link)) => link,
+                Ok(None) => {
+                    // Its end is, or will be, told by an event of its own; an overrun may have swallowed it.
+                    for bond in self.names() {
+                        self.with_bond(&bond, |bond, netlink| {
+                            bond.on_port_gone(netlink, now, *index, "")
+                        });
+                    }
+                    continue;
+                }
+                Err(e) => {
+                    warn!("cannot read interface {index}: {e}");
+                    continue;
+                }
+            };
+            let taken = self.taken();
+            for bond in self.names() {
+                self.with_bond(&bond, |bond, netlink| {
+                    bond.on_link(netlink, now, &link, &taken)
+                });
+            }
+        }
+        if addresses {
+            for bond in self.names() {
+                self.with_bond(&bond, |bond, netlink| bond.on_addresses(netlink, now));
+            }
+        }
+    }
+
+    /// Answers a request. A request that fails has changed nothing.
+    pub(crate) fn on_request(&mut self, request: Request) -> Answer {
+        let result = match request {
+            Request::Up(wanted) => self.up(wanted),
+            Request::Apply { bonds } => self.apply(bonds),
+            Request::Down { bond } => self.existing(&bond).map(|()| self.remove(&bond)),
+            Request::AddPort { bond, port } => {
+                let taken = self.taken();
+                self.change(&bond, |bond, netlink, now| {
+                    bond.add_port(netlink, now, &port, &taken)
+                })
+            }
+            Request::RemovePort { bond, port } => self.change(&bond, |bond, netlink, now| {
+                bond.remove_port(netlink, now, &port)
+            }),
+            Request::Set { bond, options } => self.change(&bond, |bond, netlink, now| {
+                bond.set_options(netlink, now, &options)
+            }),
+            Request::SetPort { bond, port } => self.change(&bond, |bond, netlink, now| {
+                bond.set_port_options(netlink, now, &port)
+            }),
+            Request::Status { bond } => return Answer::One(self.status(bond.as_deref())),
+            Request::Events => {
+                return Answer::Stream(self.status(None), self.listeners.subscribe());
+            }
+        };
+        Answer::One(match result {
+            Ok(changes) => Reply::Done { changes },
+            Err(failure) => Reply::Failed(failure),
+        })
+    }
+
+    fn status(&mut self, only: Option<&str>) -> Reply {
+        if let Some(name) = only
+            && let Err(failure) = self.existing(name)
+        {
+            return Reply::Failed(failure);
+        }
+        let now = now();
+        let bonds = self
+            .bonds
+            .values()
+            .filter(|bond| only.is_none_or(|name| name == bond.name()));
+        match bonds
+            .map(|bond| bond.report(now))
+            .collect::<Result<Vec<_>, _>>()
+        {
+            Ok(bonds) => Reply::Bonds {
+                sequence: self.sequence,
+                bonds,
+            },
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    fn up(&mut self, wanted: BondRequest) -> Result<Vec<String>, Failure> {
+        if self.bonds.contains_key(&wanted.name) {
+            let why = format!(
+                "{0} is already a bond of this daemon; change it with 'oxbond set {0}', or remove it first with 'oxbond down {0}'",
+                wanted.name
+            );
+            return Err(Failure::new(Blame::Refused, why));
+        }
+        let taken = self.taken();
+        let (bond, changes) =
+            ManagedBond::create(&mut self.netlink, now(), &self.pins, wanted, &taken)?;
+        let name = bond.name().to_owned();
+        self.watch(&bond);
+        self.bonds.insert(name.clone(), bond);
+        self.settle(&name)?;
+        Ok(changes)
+    }
+
+    /// Makes the bonds from files be exactly `wanted`; bonds made by hand are left alone. Each bond is changed wholly or
+    /// not at all; the first that fails ends it.
+    pub(crate) fn apply(&mut self, wanted: Vec<BondRequest>) -> Result<Vec<String>, Failure> {
+        let mut changes = Vec::new();
+        let unwanted: Vec<String> = self
+            .bonds
+            .values()
+            .filter(|bond| bond.from_file() && !wanted.iter().any(|w| w.name == bond.name()))
+            .map(|bond| bond.name().to_owned())
+            .collect();
+        for name in unwanted {
+            changes.extend(self.remove(&name));
+        }
+        for request in wanted {
+            if self.bonds.contains_key(&request.name) {
+                let name = request.name.clone();
+                let taken = self.taken();
+                changes.extend(self.change(&name, |bond, netlink, now| {
+                    bond.become_like(netlink, now, request, &taken)
+                })?);
+            } else {
+                changes.extend(self.up(request)?);
+            }
+        }
+        Ok(changes)
+    }
+
+    fn existing(&self, bond: &str) -> Result<(), Failure> {
+        if self.bonds.contains_key(bond) {
+            return Ok(());
+        }
+        let known = self.names().join(", ");
+        let why = match known.as_str() {
+            "" => {
+                format!("there is no bond {bond}; the daemon has none yet ('oxbond up' makes one)")
+            }
+            known => format!("there is no bond {bond}; the daemon has {known}"),
+        };
+        Err(Failure::new(Blame::Refused, why))
+    }
+
+    fn change(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut ManagedBond, &mut Netlink, Instant) -> Result<Vec<String>, Failure>,
+    ) -> Result<Vec<String>, Failure> {
+        self.existing(name)?;
+        let now = now();
+        let mut result = Ok(Vec::new());
+        self.with_bond(name, |bond, netlink| result = work(bond, netlink, now));
+        result
+    }
+
+    /// Removes a bond and gives its ports back; what could not be undone is logged, and the rest is still done.
+    fn remove(&mut self, name: &str) -> Vec<String> {
+        let Some(bond) = self.bonds.remove(name) else {
+            return Vec::new();
+        };
+        if let Err(failure) = self.state.forget(name) {
+            error!("{failure}");
+        }
+        let (changes, complaints) = bond.remove(&mut self.netlink);
+        for complaint in complaints {
+            warn!("{name}: {complaint}");
+        }
+        for change in &changes {
+            info!("{change}");
+        }
+        changes
+    }
+
+    fn adopt_all(&mut self) {
+        for (path, saved) in self.state.load_all() {
+            let result =
+                saved
+                    .map_err(|e| Failure::new(Blame::Daemon, e))
+                    .and_then(|(saved, text)| {
+                        let name = saved.wanted.name.clone();
+                        let (bond, mended) =
+                            ManagedBond::adopt(&mut self.netlink, now(), &self.pins, saved, text)?;
+                        for what in mended {
+                            warn!("{name}: {what}");
+                        }
+                        Ok((name, bond))
+                    });
+            match result {
+                Ok((name, bond)) => {
+                    self.watch(&bond);
+                    self.bonds.insert(name.clone(), bond);
+                    // What happened while nobody looked.
+                    let taken = self.taken();
+                    self.with_bond(&name, |bond, netlink| {
+                        bond.look_again(netlink, now(), &taken)
+                    });
+                    info!("{name}: taken over from the daemon before");
+                }
+                Err(failure) => error!(
+                    "the bond saved in {} is not taken over: {failure}",
+                    path.display()
+                ),
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.bonds.keys().cloned().collect()
+    }
+
+    /// Every interface that belongs to one of our bonds.
+    fn taken(&self) -> BTreeMap<u32, String> {
+        let of = |bond: &ManagedBond| {
+            let name = bond.name().to_owned();
+            bond.interfaces()
+                .into_iter()
+                .map(move |index| (index, name.clone()))
+                .collect::<Vec<_>>()
+        };
+        self.bonds.values().flat_map(of).collect()
+    }
+
+    fn watch(&self, bond: &ManagedBond) {
+        let data = epoll::EventData::new_u64(u64::from(bond.ifindex()));
+        if let Err(e) = epoll::add(
+            &self.records,
+            bond.records_fd(),
+            data,
+            epoll::EventFlags::IN,
+        ) {
+            // Link events and the monitor still tell; only the earliest of three messengers is missing.
+            warn!("{}: cannot wait for data path records: {e}", bond.name());
+        }
+    }
+
+    /// Lets a bond work, then publishes its events and saves its state.
+    fn with_bond(&mut self, name: &str, work: impl FnOnce(&mut ManagedBond, &mut Netlink)) {
+        if let Some(bond) = self.bonds.get_mut(name) {
+            work(bond, &mut self.netlink);
+            if let Err(failure) = self.settle(name) {
+                error!("{failure}");
+            }
+        }
+    }
+
+    fn settle(&mut self, name: &str) -> Result<(), Failure> {
+        let Some(bond) = self.bonds.get_mut(name) else {
+            return Ok(());
+        };
+        let events = bond.take_events();
+        let saved = bond.save(&self.state);
+        for event in events {
+            self.publish(name, event);
+        }
+        saved
+    }
+
+    fn publish(&mut self, bond: &str, event: Event) {
+        let text = event.to_string();
+        info!("{bond}: {text}");
+        self.sequence += 1;
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let numbered = Numbered {
+            sequence: self.sequence,
+            unix_nanos: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            bond: bond.to_owned(),
+            event,
+            text,
+        };
+        // No listener is no error.
+        let _ = self.listeners.send(numbered);
+    }
+}

@@ -1,0 +1,94 @@
+//! What the namespace tests share: machines under test, and short ways to say what must hold.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+
+use oxbond_lab::machine::Machine;
+use oxbond_lab::rig::{Plan, Topology};
+use oxbond_lab::traffic::Traffic;
+
+/// The host's ports in most rigs.
+pub const PORTS: [&str; 2] = ["enp3s0", "enp4s0"];
+
+/// The bond's addresses.
+pub const HOST: [&str; 2] = ["10.77.0.2", "fd77::2"];
+
+/// The peer's addresses.
+pub const PEER: [&str; 2] = ["10.77.0.1", "fd77::1"];
+
+/// A machine that panics where [`Machine`] returns an error: in a test the two are one.
+pub struct Subject(Machine);
+
+impl Deref for Subject {
+    type Target = Machine;
+
+    fn deref(&self) -> &Machine {
+        &self.0
+    }
+}
+
+impl DerefMut for Subject {
+    fn deref_mut(&mut self) -> &mut Machine {
+        &mut self.0
+    }
+}
+
+impl Subject {
+    /// Builds the rig and starts the daemon.
+    pub fn new(plan: Plan) -> Self {
+        Self(
+            Machine::new(plan, Path::new(env!("CARGO_BIN_EXE_oxbond")))
+                .expect("the machine starts"),
+        )
+    }
+
+    /// Two ports, one switch, one peer.
+    pub fn switched() -> Self {
+        Self::new(Plan::new(Topology::OneSwitch, &PORTS))
+    }
+
+    /// A bond `bond0` with both ports and both addresses, ready for traffic; `options` are added to `oxbond up`.
+    pub fn bonded(options: &str) -> Self {
+        let subject = Self::switched();
+        subject.up(options);
+        subject
+    }
+
+    /// Makes `bond0` with both ports and both addresses, ready for traffic.
+    pub fn up(&self, options: &str) {
+        self.must(&format!(
+            "up bond0 --port enp3s0 --port enp4s0 --address {}/24 --address {}/64 {options}",
+            HOST[0], HOST[1]
+        ));
+        self.wait_peer(&PEER).expect("the peer answers");
+    }
+
+    /// An active-backup bond with the first port as primary.
+    pub fn active_backup() -> Self {
+        Self::bonded("--mode active-backup --primary enp3s0 --miimon 100")
+    }
+
+    /// Runs a command that must succeed; its standard output.
+    pub fn must(&self, words: &str) -> String {
+        self.ok(words).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    /// Runs a command that must fail with this exit code; its standard error.
+    pub fn fails(&self, words: &str, code: i32) -> String {
+        let output = self.oxbond(words).expect("oxbond runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "oxbond {words}\n{said}");
+        said
+    }
+
+    /// Traffic between bond and peer over IPv4 (`version` 0) or IPv6 (1).
+    pub fn traffic(&self, version: usize) -> Traffic {
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        Traffic::new(
+            (self.host(), address(HOST[version])),
+            (&self.rig.peer, address(PEER[version])),
+        )
+    }
+}
