@@ -107,17 +107,14 @@ mod tests {
             up: Duration::ZERO,
             down: Duration::ZERO,
         };
-        let none = [(Lost, None), (Back, None), (Due, None), (Promote, None)];
         let row = |changes: &[(Stimulus, Mii)]| {
-            none.map(|(stimulus, _)| {
-                (
-                    stimulus,
-                    changes
-                        .iter()
-                        .find(|(given, _)| *given == stimulus)
-                        .map(|(_, next)| *next),
-                )
-            })
+            let next = |stimulus| {
+                changes
+                    .iter()
+                    .find(|(given, _)| *given == stimulus)
+                    .map(|(_, next)| *next)
+            };
+            [Lost, Back, Due, Promote].map(|stimulus| (stimulus, next(stimulus)))
         };
         for (state, delays, expected) in [
             (

@@ -9,7 +9,7 @@ use crate::port::MAX_PORTS;
 pub enum ConfigError {
     /// An option is wrong, or the set of options does not fit together.
     #[error(transparent)]
-    Option(#[from] OptionError),
+    Option(Box<OptionError>),
     /// The name cannot be that of an interface.
     #[error(
         "{name:?} cannot be the name of an interface: use 1 to 15 bytes without blanks, `/` and `:`"
@@ -52,7 +52,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// What the kernel's driver answers in the same case, where it has an answer of its own.
-    pub const fn driver(&self) -> Option<DriverError> {
+    pub const fn driver(&self) -> Option<&'static DriverError> {
         match self {
             Self::Option(error) => error.driver,
             _ => None,
@@ -95,6 +95,12 @@ pub enum InputError {
 
 impl From<OptionError> for InputError {
     fn from(error: OptionError) -> Self {
-        Self::Config(ConfigError::Option(error))
+        Self::Config(error.into())
+    }
+}
+
+impl From<OptionError> for ConfigError {
+    fn from(error: OptionError) -> Self {
+        Self::Option(Box::new(error))
     }
 }

@@ -522,7 +522,7 @@ impl Bond {
             value: name.to_owned(),
             fault: OptionFault::CannotActivate { why },
             way_out: way_out.to_owned(),
-            driver: Some(DriverError::INVALID),
+            driver: Some(&DriverError::INVALID),
         };
         match self.ports.iter().find(|port| port.name == name) {
             // `apply` looked the name up among the ports, so this is for completeness.

@@ -107,7 +107,11 @@ impl BondOptions {
             }
             if !spec.modes.contains(mode) {
                 let way_out = format!("it exists in mode {}", spec.modes.words());
-                return refuse(OptionFault::Mode { mode }, way_out, Some(DriverError::MODE));
+                return refuse(
+                    OptionFault::Mode { mode },
+                    way_out,
+                    Some(&DriverError::MODE),
+                );
             }
             if self.value(change.id) != change.value {
                 check_changeable(change, spec, context)?;
@@ -153,8 +157,8 @@ impl BondOptions {
         };
         if wanted(OptionId::Miimon).is_some() {
             let clash = [
-                (OptionId::ArpInterval, DriverError::BOTH_MONITORS),
-                (OptionId::ArpValidate, DriverError::VALIDATE_WITH_MII),
+                (OptionId::ArpInterval, &DriverError::BOTH_MONITORS),
+                (OptionId::ArpValidate, &DriverError::VALIDATE_WITH_MII),
             ];
             for (id, driver) in clash {
                 if let Some(change) = wanted(id) {
@@ -188,7 +192,7 @@ impl BondOptions {
             if self.miimon == 0 {
                 if let Some(change) = change {
                     let way_out = "set miimon as well, for example miimon=100".to_owned();
-                    let driver = Some(DriverError::NO_MIIMON);
+                    let driver = Some(&DriverError::NO_MIIMON);
                     return Err(refused(change, OptionFault::NeedsMiimon, way_out, driver));
                 }
                 self.switch_off(id, adapted);
@@ -259,7 +263,11 @@ impl PortOptions {
             }
             if !spec.modes.contains(mode) {
                 let way_out = format!("it exists in mode {}", spec.modes.words());
-                return refuse(OptionFault::Mode { mode }, way_out, Some(DriverError::MODE));
+                return refuse(
+                    OptionFault::Mode { mode },
+                    way_out,
+                    Some(&DriverError::MODE),
+                );
             }
             change.value.check(spec)?;
             if !next.store(change.id, &change.value) {
@@ -275,7 +283,7 @@ impl PortOptions {
                 return refuse(
                     fault,
                     "choose another, or 0 for none".to_owned(),
-                    Some(DriverError::QUEUE_ID),
+                    Some(&DriverError::QUEUE_ID),
                 );
             }
         }
@@ -300,7 +308,7 @@ fn check_changeable(
             change,
             OptionFault::HasPorts,
             way_out,
-            Some(DriverError::HAS_PORTS),
+            Some(&DriverError::HAS_PORTS),
         ));
     }
     if needs_down && context.up {
@@ -308,7 +316,7 @@ fn check_changeable(
             change,
             OptionFault::BondUp,
             way_out,
-            Some(DriverError::UP),
+            Some(&DriverError::UP),
         ));
     }
     Ok(())
@@ -318,7 +326,7 @@ fn refused(
     change: &OptionChange,
     fault: OptionFault,
     way_out: String,
-    driver: Option<DriverError>,
+    driver: Option<&'static DriverError>,
 ) -> OptionError {
     OptionError {
         option: change.id.to_string(),
@@ -342,6 +350,6 @@ fn not_a_port(name: &str, context: &BondContext<'_>) -> OptionError {
         value: name.to_owned(),
         fault: OptionFault::NotAPort,
         way_out,
-        driver: Some(DriverError::INVALID),
+        driver: Some(&DriverError::INVALID),
     }
 }

@@ -146,7 +146,7 @@ pub struct OptionError {
     /// What to do instead: allowed values, a suggestion, the option to set as well.
     pub way_out: String,
     /// What the driver answers, where it has an answer of its own.
-    pub driver: Option<DriverError>,
+    pub driver: Option<&'static DriverError>,
 }
 
 impl fmt::Display for OptionError {
@@ -179,7 +179,7 @@ impl OptionError {
             value: value.to_owned(),
             fault: OptionFault::BadValue,
             way_out,
-            driver: Some(DriverError::INVALID),
+            driver: Some(&DriverError::INVALID),
         }
     }
 

@@ -105,7 +105,7 @@ impl OptionValue {
             Some(OptionFault::BadValue) => {
                 let mut error = OptionError::bad_value(spec, &self.text(spec.kind));
                 if spec.key == OptionKey::Bond(OptionId::UseCarrier) {
-                    error.driver = Some(DriverError::USE_CARRIER);
+                    error.driver = Some(&DriverError::USE_CARRIER);
                 }
                 Err(error)
             }
