@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
@@ -82,6 +83,29 @@ impl Picture {
                 .collect(),
         )
     }
+
+    /// The namespace looks like this again. The operational state and link-local addresses follow a change a moment
+    /// later, so this waits for up to two seconds.
+    pub(crate) fn assert_again(&self, nl: &mut Netlink) {
+        let end = Instant::now() + Duration::from_secs(2);
+        loop {
+            let now = Self::take(nl);
+            if now == *self {
+                return;
+            }
+            assert!(Instant::now() < end, "expected {self:#?}\nfound {now:#?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Asks again until the answer is yes; panics after two seconds.
+pub(crate) fn poll_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(2);
+    while !holds() {
+        assert!(Instant::now() < end, "not within two seconds: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A tunnel device without Ethernet frames, for as long as the descriptor is open.
@@ -136,9 +160,9 @@ impl FrameReceiver {
     pub(crate) fn wait_for(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        let end = Instant::now() + Duration::from_secs(2);
         loop {
-            let left = end.saturating_duration_since(std::time::Instant::now());
+            let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no such frame in two seconds");
             let timeout = Timespec::try_from(left).unwrap();
             if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)).unwrap() == 0 {

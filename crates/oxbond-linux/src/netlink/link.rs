@@ -116,7 +116,7 @@ impl Link {
                 LinkAttribute::MinMtu(mtu) => link.min_mtu = *mtu,
                 LinkAttribute::MaxMtu(mtu) => link.max_mtu = *mtu,
                 LinkAttribute::Controller(index) => link.master = Some(*index),
-                LinkAttribute::Link(index) => link.lower = Some(*index),
+                LinkAttribute::Link(index) => link.lower = (*index != 0).then_some(*index),
                 LinkAttribute::LinkNetNsId(_) => lower_elsewhere = true,
                 LinkAttribute::Promiscuity(count) => link.promiscuity = *count,
                 LinkAttribute::OperState(state) => {
@@ -320,6 +320,12 @@ impl Netlink {
             "create macvlan",
             name,
         )
+    }
+
+    /// Gives an interface another name.
+    #[cfg(test)]
+    pub(crate) fn rename(&mut self, index: u32, name: &str) -> Result<(), KernelError> {
+        self.change(index, LinkAttribute::IfName(name.to_owned()), "rename")
     }
 
     /// Moves an interface into another network namespace.

@@ -1,0 +1,674 @@
+//! The eBPF engine: one value carries one bond.
+//!
+//! ```text
+//!            user's side                      data path's side
+//!   stack ──► bond0 ──(pair)── ox.bond0 ──► bond_tx ──► port
+//!   stack ◄── bond0 ──(pair)── ox.bond0 ◄── port_rx ◄── port
+//! ```
+//!
+//! The pair is netkit where the kernel has it and the data path can attach to it, veth otherwise. The bond's carrier is
+//! the state of its inner end: down there means no carrier here. Everything the engine makes outlives it; a later
+//! daemon takes it over with [`EbpfEngine::adopt`] and the [`EngineRecord`] that this one left.
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use oxbond_core::action::Action;
+use oxbond_core::port::{LinkState, PortId, PortInfo};
+use oxbond_core::table::TransmitTable;
+use oxbond_datapath::{Counters, DataPath, DatapathError, Front, FrontKind, Hooks, LeftRecord};
+use oxbond_wire::MacAddr;
+use serde::{Deserialize, Serialize};
+
+use super::drift::{Drift, Kind};
+use super::port::{self, PortRecord, Wanted};
+use super::{EngineError, front};
+use crate::error::KernelError;
+use crate::ethtool::{self, LinkSettings};
+use crate::igmp;
+use crate::inspect::{self, Candidate};
+use crate::netlink::{Link, Netlink};
+use crate::packet::FrameSender;
+
+/// What a bond starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BondSpec {
+    /// Name of the front device; see [`inspect::check_bond_name`].
+    pub name: String,
+    /// Address of the front device; the kernel makes one up if there is none.
+    pub mac: Option<MacAddr>,
+    /// MTU of the front device and its ports, see [`inspect::check_mtus`]; 1500 if there is none.
+    pub mtu: Option<u32>,
+}
+
+/// What a later engine must know to take over. Serialised by the daemon after every change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineRecord {
+    /// Name of the bond, last known.
+    pub bond: String,
+    /// Index of the front device.
+    pub ifindex: u32,
+    /// Index of its inner end.
+    pub inner: u32,
+    /// MTU of the bond and its ports.
+    pub mtu: u32,
+    /// The ports were set promiscuous because the bond is.
+    pub promisc: bool,
+    /// The bond has carrier.
+    pub carrier: bool,
+    /// Why it has this kind of front device: what the better ones failed by. Empty for the best.
+    pub front_why: String,
+    /// Its ports, in order of joining.
+    pub ports: Vec<PortRecord>,
+}
+
+/// What a bond is made of, for status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Kind of the front device.
+    pub front: FrontKind,
+    /// What the better kinds failed by. Empty for the best.
+    pub front_why: String,
+    /// How the programs hang on the devices.
+    pub hooks: Hooks,
+}
+
+/// One bond in the kernel.
+#[derive(Debug)]
+pub struct EbpfEngine {
+    record: EngineRecord,
+    data_path: DataPath,
+    pin_dir: PathBuf,
+    sender: FrameSender,
+    settings: Vec<KnownSettings>,
+}
+
+/// Speed and duplex of a port, asked again when its carrier has come or gone since.
+#[derive(Debug)]
+struct KnownSettings {
+    port: PortId,
+    at_carrier_changes: u32,
+    settings: LinkSettings,
+}
+
+impl EbpfEngine {
+    /// Makes the front device and its data path, pinned in `pin_dir` (a directory of a BPF file system, made here). The
+    /// bond is up, without ports and carrier.
+    ///
+    /// # Errors
+    /// The kernel's refusals; everything is then as it was.
+    pub fn create(nl: &mut Netlink, pin_dir: &Path, spec: &BondSpec) -> Result<Self, EngineError> {
+        let sender = FrameSender::open()?;
+        let mut failures: Vec<(FrontKind, EngineError)> = Vec::new();
+        for kind in [FrontKind::Netkit, FrontKind::Veth] {
+            match Self::create_front(nl, pin_dir, spec, kind) {
+                Ok((mut record, data_path)) => {
+                    record.front_why = reasons(&failures);
+                    let pin_dir = pin_dir.to_owned();
+                    return Ok(Self {
+                        record,
+                        data_path,
+                        pin_dir,
+                        sender,
+                        settings: Vec::new(),
+                    });
+                }
+                Err(error) if error.spares_another_try() => return Err(error),
+                Err(error) => failures.push((kind, error)),
+            }
+        }
+        // A kernel that never heard of a kind is no news beside why the next one failed.
+        failures.retain(|(_, error)| {
+            !matches!(
+                error,
+                EngineError::Kernel(KernelError {
+                    errno: libc::EOPNOTSUPP,
+                    ..
+                })
+            )
+        });
+        match failures.pop() {
+            Some((_, only)) if failures.is_empty() => Err(only),
+            last => {
+                failures.extend(last);
+                Err(EngineError::NoFront {
+                    bond: spec.name.clone(),
+                    reasons: reasons(&failures),
+                })
+            }
+        }
+    }
+
+    fn create_front(
+        nl: &mut Netlink,
+        pin_dir: &Path,
+        spec: &BondSpec,
+        kind: FrontKind,
+    ) -> Result<(EngineRecord, DataPath), EngineError> {
+        let pair = front::create(nl, kind, &spec.name, spec.mac, spec.mtu)?;
+        let front = Front {
+            kind,
+            bond_ifindex: pair.bond,
+            inner_ifindex: pair.inner,
+        };
+        let made = DataPath::install(pin_dir, front)
+            .map_err(EngineError::from)
+            .and_then(|data_path| {
+                let bond = nl
+                    .link_by_index(pair.bond)?
+                    .ok_or_else(|| EngineError::Vanished {
+                        bond: spec.name.clone(),
+                    })?;
+                Ok((bond, data_path))
+            });
+        match made {
+            Ok((bond, data_path)) => {
+                let record = EngineRecord {
+                    bond: bond.name,
+                    ifindex: pair.bond,
+                    inner: pair.inner,
+                    mtu: bond.mtu,
+                    promisc: false,
+                    carrier: false,
+                    front_why: String::new(),
+                    ports: Vec::new(),
+                };
+                Ok((record, data_path))
+            }
+            Err(error) => {
+                let left = front::delete(nl, pair.bond).err().map(EngineError::from);
+                Err(error.after_undo(left.into_iter().collect()))
+            }
+        }
+    }
+
+    /// Takes over a running bond. Writes nothing; what differs from the record is reported, for
+    /// [`EbpfEngine::repair`]. A renamed bond or port is recognised by its index and is no difference.
+    ///
+    /// # Errors
+    /// [`EngineError::Vanished`] when the bond's devices are not those of the record. [`EngineError::DataPath`] when its
+    /// pins are gone or another version's; [`EbpfEngine::reinstall`] is the way out.
+    pub fn adopt(
+        nl: &mut Netlink,
+        pin_dir: &Path,
+        record: EngineRecord,
+    ) -> Result<(Self, Vec<Drift>), EngineError> {
+        let (record, bond, inner) = find_devices(nl, record)?;
+        let data_path = DataPath::adopt(pin_dir)?;
+        let hooks = data_path.hooks()?;
+        let attached = |id: PortId| {
+            hooks
+                .ports
+                .iter()
+                .any(|(port, hook)| *port == id && hook.is_some())
+        };
+
+        let mut drift = Vec::new();
+        if hooks.front.is_none() {
+            drift.push(Kind::FrontHook);
+        }
+        if inner.up != record.carrier {
+            drift.push(Kind::Carrier { up: record.carrier });
+        }
+        if bond.mtu != record.mtu {
+            drift.push(Kind::BondMtu { now: bond.mtu });
+        }
+        if (bond.promiscuity > 0) != record.promisc {
+            drift.push(Kind::BondPromisc {
+                now: bond.promiscuity > 0,
+            });
+        }
+        let mut engine = Self::over(pin_dir, record, data_path)?;
+        let wanted = engine.wanted();
+        for port in &mut engine.record.ports {
+            let Some(link) = nl.link_by_index(port.ifindex)? else {
+                drift.push(Kind::PortGone {
+                    name: port.name.clone(),
+                });
+                continue;
+            };
+            port.name.clone_from(&link.name);
+            for setting in port::differences(port, &link, wanted)? {
+                drift.push(Kind::Port {
+                    id: port.id,
+                    name: port.name.clone(),
+                    setting,
+                });
+            }
+            if !attached(port.id) {
+                drift.push(Kind::PortHook {
+                    id: port.id,
+                    name: port.name.clone(),
+                });
+            }
+        }
+        Ok((engine, drift.into_iter().map(Drift).collect()))
+    }
+
+    /// Takes over the devices of a bond whose data path is lost or of another version, with a new data path. Until the
+    /// caller sets a transmit table, frames are dropped.
+    ///
+    /// # Errors
+    /// [`EngineError::Vanished`] when the bond's devices are not those of the record; the kernel's refusals.
+    pub fn reinstall(
+        nl: &mut Netlink,
+        pin_dir: &Path,
+        record: EngineRecord,
+    ) -> Result<Self, EngineError> {
+        let (record, bond, inner) = find_devices(nl, record)?;
+        let kind = if bond.kind.as_deref() == Some("netkit") {
+            FrontKind::Netkit
+        } else {
+            FrontKind::Veth
+        };
+        let front = Front {
+            kind,
+            bond_ifindex: bond.index,
+            inner_ifindex: inner.index,
+        };
+        let data_path = install_anew(pin_dir, front, &record.ports)?;
+        Self::over(pin_dir, record, data_path)
+    }
+
+    fn over(
+        pin_dir: &Path,
+        record: EngineRecord,
+        data_path: DataPath,
+    ) -> Result<Self, EngineError> {
+        let sender = FrameSender::open()?;
+        Ok(Self {
+            record,
+            data_path,
+            pin_dir: pin_dir.to_owned(),
+            sender,
+            settings: Vec::new(),
+        })
+    }
+
+    /// Mends what [`EbpfEngine::adopt`] found. A port that is gone is left to [`EbpfEngine::remove_port`], because the
+    /// core must be told.
+    ///
+    /// # Errors
+    /// The first failure; the rest is mended nonetheless.
+    pub fn repair(&mut self, nl: &mut Netlink, drift: &[Drift]) -> Result<(), EngineError> {
+        let mut first = None;
+        for Drift(kind) in drift {
+            let result = match kind {
+                Kind::FrontHook => self.hang_front_anew(),
+                Kind::Carrier { up } => self.set_carrier(nl, *up),
+                Kind::BondMtu { now } => self.follow_bond_mtu(nl, *now),
+                Kind::BondPromisc { now } => self.follow_bond_promiscuity(nl, *now),
+                Kind::PortGone { .. } => Ok(()),
+                Kind::Port { id, .. } => self.settle(nl, *id),
+                Kind::PortHook { id, .. } => self.attach_anew(*id),
+            };
+            first = first.or_else(|| result.err());
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    fn settle(&mut self, nl: &mut Netlink, id: PortId) -> Result<(), EngineError> {
+        let wanted = self.wanted();
+        let port = self.port(id)?;
+        if let Some(link) = nl.link_by_index(port.ifindex)? {
+            port::settle(nl, port, &link, wanted)?;
+        }
+        Ok(())
+    }
+
+    fn attach_anew(&mut self, id: PortId) -> Result<(), EngineError> {
+        let ifindex = self.port(id)?.ifindex;
+        if self.data_path.ports()?.iter().any(|(port, _)| *port == id) {
+            self.data_path.detach_port(id)?;
+        }
+        Ok(self.data_path.attach_port(id, ifindex)?)
+    }
+
+    /// The transmit program's hook cannot be had alone: the whole data path is made anew, with the table it had.
+    fn hang_front_anew(&mut self) -> Result<(), EngineError> {
+        let table = self.data_path.table()?;
+        self.data_path = install_anew(&self.pin_dir, self.data_path.front(), &self.record.ports)?;
+        self.data_path.set_table(&table)?;
+        Ok(())
+    }
+
+    /// What a later engine must know.
+    pub const fn record(&self) -> &EngineRecord {
+        &self.record
+    }
+
+    /// Index of the front device.
+    pub const fn ifindex(&self) -> u32 {
+        self.record.ifindex
+    }
+
+    /// Index of its inner end.
+    pub const fn inner_ifindex(&self) -> u32 {
+        self.record.inner
+    }
+
+    /// MTU of the bond and its ports.
+    pub const fn mtu(&self) -> u32 {
+        self.record.mtu
+    }
+
+    /// The ports and their interface indices, in order of joining.
+    pub fn ports(&self) -> impl Iterator<Item = (PortId, u32)> + '_ {
+        self.record.ports.iter().map(|port| (port.id, port.ifindex))
+    }
+
+    /// Name of a port, last known.
+    pub fn port_name(&self, id: PortId) -> Option<&str> {
+        self.port(id).ok().map(|port| port.name.as_str())
+    }
+
+    /// A port was given another name.
+    pub fn rename_port(&mut self, id: PortId, name: &str) {
+        if let Some(port) = self.record.ports.iter_mut().find(|port| port.id == id) {
+            name.clone_into(&mut port.name);
+        }
+    }
+
+    /// What the programs have counted.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn counters(&self) -> Result<Counters, EngineError> {
+        Ok(self.data_path.counters()?)
+    }
+
+    /// The transmit table in force, as the data path holds it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn table(&self) -> Result<TransmitTable, EngineError> {
+        Ok(self.data_path.table()?)
+    }
+
+    /// Readable when a program has left a port by itself.
+    pub fn records_fd(&self) -> BorrowedFd<'_> {
+        self.data_path.ring_fd()
+    }
+
+    /// The ports that programs have left by themselves since the last call.
+    pub fn drain_records(&mut self) -> Vec<LeftRecord> {
+        self.data_path.drain()
+    }
+
+    /// What the bond is made of.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn describe(&self) -> Result<Description, EngineError> {
+        Ok(Description {
+            front: self.data_path.front().kind,
+            front_why: self.record.front_why.clone(),
+            hooks: self.data_path.hooks()?,
+        })
+    }
+
+    /// The address of the front device now.
+    ///
+    /// # Errors
+    /// [`EngineError::Vanished`] when it is gone.
+    pub fn bond_mac(&self, nl: &mut Netlink) -> Result<MacAddr, EngineError> {
+        let link = nl
+            .link_by_index(self.record.ifindex)?
+            .and_then(|link| link.mac);
+        link.ok_or_else(|| EngineError::Vanished {
+            bond: self.record.bond.clone(),
+        })
+    }
+
+    /// Link state of a port, from what netlink says and what its driver says of speed and duplex. The driver is asked
+    /// again when carrier came or went since.
+    pub fn link_state(&mut self, id: PortId, link: &Link) -> LinkState {
+        if let Some(known) = self.settings.iter().find(|known| known.port == id)
+            && known.at_carrier_changes == link.carrier_changes
+        {
+            return inspect::link_state(link, known.settings);
+        }
+        // A port that vanished in this moment has no speed either.
+        let settings = ethtool::link_settings(link.index, &link.name).unwrap_or_default();
+        self.settings.retain(|known| known.port != id);
+        self.settings.push(KnownSettings {
+            port: id,
+            at_carrier_changes: link.carrier_changes,
+            settings,
+        });
+        inspect::link_state(link, settings)
+    }
+
+    /// Makes an inspected interface a port: MTU as the bond's, IPv6 off, all multicast let in, up, receive program
+    /// attached. It may be up and in use; no other port notices. Nothing is sent to it before a transmit table names it.
+    ///
+    /// # Errors
+    /// The kernel's refusals; the port is then as it was.
+    pub fn add_port(
+        &mut self,
+        nl: &mut Netlink,
+        id: PortId,
+        candidate: &Candidate,
+    ) -> Result<PortInfo, EngineError> {
+        let gone = || KernelError::new("find port", &candidate.link.name, libc::ENODEV);
+        let link = nl.link_by_index(candidate.link.index)?.ok_or_else(gone)?;
+        let port = PortRecord::of(id, &link, candidate.mac)?;
+        let wanted = self.wanted();
+        let joined = port::settle(nl, &port, &link, wanted)
+            .and_then(|()| {
+                if link.up {
+                    Ok(())
+                } else {
+                    nl.set_up(link.index)
+                }
+            })
+            .map_err(EngineError::from)
+            .and_then(|()| Ok(self.data_path.attach_port(id, link.index)?));
+        if let Err(error) = joined {
+            return Err(error.after_undo(port::restore(nl, &port)));
+        }
+        self.record.ports.push(port);
+        // Setting it up may have changed its link.
+        let now = nl.link_by_index(link.index)?.unwrap_or(link);
+        let state = self.link_state(id, &now);
+        Ok(PortInfo {
+            link: state,
+            ..candidate.port_info()
+        })
+    }
+
+    /// Takes a port out and gives it back as it was. One that has vanished is fine. Goes on to the end and returns what
+    /// could not be done.
+    pub fn remove_port(&mut self, nl: &mut Netlink, id: PortId) -> Vec<EngineError> {
+        let Some(at) = self.record.ports.iter().position(|port| port.id == id) else {
+            return vec![EngineError::NoSuchPort {
+                bond: self.record.bond.clone(),
+                port: id,
+            }];
+        };
+        let port = self.record.ports.remove(at);
+        self.settings.retain(|known| known.port != id);
+        let mut complaints: Vec<EngineError> = self
+            .data_path
+            .detach_port(id)
+            .err()
+            .map(Into::into)
+            .into_iter()
+            .collect();
+        complaints.extend(port::restore(nl, &port));
+        complaints
+    }
+
+    /// Carries out one action of the core. [`Action::Event`] is not for the kernel and does nothing here.
+    ///
+    /// # Errors
+    /// The kernel's refusals.
+    pub fn perform(&mut self, nl: &mut Netlink, action: &Action) -> Result<(), EngineError> {
+        match action {
+            Action::SetTransmitTable { table, .. } => {
+                self.data_path.set_table(table)?;
+                Ok(())
+            }
+            Action::SendFrame { frame } => Ok(self.sender.send(self.record.ifindex, frame)?),
+            Action::RejoinMulticast => {
+                igmp::rejoin(nl, &self.sender, self.record.ifindex)?;
+                Ok(())
+            }
+            Action::SetPortMac { port, mac } => {
+                Ok(port::set_mac(nl, self.port(*port)?.ifindex, *mac)?)
+            }
+            Action::SetBondMac { mac } => Ok(nl.set_mac(self.record.ifindex, *mac)?),
+            Action::SetCarrier { up, .. } => self.set_carrier(nl, *up),
+            Action::Event(_) => Ok(()),
+        }
+    }
+
+    fn set_carrier(&mut self, nl: &mut Netlink, up: bool) -> Result<(), EngineError> {
+        if up {
+            nl.set_up(self.record.inner)?
+        } else {
+            nl.set_down(self.record.inner)?
+        }
+        self.record.carrier = up;
+        Ok(())
+    }
+
+    /// The user set the bond's MTU: every port follows. If one cannot, all are set back, and so is the bond.
+    ///
+    /// # Errors
+    /// [`EngineError::MtuImpossible`] with the port's refusal.
+    pub fn follow_bond_mtu(&mut self, nl: &mut Netlink, mtu: u32) -> Result<(), EngineError> {
+        let old = self.record.mtu;
+        let mut done = Vec::new();
+        for port in &self.record.ports {
+            match nl.set_mtu(port.ifindex, mtu) {
+                Ok(()) => done.push(port.ifindex),
+                Err(error) if error.is_gone() => {}
+                Err(cause) => {
+                    let back = done
+                        .into_iter()
+                        .chain([self.record.ifindex])
+                        .map(|index| nl.set_mtu(index, old));
+                    let left = back
+                        .filter_map(Result::err)
+                        .filter(|e| !e.is_gone())
+                        .map(EngineError::from)
+                        .collect();
+                    let bond = self.record.bond.clone();
+                    return Err(EngineError::MtuImpossible {
+                        bond,
+                        old,
+                        new: mtu,
+                        cause,
+                    }
+                    .after_undo(left));
+                }
+            }
+        }
+        self.record.mtu = mtu;
+        Ok(())
+    }
+
+    /// The bond became promiscuous (a bridge port, a macvlan above, `tcpdump`) or no longer is: its ports follow. No
+    /// write when they did already.
+    ///
+    /// The bond is promiscuous while [`Link::promiscuity`] of its front device is above zero. A macvlan above raises
+    /// that without an event of the bond's; look again whenever a link event names the bond as [`Link::lower`].
+    ///
+    /// # Errors
+    /// The first port's refusal; the others follow nonetheless.
+    pub fn follow_bond_promiscuity(
+        &mut self,
+        nl: &mut Netlink,
+        promiscuous: bool,
+    ) -> Result<(), EngineError> {
+        if self.record.promisc == promiscuous {
+            return Ok(());
+        }
+        self.record.promisc = promiscuous;
+        let mut first = None;
+        for port in &self.record.ports {
+            let result = nl.set_promisc(port.ifindex, promiscuous || port.originals.promisc);
+            first = first.or_else(|| result.err().filter(|error| !error.is_gone()));
+        }
+        first.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Takes everything apart: ports as they were, pins gone, front device gone with its addresses and routes. Goes on
+    /// to the end and returns what could not be done.
+    pub fn destroy(mut self, nl: &mut Netlink) -> Vec<EngineError> {
+        let mut complaints = Vec::new();
+        let ports: Vec<PortId> = self.ports().map(|(id, _)| id).collect();
+        for id in ports {
+            complaints.extend(self.remove_port(nl, id));
+        }
+        complaints.extend(self.data_path.remove().err().map(EngineError::from));
+        complaints.extend(
+            front::delete(nl, self.record.ifindex)
+                .err()
+                .map(EngineError::from),
+        );
+        complaints
+    }
+
+    const fn wanted(&self) -> Wanted {
+        Wanted {
+            mtu: self.record.mtu,
+            promisc: self.record.promisc,
+        }
+    }
+
+    fn port(&self, id: PortId) -> Result<&PortRecord, EngineError> {
+        let missing = || EngineError::NoSuchPort {
+            bond: self.record.bond.clone(),
+            port: id,
+        };
+        self.record
+            .ports
+            .iter()
+            .find(|port| port.id == id)
+            .ok_or_else(missing)
+    }
+}
+
+/// The bond and its inner end, if they are the record's: found by index, known by each other and by the alias. The
+/// record gets the name that the bond has now.
+fn find_devices(
+    nl: &mut Netlink,
+    mut record: EngineRecord,
+) -> Result<(EngineRecord, Link, Link), EngineError> {
+    let bond = nl.link_by_index(record.ifindex)?;
+    let inner = nl.link_by_index(record.inner)?.filter(Link::is_ours);
+    match (bond, inner) {
+        (Some(bond), Some(inner)) if bond.lower == Some(inner.index) => {
+            record.bond.clone_from(&bond.name);
+            Ok((record, bond, inner))
+        }
+        _ => Err(EngineError::Vanished { bond: record.bond }),
+    }
+}
+
+/// Replaces whatever is pinned by a new data path with these ports; those that are gone are left out.
+fn install_anew(
+    pin_dir: &Path,
+    front: Front,
+    ports: &[PortRecord],
+) -> Result<DataPath, DatapathError> {
+    DataPath::wipe(pin_dir)?;
+    let mut data_path = DataPath::install(pin_dir, front)?;
+    for port in ports {
+        match data_path.attach_port(port.id, port.ifindex) {
+            Ok(()) | Err(DatapathError::NoInterface(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(data_path)
+}
+
+fn reasons(failures: &[(FrontKind, EngineError)]) -> String {
+    let reason = |(kind, error): &(FrontKind, EngineError)| match kind {
+        FrontKind::Netkit => format!("netkit: {error}"),
+        FrontKind::Veth => format!("veth: {error}"),
+    };
+    failures.iter().map(reason).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,96 @@
+//! The front device of a bond and its inner end: a pair of virtual devices, one for the user, one for the data path.
+
+use oxbond_datapath::FrontKind;
+use oxbond_wire::MacAddr;
+
+use super::EngineError;
+use crate::error::KernelError;
+use crate::inspect::NAME_MAX;
+use crate::ipv6;
+use crate::netlink::{ALIAS_MARK, Link, Netlink};
+
+/// The two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// The device that bears the bond's name.
+    pub(super) bond: u32,
+    /// Its other end, which only the data path uses.
+    pub(super) inner: u32,
+}
+
+/// Makes a pair. The bond is up, its inner end is down: the bond has no carrier yet. Undone if anything fails.
+pub(super) fn create(
+    nl: &mut Netlink,
+    kind: FrontKind,
+    name: &str,
+    mac: Option<MacAddr>,
+    mtu: Option<u32>,
+) -> Result<Pair, EngineError> {
+    let inner_name = inner_name(nl, name)?;
+    match kind {
+        FrontKind::Netkit => nl.create_netkit(name, &inner_name)?,
+        FrontKind::Veth => nl.create_veth(name, &inner_name)?,
+    }
+    let bond = nl
+        .link(name)?
+        .ok_or_else(|| KernelError::new("find the new device", name, libc::ENODEV))?;
+    furnish(nl, &bond, mac, mtu).map_err(|error| {
+        let left = delete(nl, bond.index).err().map(EngineError::from);
+        EngineError::from(error).after_undo(left.into_iter().collect())
+    })
+}
+
+fn furnish(
+    nl: &mut Netlink,
+    bond: &Link,
+    mac: Option<MacAddr>,
+    mtu: Option<u32>,
+) -> Result<Pair, KernelError> {
+    let name = &bond.name;
+    let no_inner = || KernelError::new("find the inner end of", name, libc::ENODEV);
+    let inner = nl
+        .link_by_index(bond.lower.ok_or_else(no_inner)?)?
+        .ok_or_else(no_inner)?;
+    nl.set_alias(bond.index, &format!("{ALIAS_MARK} bond {name}"))?;
+    nl.set_alias(
+        inner.index,
+        &format!("{ALIAS_MARK} inner end of {name}, leave alone"),
+    )?;
+    // Nothing of the host's own stack belongs on the inner end: whatever it sent there would come out of the bond as if
+    // received.
+    ipv6::set_disabled(nl, &inner.name, true)?;
+    nl.set_arp(inner.index, false)?;
+    // Frames are measured against the bond's MTU; the inner end must never be the narrower one.
+    if inner.max_mtu > inner.mtu {
+        nl.set_mtu(inner.index, inner.max_mtu)?;
+    }
+    if let Some(mac) = mac {
+        nl.set_mac(bond.index, mac)?;
+    }
+    if let Some(mtu) = mtu.filter(|mtu| *mtu != bond.mtu) {
+        nl.set_mtu(bond.index, mtu)?;
+    }
+    nl.set_up(bond.index)?;
+    Ok(Pair {
+        bond: bond.index,
+        inner: inner.index,
+    })
+}
+
+/// Deletes a pair by either end; one that is gone is fine.
+pub(super) fn delete(nl: &mut Netlink, index: u32) -> Result<(), KernelError> {
+    match nl.delete_link(index) {
+        Err(error) if error.is_gone() => Ok(()),
+        other => other,
+    }
+}
+
+/// `ox.bond0` tells whose inner end it is. Where that is too long or taken, the kernel numbers one.
+fn inner_name(nl: &mut Netlink, bond: &str) -> Result<String, KernelError> {
+    let telling = format!("ox.{bond}");
+    if telling.len() <= NAME_MAX && nl.link(&telling)?.is_none() {
+        Ok(telling)
+    } else {
+        Ok("ox%d".to_owned())
+    }
+}
