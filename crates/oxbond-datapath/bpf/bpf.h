@@ -23,6 +23,8 @@ static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*const bpf_skb_pull_data)(struct __sk_buff *skb, __u32 len) = (void *)BPF_FUNC_skb_pull_data;
+static long (*const bpf_skb_change_tail)(struct __sk_buff *skb, __u32 len,
+					 __u64 flags) = (void *)BPF_FUNC_skb_change_tail;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size,
 					   const void *unsafe_ptr) = (void *)BPF_FUNC_probe_read_kernel;
 static long (*const bpf_ringbuf_output)(void *ringbuf, void *data, __u64 size,

@@ -119,7 +119,7 @@ INLINE int flow_of(struct frame *frame, struct flow *out)
 		return 1;
 	if (v6 ? icmp[0] == 128 || icmp[0] == 129 :
 		 icmp[0] == 0 || icmp[0] == 8 || icmp[0] == 13 || icmp[0] == 14) {
-		__u32 id = icmp[4] | icmp[5] << 8;
+		__u32 id = icmp[4] << 8 | icmp[5];
 
 		out->ports = icmp[0] | icmp[1] << 8 | (id ?: 1) << 16;
 	} else if (v6 ? icmp[0] >= 1 && icmp[0] <= 4 :

@@ -32,6 +32,15 @@ pub enum FrontKind {
     Veth,
 }
 
+impl fmt::Display for FrontKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Netkit => "netkit",
+            Self::Veth => "veth",
+        })
+    }
+}
+
 /// The pair of devices that makes the bond's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Front {
@@ -678,7 +687,7 @@ impl DataPath {
             ifindex,
             cb: [0; 5],
         };
-        let run = sys::test_run(self.programs.find_netdev.as_fd(), &[0; 14], input)
+        let run = sys::test_run(self.programs.find_netdev.as_fd(), &[0; 60], input)
             .map_err(|error| device_error("find the kernel's structure of", ifindex, error))?;
         let [low, high, ..] = run.cb;
         match u64::from(high) << 32 | u64::from(low) {

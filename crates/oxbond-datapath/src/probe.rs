@@ -9,6 +9,9 @@ use crate::error::DatapathError;
 use crate::load::Loaded;
 use crate::sys::{self, TestInput, TestRun};
 
+/// Kernels refuse to run a program on a frame that breaks off within its Ethernet, IPv4 or IPv6 header.
+const RUNNABLE: usize = 14 + 40;
+
 /// The programs' hash by itself, and a program that does nothing. Loading needs what [`crate::DataPath::install`]
 /// needs; nothing is attached.
 #[derive(Debug)]
@@ -37,13 +40,21 @@ impl Probe {
         let Some(code) = policy_code(policy) else {
             return Ok(None);
         };
+        let mut padded = frame.to_vec();
+        padded.resize(frame.len().max(RUNNABLE), 0);
         let input = TestInput {
             repeat: 1,
             ifindex: 0,
-            cb: [code, 0, 0, 0, 0],
+            cb: [code, frame.len() as u32, 0, 0, 0],
         };
-        let run = sys::test_run(self.hash_only.as_fd(), frame, input)
+        let run = sys::test_run(self.hash_only.as_fd(), &padded, input)
             .map_err(|error| DatapathError::kernel("test-run hash_only", error))?;
+        if run.cb[1] != 0 {
+            return Err(DatapathError::Contract(format!(
+                "the kernel cannot make a frame of {} bytes",
+                frame.len()
+            )));
+        }
         Ok(Some(run.returned))
     }
 

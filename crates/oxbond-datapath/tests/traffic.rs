@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::Result;
-use common::{Stand, port, ports};
+use common::{HOST6, PEER, PEER6, Stand, port, ports};
 use oxbond_core::option::HashPolicy;
 use oxbond_core::table::TransmitTable;
 use oxbond_datapath::{Hook, LeftReason};
@@ -19,7 +21,10 @@ fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Res
         let path = stand.install(hook, &table)?;
         let hooks = path.hooks()?;
         assert_eq!(hooks.front, Some(expected));
-        assert_eq!(hooks.ports, [(port(0), Some(expected)), (port(1), Some(expected))]);
+        assert_eq!(
+            hooks.ports,
+            [(port(0), Some(expected)), (port(1), Some(expected))]
+        );
         Ok(())
     })?;
 
@@ -30,7 +35,13 @@ fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Res
     meter.wait_flowing(500, Duration::from_secs(10))?;
     let report = meter.stop(Duration::from_secs(2))?;
     assert_eq!(report.lost(), 0, "{report:?}");
-    assert_eq!(report.streams().map(|stream| stream.duplicates).sum::<u64>(), 0);
+    assert_eq!(
+        report
+            .streams()
+            .map(|stream| stream.duplicates)
+            .sum::<u64>(),
+        0
+    );
 
     stand.host().run(|| -> Result<()> {
         let mut path = stand.adopt()?;
@@ -38,11 +49,16 @@ fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Res
         assert_eq!(path.left()?, port(0).bit());
         let records = path.drain();
         assert_eq!(records.len(), 1, "{records:?}");
-        assert_eq!((records[0].port, records[0].reason), (port(0), LeftReason::NoCarrier));
+        assert_eq!(
+            (records[0].port, records[0].reason),
+            (port(0), LeftReason::NoCarrier)
+        );
         assert!(records[0].time > before);
         let counters = path.counters()?;
         assert_eq!(counters.ports_left, 1);
-        let [(_, p0), (_, p1)] = counters.ports[..] else { panic!("{counters:?}") };
+        let [(_, p0), (_, p1)] = counters.ports[..] else {
+            panic!("{counters:?}")
+        };
         let sent = report.there.sent;
         assert!(p0.tx_packets + p1.tx_packets >= sent, "{counters:?}");
         assert!(p1.tx_packets >= 500 && p1.rx_packets >= 500, "{counters:?}");
@@ -58,15 +74,25 @@ fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Res
     assert_eq!(report.lost(), 0, "{report:?}");
     stand.host().run(|| -> Result<()> {
         let mut path = stand.adopt()?;
-        let [(_, p0), (_, p1)] = path.counters()?.ports[..] else { panic!() };
+        let [(_, p0), (_, p1)] = path.counters()?.ports[..] else {
+            panic!()
+        };
         assert_eq!(p1.tx_moved, p1.tx_packets);
-        assert!(path.set_table(&table)?, "a table put in force again ends the latch");
+        assert!(
+            path.set_table(&table)?,
+            "a table put in force again ends the latch"
+        );
         assert_eq!(path.left()?, 0);
         assert!(!path.set_table(&table)?, "nothing to write");
         let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
         assert_eq!(report.lost(), 0, "{report:?}");
-        let [(_, p0_now), (_, p1_now)] = path.counters()?.ports[..] else { panic!() };
-        assert!(p0_now.tx_packets > p0.tx_packets + 200, "back on the first port");
+        let [(_, p0_now), (_, p1_now)] = path.counters()?.ports[..] else {
+            panic!()
+        };
+        assert!(
+            p0_now.tx_packets > p0.tx_packets + 200,
+            "back on the first port"
+        );
         assert_eq!(p1_now.tx_packets, p1.tx_packets);
         assert_eq!(path.drain(), []);
         path.remove()?;
@@ -87,16 +113,67 @@ fn root_dead_link_is_left_without_a_daemon_on_clsact() -> Result<()> {
 #[test]
 fn root_both_directions_are_seen_on_the_bond() -> Result<()> {
     let stand = Stand::new(&["p0", "p1"])?;
-    stand.host().run(|| stand.install(None, &TransmitTable::failover(ports([1, 0]), false)).map(drop))?;
+    stand.host().run(|| {
+        stand
+            .install(None, &TransmitTable::failover(ports([1, 0]), false))
+            .map(drop)
+    })?;
     let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
     assert_eq!(report.lost(), 0, "{report:?}");
     let statistics = stand.host().ip_json("-s link show bond0")?[0]["stats64"].clone();
     for (direction, count) in [("tx", report.there.sent), ("rx", report.there.sent)] {
-        assert!(statistics[direction]["packets"].as_u64().unwrap() >= count, "{direction}: {statistics}");
+        assert!(
+            statistics[direction]["packets"].as_u64().unwrap() >= count,
+            "{direction}: {statistics}"
+        );
     }
-    stand.host().execute("ping", "-c3 -i0.05 -W1 fd77::1")?;
-    // A large frame and TCP segmentation pass as they are.
-    stand.host().execute("ping", "-c2 -i0.05 -W1 -s 20000 10.77.0.1")?;
+    let report = stand
+        .traffic_between(HOST6, PEER6)
+        .run(Duration::from_millis(200))?;
+    assert_eq!(report.lost(), 0, "{report:?}");
+    let report = stand
+        .traffic()
+        .payload(20_000)
+        .run(Duration::from_millis(200))?;
+    assert_eq!(report.lost(), 0, "in fragments: {report:?}");
+    Ok(())
+}
+
+#[test]
+fn root_tcp_segmentation_stays_with_the_ports() -> Result<()> {
+    const BYTES: usize = 20_000_000;
+    let stand = Stand::new(&["p0", "p1"])?;
+    let table = TransmitTable::buckets(HashPolicy::Layer23, ports([0, 1]), false, |_| true);
+    stand.host().run(|| stand.install(None, &table).map(drop))?;
+    let listener = stand.rig.peer.run(|| TcpListener::bind((PEER, 0)))?;
+    let address = listener.local_addr()?;
+    let received = std::thread::scope(|scope| -> Result<usize> {
+        let receiver = scope.spawn(move || -> Result<usize> {
+            let mut data = Vec::new();
+            Ok(listener.accept()?.0.read_to_end(&mut data)?)
+        });
+        stand
+            .host()
+            .run(|| TcpStream::connect(address))?
+            .write_all(&vec![0x55; BYTES])?;
+        receiver.join().unwrap()
+    })?;
+    assert_eq!(received, BYTES);
+    let counters = stand
+        .host()
+        .run(|| stand.adopt()?.counters().map_err(anyhow::Error::from))?;
+    let (packets, bytes) = counters
+        .ports
+        .iter()
+        .fold((0, 0), |(packets, bytes), (_, port)| {
+            (packets + port.tx_packets, bytes + port.tx_bytes)
+        });
+    assert!(bytes > BYTES as u64);
+    assert!(
+        bytes / packets > 4000,
+        "frames of several segments, {} bytes on average",
+        bytes / packets
+    );
     Ok(())
 }
 
@@ -105,15 +182,30 @@ fn root_balance_xor_spreads_flows_and_moves_only_those_of_a_dead_port() -> Resul
     let stand = Stand::new(&["p0", "p1"])?;
     let table = TransmitTable::buckets(HashPolicy::Layer34, ports([0, 1]), false, |_| true);
     stand.host().run(|| stand.install(None, &table).map(drop))?;
-    let report = stand.traffic().rate(2000).flows(8).source_port(20_000).run(Duration::from_millis(500))?;
+    let report = stand
+        .traffic()
+        .rate(2000)
+        .flows(8)
+        .source_port(20_000)
+        .run(Duration::from_millis(500))?;
     assert_eq!(report.lost(), 0, "{report:?}");
-    let whole = stand.host().run(|| stand.adopt()?.counters().map_err(anyhow::Error::from))?;
+    let whole = stand
+        .host()
+        .run(|| stand.adopt()?.counters().map_err(anyhow::Error::from))?;
     for (port, counters) in &whole.ports {
-        assert!(counters.tx_packets >= report.there.sent / 4, "{port:?} carries its share: {whole:?}");
+        assert!(
+            counters.tx_packets >= report.there.sent / 4,
+            "{port:?} carries its share: {whole:?}"
+        );
         assert_eq!(counters.tx_moved, 0);
     }
 
-    let meter = stand.traffic().rate(2000).flows(8).source_port(20_000).start()?;
+    let meter = stand
+        .traffic()
+        .rate(2000)
+        .flows(8)
+        .source_port(20_000)
+        .start()?;
     meter.wait_flowing(500, Duration::from_secs(10))?;
     stand.rig.cut(1)?;
     meter.wait_flowing(500, Duration::from_secs(10))?;

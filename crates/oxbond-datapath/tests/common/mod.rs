@@ -17,6 +17,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 pub const HOST: &str = "10.77.0.10";
 pub const PEER: &str = "10.77.0.1";
+pub const HOST6: &str = "fd77::10";
+pub const PEER6: &str = "fd77::1";
 
 /// A BPF file system that is mounted nowhere: it is reached through its descriptor and goes away with it, so tests
 /// leave nothing behind and do not meet.
@@ -24,15 +26,24 @@ pub struct Bpffs(OwnedFd);
 
 impl Bpffs {
     pub fn new() -> Result<Self> {
-        let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC).context("open a BPF file system")?;
+        let context =
+            fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC).context("open a BPF file system")?;
         fsconfig_create(&context)?;
-        let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+        let mount = fsmount(
+            &context,
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::empty(),
+        )?;
         Ok(Self(mount))
     }
 
     /// The pin directory of the one bond.
     pub fn dir(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}/bond0", std::process::id(), self.0.as_raw_fd()))
+        PathBuf::from(format!(
+            "/proc/{}/fd/{}/bond0",
+            std::process::id(),
+            self.0.as_raw_fd()
+        ))
     }
 }
 
@@ -57,13 +68,17 @@ impl Stand {
         host.ip("link set inner0 up")?;
         host.ip("link set bond0 up")?;
         rig.add_address(host, "bond0", &format!("{HOST}/24"))?;
-        rig.add_address(host, "bond0", "fd77::10/64")?;
+        rig.add_address(host, "bond0", &format!("{HOST6}/64"))?;
         let front = Front {
             kind: FrontKind::Veth,
             bond_ifindex: ifindex(host, "bond0")?,
             inner_ifindex: ifindex(host, "inner0")?,
         };
-        Ok(Self { rig, bpffs: Bpffs::new()?, front })
+        Ok(Self {
+            rig,
+            bpffs: Bpffs::new()?,
+            front,
+        })
     }
 
     pub fn host(&self) -> &Namespace {
@@ -88,9 +103,13 @@ impl Stand {
         Ok(DataPath::adopt(&self.bpffs.dir())?)
     }
 
-    /// Traffic between host and peer, both ways.
+    /// IPv4 traffic between host and peer, both ways.
     pub fn traffic(&self) -> Traffic {
-        let (host, peer): (IpAddr, IpAddr) = (HOST.parse().unwrap(), PEER.parse().unwrap());
+        self.traffic_between(HOST, PEER)
+    }
+
+    pub fn traffic_between(&self, host: &str, peer: &str) -> Traffic {
+        let (host, peer): (IpAddr, IpAddr) = (host.parse().unwrap(), peer.parse().unwrap());
         Traffic::new((self.host(), host), (&self.rig.peer, peer)).both_ways()
     }
 }
@@ -104,6 +123,8 @@ pub fn ports(indices: impl IntoIterator<Item = usize>) -> Vec<PortId> {
 }
 
 pub fn ifindex(namespace: &Namespace, name: &str) -> Result<u32> {
-    let index = namespace.link(name)?["ifindex"].as_u64().context("no ifindex")?;
+    let index = namespace.link(name)?["ifindex"]
+        .as_u64()
+        .context("no ifindex")?;
     Ok(index as u32)
 }
