@@ -11,8 +11,8 @@ use crate::port::{LinkState, PortId, PortInfo};
 /// One thing that happened or is asked for.
 ///
 /// `AddPort`, `RemovePort`, `SetOptions` and `SetPortOptions` are requests: the core answers with an error and is
-/// unchanged when it refuses one. The others report facts and never fail; a fact about a port that is not (or no longer)
-/// in the bond changes nothing.
+/// unchanged when it refuses one. The others report facts and never fail; a fact about a port that is not (or no
+/// longer) in the bond changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {

@@ -1,8 +1,8 @@
 //! The bond as a sans-I/O state machine.
 //!
 //! This crate reads no clock, file, socket or global and contains no unsafe code. A driver (the daemon, the simulator,
-//! a test) feeds a [`bond::Bond`] with [`input::Input`]s and the time, carries out its [`action::Action`]s, and calls it
-//! again when [`bond::Bond::next_timeout`] is reached:
+//! a test) feeds a [`bond::Bond`] with [`input::Input`]s and the time, carries out its [`action::Action`]s, and calls
+//! it again when [`bond::Bond::next_timeout`] is reached:
 //!
 //! ```text
 //!   handle(now, Input) ─┐                 ┌─► poll_action() until None

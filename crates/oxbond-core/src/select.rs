@@ -40,9 +40,9 @@ pub(crate) struct Wishes {
 /// 4. No port is up: the one whose up delay ends first, if its link is there now.
 /// 5. Else the current one while its down delay runs, else none.
 ///
-/// Driver behaviour, with its quirk: with equal `prio` and `primary_reselect=always` *any* run of the selection moves the
-/// active role to the first port of the list that is up, whatever made it run (measured). The caller decides what makes
-/// it run. The last rule is ours in part: the driver would give up a current port within its down delay there.
+/// Driver behaviour, with its quirk: with equal `prio` and `primary_reselect=always` *any* run of the selection moves
+/// the active role to the first port of the list that is up, whatever made it run (measured). The caller decides what
+/// makes it run. The last rule is ours in part: the driver would give up a current port within its down delay there.
 pub(crate) fn select(ports: &[Candidate], wishes: Wishes) -> Option<PortId> {
     let find = |id: Option<PortId>| ports.iter().find(|port| Some(port.id) == id);
     let up = |port: &&Candidate| port.mii == Mii::Up;

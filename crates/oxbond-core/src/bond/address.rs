@@ -34,14 +34,7 @@ impl Bond {
         let given = match self.rule() {
             FailOverMac::None => self.mac,
             FailOverMac::Active => mac,
-            // The address is in use when a port returns that once gave it to the bond. It gets the permanent one of
-            // the port that has the bond's now, which is free. (The driver takes a random one.)
-            FailOverMac::Follow if mac == self.mac => self
-                .ports
-                .iter()
-                .find(|port| port.mac == mac)
-                .map_or(mac, |holder| holder.permanent_mac),
-            FailOverMac::Follow => mac,
+            FailOverMac::Follow => self.free_address(mac),
         };
         if given != mac {
             self.actions.push_back(Action::SetPortMac {
@@ -50,6 +43,18 @@ impl Bond {
             });
         }
         given
+    }
+
+    /// The address, unless a port has it: ports swap addresses under `follow`, so one that returns may find its own in
+    /// use. It then gets the permanent one of another port that no port uses; there is one, as each has brought one. (The
+    /// driver takes a random one.)
+    fn free_address(&self, mac: MacAddr) -> MacAddr {
+        let used = |mac: MacAddr| self.ports.iter().any(|port| port.mac == mac);
+        let others = self.ports.iter().map(|port| port.permanent_mac);
+        core::iter::once(mac)
+            .chain(others)
+            .find(|mac| !used(*mac))
+            .unwrap_or(mac)
     }
 
     /// A port has become the active one.

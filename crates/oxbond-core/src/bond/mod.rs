@@ -5,7 +5,7 @@
 //!   time  ──► handle_timeout ─┘                                          └─► announcements (announce)
 //! ```
 //!
-//! Whatever the input, the work ends in [`Bond::settle`], which brings table, carrier and announcements in line with the
+//! Whatever the input, the work ends in `Bond::settle`, which brings table, carrier and announcements in line with the
 //! state. So actions depend on the state reached, not on the way there, and an input that changes nothing causes none.
 
 mod address;

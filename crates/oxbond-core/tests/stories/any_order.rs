@@ -1,0 +1,262 @@
+//! Whatever happens in whatever order: what must always hold.
+
+use oxbond_core::input::Input;
+use oxbond_core::option::Mode;
+use oxbond_core::port::LinkState;
+use oxbond_core::status::{MiiStatus, PortRole};
+use proptest::prelude::*;
+
+use crate::rig::{LINK_DOWN, LINK_UP, Rig};
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    Link(usize, bool),
+    /// The carrier goes, the data path notices and reports; the core has not heard of the link yet.
+    Left(usize),
+    Add(usize),
+    Remove(usize),
+    Set(&'static str),
+    Prio(usize, i8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..400_u64).prop_map(Step::Wait),
+        6 => (0..4_usize, any::<bool>()).prop_map(|(port, up)| Step::Link(port, up)),
+        1 => (0..4_usize).prop_map(Step::Left),
+        1 => (0..4_usize).prop_map(Step::Add),
+        1 => (0..4_usize).prop_map(Step::Remove),
+        1 => prop::sample::select(vec![
+            "primary=b", "primary=", "primary_reselect=failure", "primary_reselect=better", "primary_reselect=always",
+            "active_slave=c", "active_slave=", "all_slaves_active=1", "updelay=0", "downdelay=300", "miimon=50",
+            "num_grat_arp=3", "xmit_hash_policy=layer3+4",
+        ]).prop_map(Step::Set),
+        1 => (0..4_usize, any::<i8>()).prop_map(|(port, prio)| Step::Prio(port, prio)),
+    ]
+}
+
+fn base() -> impl Strategy<Value = Vec<&'static str>> {
+    let mode = prop::sample::select(vec!["mode=active-backup", "mode=balance-xor"]);
+    let delays = prop::sample::select(vec![
+        vec!["miimon=100"],
+        vec!["miimon=100", "updelay=200"],
+        vec!["miimon=100", "updelay=200", "downdelay=100"],
+        vec![],
+    ]);
+    let mac = prop::sample::select(vec![
+        "fail_over_mac=none",
+        "fail_over_mac=active",
+        "fail_over_mac=follow",
+    ]);
+    (mode, delays, mac).prop_map(|(mode, delays, mac)| [vec![mode, mac], delays].concat())
+}
+
+fn run(rig: &mut Rig, step: &Step) {
+    let has = |rig: &Rig, port: usize| rig.ports().any(|name| name == NAMES[port]);
+    match *step {
+        Step::Wait(millis) => {
+            let until = rig.millis() + millis;
+            rig.at(until);
+        }
+        Step::Link(port, up) if has(rig, port) => {
+            let link = if up { LINK_UP } else { LINK_DOWN };
+            if !up {
+                // As the data path would: whatever it would have used is left.
+                rig.left |= rig.id(NAMES[port]).bit();
+            }
+            rig.link(NAMES[port], link);
+        }
+        Step::Left(port) if has(rig, port) => {
+            let id = rig.id(NAMES[port]);
+            rig.left |= id.bit();
+            rig.tell(Input::LeftInPath { port: id });
+        }
+        Step::Add(port) if !has(rig, port) => rig.add(NAMES[port], &[]).unwrap(),
+        Step::Remove(port) if has(rig, port) => rig.remove(NAMES[port]),
+        // Some make no sense in the mode or at the moment: refused, and that is fine.
+        Step::Set(word) => drop(rig.set(&[word])),
+        Step::Prio(port, prio) if has(rig, port) => {
+            drop(rig.set_port(NAMES[port], &format!("prio={prio}")))
+        }
+        _ => {}
+    }
+}
+
+fn check(rig: &Rig) -> Result<(), TestCaseError> {
+    let status = rig.status();
+    let active: Vec<_> = status
+        .ports
+        .iter()
+        .filter(|port| port.role == PortRole::Active)
+        .collect();
+    let usable = |name: &str| rig.links[name].is_usable();
+    let monitored = status.options.miimon > 0;
+    if status.options.mode == Mode::ActiveBackup {
+        prop_assert!(active.len() <= 1);
+        prop_assert_eq!(
+            active.first().map(|port| &port.name),
+            status.active_port.as_ref()
+        );
+        let any_up = status
+            .ports
+            .iter()
+            .any(|port| port.mii_status == MiiStatus::Up);
+        prop_assert!(
+            !any_up || active.len() == 1,
+            "a port is up and none is active"
+        );
+        for port in &active {
+            let good = port.mii_status == MiiStatus::Up || port.mii_status == MiiStatus::GoingDown;
+            prop_assert!(good, "{port:?}");
+        }
+    } else {
+        prop_assert_eq!(&status.active_port, &None);
+    }
+    // The monitor believes what the links are, delays aside.
+    for port in status.ports.iter().filter(|_| monitored) {
+        let present = matches!(port.mii_status, MiiStatus::Up | MiiStatus::GoingBack);
+        prop_assert_eq!(present, usable(&port.name), "{:?}", port);
+        prop_assert_eq!(rig.port_macs[&port.name], port.mac);
+    }
+    let carries = status
+        .ports
+        .iter()
+        .any(|p| matches!(p.mii_status, MiiStatus::Up | MiiStatus::GoingDown));
+    prop_assert_eq!(status.carrier, carries);
+    prop_assert_eq!(rig.carrier, carries);
+    // The table holds each port once, and sends nothing into a dead link while another works.
+    let mut order = rig.table.order.clone();
+    order.sort();
+    let mut ids: Vec<_> = status.ports.iter().map(|port| port.id).collect();
+    ids.sort();
+    prop_assert_eq!(order, ids);
+    for hash in [0, 1, 2, 3, 7, 11, 500] {
+        match rig.goes_to(hash) {
+            Some(name) => prop_assert!(usable(name)),
+            None => prop_assert!(!rig.ports().any(usable)),
+        }
+    }
+    // At the core's own hand too, not only thanks to the data path.
+    let settled =
+        monitored && status.options.downdelay == 0 && status.options.mode == Mode::ActiveBackup;
+    if let Some(first) = rig
+        .table
+        .order
+        .first()
+        .filter(|_| settled && rig.ports().any(usable))
+    {
+        prop_assert!(usable(rig.name_of(*first)));
+    }
+    Ok(())
+}
+
+/// The two bonds of a comparison must ask for the same things.
+fn asked(rig: &mut Rig) -> Vec<String> {
+    rig.take(|action| Some(format!("{action:?}")))
+}
+
+proptest! {
+    #[test]
+    fn always(base in base(), steps in proptest::collection::vec(step(), 0..60)) {
+        let mut rig = Rig::new(&base, &["a", "b", "c"]);
+        check(&rig)?;
+        for step in &steps {
+            run(&mut rig, step);
+            check(&rig)?;
+            if let Step::Link(port, true) = *step
+                && let Some(id) = rig.ports().find(|name| *name == NAMES[port]).map(|name| rig.id(name))
+            {
+                // A link that is up for the core is one the data path uses again.
+                let up = rig.port(NAMES[port]).mii_status == MiiStatus::Up;
+                prop_assert!(!up || rig.left & id.bit() == 0);
+            }
+        }
+    }
+
+    /// A daemon killed and started at any moment goes on exactly as if nothing had happened.
+    #[test]
+    fn a_snapshot_continues_identically(
+        base in base(), before in proptest::collection::vec(step(), 0..30),
+        after in proptest::collection::vec(step(), 0..30),
+    ) {
+        let (mut one, mut other) = (Rig::new(&base, &["a", "b", "c"]), Rig::new(&base, &["a", "b", "c"]));
+        for step in &before {
+            run(&mut one, step);
+            run(&mut other, step);
+        }
+        other.log.clear();
+        other.restart();
+        prop_assert_eq!(&one.bond, &other.bond);
+        prop_assert!(other.bond.poll_action().is_none());
+        one.log.clear();
+        for step in &after {
+            run(&mut one, step);
+            run(&mut other, step);
+            prop_assert_eq!(asked(&mut one), asked(&mut other));
+            prop_assert_eq!(one.bond.next_timeout(), other.bond.next_timeout());
+        }
+    }
+
+    /// Saying a fact or a wish again changes nothing.
+    #[test]
+    fn repeated_inputs_change_nothing(base in base(), steps in proptest::collection::vec(step(), 0..40)) {
+        let mut rig = Rig::new(&base, &["a", "b", "c"]);
+        for step in &steps {
+            run(&mut rig, step);
+            if matches!(step, Step::Link(..) | Step::Set(_) | Step::Prio(..)) {
+                rig.log.clear();
+                let left = rig.left;
+                run(&mut rig, step);
+                prop_assert!(rig.log.is_empty(), "{:?} again: {:?}", step, rig.log);
+                rig.left = left;
+            }
+            rig.bond.handle_timeout(rig.now);
+            prop_assert!(rig.bond.poll_action().is_none());
+        }
+    }
+
+    /// With `fail_over_mac=follow` no two ports ever have the same address.
+    #[test]
+    fn follow_keeps_addresses_apart(steps in proptest::collection::vec(step(), 0..60)) {
+        let mut rig = Rig::new(&["mode=active-backup", "miimon=100", "fail_over_mac=follow"], &["a", "b", "c"]);
+        for step in &steps {
+            run(&mut rig, step);
+            let mut macs: Vec<_> = rig.ports().map(|name| rig.port_macs[name]).collect();
+            macs.sort();
+            let all = macs.len();
+            macs.dedup();
+            prop_assert_eq!(macs.len(), all);
+            let status = rig.status();
+            if let Some(active) = &status.active_port {
+                prop_assert_eq!(rig.port_macs[active], rig.bond_mac);
+            }
+        }
+    }
+
+    /// Polls that come late or often, or not at all between events, lead to the same end.
+    #[test]
+    fn polls_make_no_difference(links in proptest::collection::vec((0..3_usize, any::<bool>(), 1..300_u64), 0..30)) {
+        let options = ["mode=active-backup", "miimon=100", "updelay=200", "downdelay=100"];
+        let (mut lazy, mut eager) = (Rig::new(&options, &["a", "b", "c"]), Rig::new(&options, &["a", "b", "c"]));
+        for (port, up, wait) in links {
+            let link = LinkState { carrier: up, ..LINK_UP };
+            lazy.link(NAMES[port], link);
+            eager.link(NAMES[port], link);
+            let until = lazy.millis() + wait;
+            lazy.at(until);
+            while eager.millis() + 10 < until {
+                let next = eager.millis() + 10;
+                eager.at(next);
+                for name in ["a", "b", "c"] {
+                    let link = eager.links[name];
+                    eager.link(name, link);
+                }
+            }
+            eager.at(until);
+            prop_assert_eq!(&lazy.bond, &eager.bond);
+        }
+    }
+}

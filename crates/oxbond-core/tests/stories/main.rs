@@ -1,0 +1,11 @@
+//! The bond's behaviour told as stories in virtual time, by the words of its users: links, ports, addresses, options.
+#![allow(clippy::unwrap_used, reason = "tests state what must be")]
+
+mod active_backup;
+mod addresses;
+mod announcements;
+mod any_order;
+mod balance_xor;
+mod monitor;
+mod options;
+mod rig;
