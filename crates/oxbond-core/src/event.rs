@@ -46,8 +46,6 @@ pub enum Cause {
     },
     /// The user set the bond's address.
     BondMac,
-    /// The user set the bond up or down.
-    BondAdmin,
 }
 
 impl fmt::Display for Cause {
@@ -63,7 +61,6 @@ impl fmt::Display for Cause {
             }
             Self::Options { names } => write!(f, "{names} was set"),
             Self::BondMac => write!(f, "the address of the bond was set"),
-            Self::BondAdmin => write!(f, "the bond was set up or down"),
         }
     }
 }

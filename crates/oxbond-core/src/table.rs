@@ -24,9 +24,15 @@
 //! # Receiving
 //!
 //! In [`Spread::Failover`] a frame is accepted on the port the decision above would transmit on, and dropped (counted
-//! as *inactive*) on any other, unless `all_ports_active`. In [`Spread::Buckets`] every port of `order` accepts. Frames
-//! to link-local groups (`01:80:c2:00:00:00` to `0f`) are not subject to the bond at all: the port's own stack gets
-//! them.
+//! as *inactive*) on any other, unless `all_ports_active`. In [`Spread::Buckets`] every port of `order` accepts. What is
+//! not accepted but goes to a link-local group (`01:80:c2:00:00:00` to `0f`) is passed to the port's own stack.
+//!
+//! When the active port changes while the old one still works (a better port returned, the user chose), frames are on
+//! their way to the old one until the neighbours have heard the announcement. For [`LINGER`] after such a table became
+//! current, `linger` names the old port and frames to one station are accepted there too. Frames to groups are not: the
+//! neighbours send those to both ports.
+
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +42,10 @@ use crate::port::{MAX_PORTS, PortId};
 /// Most buckets of a table. With n ports the table has the largest multiple of n buckets that fits, so that
 /// `(hash % buckets) % n == hash % n`.
 pub const MAX_BUCKETS: usize = 1024;
+
+/// How long the port used before goes on delivering frames to one station. Neighbours learn of the change within
+/// milliseconds; a lost announcement costs no more than in the driver.
+pub const LINGER: Duration = Duration::from_millis(200);
 
 /// How frames are spread over the ports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +74,8 @@ pub struct TransmitTable {
     pub order: Vec<PortId>,
     /// Deliver frames that arrive on ports which are not active (`all_slaves_active`).
     pub all_ports_active: bool,
+    /// Only in [`Spread::Failover`]: the port used before, which still works.
+    pub linger: Option<PortId>,
 }
 
 /// The ports' links as the one who decides sees them; bit `n` stands for the port with index `n`.
@@ -89,6 +101,7 @@ impl TransmitTable {
             spread: Spread::Failover,
             order,
             all_ports_active,
+            linger: None,
         }
     }
 
@@ -112,6 +125,7 @@ impl TransmitTable {
             spread: Spread::Buckets { policy, home, now },
             order,
             all_ports_active,
+            linger: None,
         }
     }
 
@@ -146,7 +160,7 @@ impl TransmitTable {
         }
     }
 
-    /// Whether a frame that arrives on this port is the bond's.
+    /// Whether a frame that arrives on this port is the bond's, [`LINGER`] aside.
     pub fn accepts(&self, port: PortId, standing: PortStanding) -> bool {
         match self.spread {
             Spread::Failover if !self.all_ports_active => self.decide(0, standing) == Some(port),

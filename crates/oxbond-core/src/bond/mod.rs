@@ -775,7 +775,11 @@ impl Bond {
         let all_ports_active = self.options.all_slaves_active;
         if self.options.mode == Mode::ActiveBackup {
             let order = failover_order(&self.candidates(), self.active, self.primary());
-            return TransmitTable::failover(order, all_ports_active);
+            let linger = self.lingering(order.first().copied());
+            return TransmitTable {
+                linger,
+                ..TransmitTable::failover(order, all_ports_active)
+            };
         }
         let usable = |id| {
             self.port(id)
@@ -788,6 +792,17 @@ impl Bond {
             all_ports_active,
             usable,
         )
+    }
+
+    /// The port to go on receiving on while the neighbours learn that `first` is the one now.
+    fn lingering(&self, first: Option<PortId>) -> Option<PortId> {
+        let before = self.table.order.first().copied();
+        let old = if before == first {
+            self.table.linger
+        } else {
+            before
+        };
+        old.filter(|id| self.port(*id).is_some_and(|port| port.link.is_usable()))
     }
 
     fn announce(&mut self, now: Instant) {

@@ -453,3 +453,25 @@ fn thirty_two_ports_and_no_more() {
     rig.add("z", &[]).unwrap();
     assert_eq!(rig.id("z"), freed);
 }
+
+#[test]
+fn the_port_used_before_lingers_while_it_works() {
+    let mut rig = Rig::new(
+        &["mode=active-backup", "primary=a", "miimon=100"],
+        &["a", "b"],
+    );
+    assert_eq!(rig.table.linger, None);
+    rig.link_down("a");
+    rig.expect_active("b");
+    assert_eq!(rig.table.linger, None, "a dead port delivers nothing");
+    rig.link_up("a");
+    rig.expect_active("a");
+    let b = rig.id("b");
+    assert_eq!(
+        rig.table.linger,
+        Some(b),
+        "frames are still on their way to b"
+    );
+    rig.link_down("b");
+    assert_eq!(rig.table.linger, None);
+}
