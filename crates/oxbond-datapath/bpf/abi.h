@@ -41,12 +41,15 @@ struct table {
 	__u32 members;
 	/* Set of the ports that a program has left since the table was written. The programs' only word in here. */
 	__u32 left;
-	__u32 reserved;
+	/* Set of the one port that was used before and may deliver frames to one station until linger_until; or empty. */
+	__u32 linger;
 	__u8 order[MAX_PORTS];
 	/* Where a port stands in `order`, by port. */
 	__u8 place[MAX_PORTS];
 	__u8 home[MAX_BUCKETS];
 	__u8 now[MAX_BUCKETS];
+	/* CLOCK_MONOTONIC, nanoseconds. */
+	__u64 linger_until;
 };
 
 /* One port. */
@@ -113,10 +116,12 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	offsetof(struct table, bucket_len),
 	offsetof(struct table, members),
 	offsetof(struct table, left),
+	offsetof(struct table, linger),
 	offsetof(struct table, order),
 	offsetof(struct table, place),
 	offsetof(struct table, home),
 	offsetof(struct table, now),
+	offsetof(struct table, linger_until),
 	sizeof(struct port),
 	offsetof(struct port, netdev),
 	offsetof(struct port, ifindex),

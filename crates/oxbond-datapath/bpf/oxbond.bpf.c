@@ -77,6 +77,16 @@ INLINE int is_link_local(const struct __sk_buff *skb)
 	       data[4] == 0 && data[5] < 0x10;
 }
 
+/* Whether this port was used before, a moment ago, and the frame goes to one station. */
+INLINE int lingers(const struct __sk_buff *skb, const struct table *table, __u32 id)
+{
+	const __u8 *data = (const void *)(long)skb->data;
+	const __u8 *end = (const void *)(long)skb->data_end;
+
+	return table->linger & (1U << (id & 31)) && data + 1 <= end && !(data[0] & 1) &&
+	       bpf_ktime_get_ns() < table->linger_until;
+}
+
 /* Whether the table lets this port receive for the bond. */
 INLINE int accepts(struct table *table, __u32 id)
 {
@@ -99,7 +109,7 @@ int port_rx(struct __sk_buff *skb)
 	counters = counters_of(id);
 	if (!counters)
 		return TC_ACT_SHOT;
-	if (likely(accepts(table, id))) {
+	if (likely(accepts(table, id)) || lingers(skb, table, id)) {
 		counters->rx_packets++;
 		counters->rx_bytes += skb->len;
 		return bpf_redirect(inner_ifindex, 0);

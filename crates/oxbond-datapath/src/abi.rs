@@ -14,14 +14,21 @@ pub(crate) const ABI_MAGIC: u32 = 0x6f78_626e;
 /// Version of everything in this module.
 pub(crate) const ABI_VERSION: u32 = 1;
 
+/// `table.spread`.
 pub(crate) const SPREAD_FAILOVER: u32 = 0;
 pub(crate) const SPREAD_BUCKETS: u32 = 1;
+/// `table.flags`.
 pub(crate) const TABLE_ALL_PORTS_ACTIVE: u32 = 1;
 
 /// `port.flags`: the receive program hangs on clsact, not tcx.
 pub(crate) const HOOK_CLSACT: u32 = 1;
 /// `port.flags`: we made the clsact qdisc.
 pub(crate) const QDISC_OURS: u32 = 2;
+
+/// `left_record.reason`.
+pub(crate) const LEFT_NO_CARRIER: u32 = 1;
+pub(crate) const LEFT_DOWN: u32 = 2;
+pub(crate) const LEFT_GONE: u32 = 3;
 
 /// A type that may be copied to and from a map value byte by byte.
 ///
@@ -41,11 +48,12 @@ pub(crate) struct Table {
     pub(crate) bucket_len: u32,
     pub(crate) members: u32,
     pub(crate) left: u32,
-    pub(crate) reserved: u32,
+    pub(crate) linger: u32,
     pub(crate) order: [u8; MAX_PORTS],
     pub(crate) place: [u8; MAX_PORTS],
     pub(crate) home: [u8; MAX_BUCKETS],
     pub(crate) now: [u8; MAX_BUCKETS],
+    pub(crate) linger_until: u64,
 }
 
 /// One port: `struct port`.
@@ -125,11 +133,12 @@ impl Table {
         bucket_len: 0,
         members: 0,
         left: 0,
-        reserved: 0,
+        linger: 0,
         order: [0; MAX_PORTS],
         place: [0; MAX_PORTS],
         home: [0; MAX_BUCKETS],
         now: [0; MAX_BUCKETS],
+        linger_until: 0,
     };
 
     /// Lays a table out for the programs, with no port left. `Err` says what the programs cannot do with it.
@@ -143,6 +152,9 @@ impl Table {
         raw.members = table.order.iter().fold(0, |set, port| set | port.bit());
         if raw.members.count_ones() != raw.order_len {
             return Err("a port stands twice in the order");
+        }
+        if let Some(port) = table.linger {
+            raw.linger = port.bit();
         }
         if table.all_ports_active {
             raw.flags |= TABLE_ALL_PORTS_ACTIVE;
@@ -182,13 +194,20 @@ impl Table {
             spread,
             order: ports(self.order.get(..self.order_len as usize)?)?,
             all_ports_active: self.flags & TABLE_ALL_PORTS_ACTIVE != 0,
+            linger: (self.linger != 0)
+                .then(|| PortId::new(self.linger.trailing_zeros() as u8))
+                .flatten(),
         })
     }
 
-    /// Whether the daemon's part (all but `left`) is the same.
+    /// Whether what the core wants (all but `left` and the end of lingering) is the same.
     pub(crate) fn same_orders(&self, other: &Self) -> bool {
-        let with_no_left = Self { left: 0, ..*self };
-        bytes_of(&with_no_left) == bytes_of(&Self { left: 0, ..*other })
+        let timeless = |table: &Self| Self {
+            left: 0,
+            linger_until: 0,
+            ..*table
+        };
+        bytes_of(&timeless(self)) == bytes_of(&timeless(other))
     }
 }
 
@@ -236,4 +255,132 @@ fn fill(array: &mut [u8], list: &[PortId]) -> Option<()> {
 
 fn ports(array: &[u8]) -> Option<Vec<PortId>> {
     array.iter().map(|index| PortId::new(*index)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use object::{Object as _, ObjectSection as _};
+
+    use super::*;
+    use crate::load;
+
+    /// The programs' own idea of the layout, in the order of `layout` in `bpf/abi.h`.
+    #[test]
+    fn layout_is_that_of_the_programs() {
+        let object = object::File::parse(load::object()).unwrap();
+        let section = object.section_by_name("oxbond_layout").unwrap();
+        let words = section.data().unwrap().as_chunks::<4>().0.iter();
+        let theirs: Vec<usize> = words
+            .map(|word| u32::from_ne_bytes(*word) as usize)
+            .collect();
+        let ours = [
+            ABI_MAGIC as usize,
+            ABI_VERSION as usize,
+            MAX_PORTS,
+            MAX_BUCKETS,
+            size_of::<Table>(),
+            offset_of!(Table, spread),
+            offset_of!(Table, policy),
+            offset_of!(Table, flags),
+            offset_of!(Table, order_len),
+            offset_of!(Table, bucket_len),
+            offset_of!(Table, members),
+            offset_of!(Table, left),
+            offset_of!(Table, linger),
+            offset_of!(Table, order),
+            offset_of!(Table, place),
+            offset_of!(Table, home),
+            offset_of!(Table, now),
+            offset_of!(Table, linger_until),
+            size_of::<Port>(),
+            offset_of!(Port, netdev),
+            offset_of!(Port, ifindex),
+            offset_of!(Port, flags),
+            size_of::<RawPortCounters>(),
+            offset_of!(RawPortCounters, tx_packets),
+            offset_of!(RawPortCounters, tx_bytes),
+            offset_of!(RawPortCounters, rx_packets),
+            offset_of!(RawPortCounters, rx_bytes),
+            offset_of!(RawPortCounters, rx_inactive),
+            offset_of!(RawPortCounters, tx_moved),
+            size_of::<RawBondCounters>(),
+            offset_of!(RawBondCounters, tx_no_port),
+            offset_of!(RawBondCounters, ports_left),
+            size_of::<Abi>(),
+            offset_of!(Abi, magic),
+            offset_of!(Abi, version),
+            offset_of!(Abi, table_size),
+            offset_of!(Abi, port_size),
+            offset_of!(Abi, front_kind),
+            offset_of!(Abi, bond_ifindex),
+            offset_of!(Abi, inner_ifindex),
+            offset_of!(Abi, front_flags),
+            size_of::<RawLeftRecord>(),
+            offset_of!(RawLeftRecord, time_ns),
+            offset_of!(RawLeftRecord, port),
+            offset_of!(RawLeftRecord, reason),
+            SPREAD_FAILOVER as usize,
+            SPREAD_BUCKETS as usize,
+            TABLE_ALL_PORTS_ACTIVE as usize,
+            policy_code(HashPolicy::Layer2).unwrap() as usize,
+            policy_code(HashPolicy::Layer34).unwrap() as usize,
+            policy_code(HashPolicy::Layer23).unwrap() as usize,
+            LEFT_NO_CARRIER as usize,
+            LEFT_DOWN as usize,
+            LEFT_GONE as usize,
+        ];
+        assert_eq!(theirs, ours);
+    }
+
+    fn ports(indices: &[u8]) -> Vec<PortId> {
+        indices
+            .iter()
+            .map(|index| PortId::new(*index).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn tables_survive_the_round_trip() {
+        let spread = |count: u8| {
+            let order: Vec<u8> = (0..count).rev().collect();
+            TransmitTable::buckets(HashPolicy::Layer23, ports(&order), false, |port| {
+                port.index() % 3 != 0
+            })
+        };
+        for table in [
+            TransmitTable::failover(ports(&[]), false),
+            TransmitTable::failover(ports(&[31, 0, 7]), true),
+            spread(0),
+            spread(1),
+            spread(7),
+            spread(32),
+        ] {
+            let raw = Table::new(&table).unwrap();
+            assert_eq!(raw.to_transmit_table(), Some(table));
+        }
+    }
+
+    #[test]
+    fn tables_that_the_programs_cannot_obey_are_refused() {
+        let refused = |table: TransmitTable| Table::new(&table).err().unwrap();
+        assert!(refused(TransmitTable::failover(ports(&[1, 1]), false)).contains("twice"));
+        let encap = TransmitTable::buckets(HashPolicy::Encap34, ports(&[0, 1]), false, |_| true);
+        assert!(refused(encap).contains("policy"));
+        let mut stranger =
+            TransmitTable::buckets(HashPolicy::Layer2, ports(&[0, 1]), false, |_| true);
+        stranger.order = ports(&[0]);
+        assert!(refused(stranger).contains("outside the order"));
+    }
+
+    #[test]
+    fn what_a_program_left_is_no_difference_of_orders() {
+        let raw = Table::new(&TransmitTable::failover(ports(&[1, 2]), false)).unwrap();
+        assert!(raw.same_orders(&Table { left: 2, ..raw }));
+        assert!(!raw.same_orders(&Table {
+            flags: TABLE_ALL_PORTS_ACTIVE,
+            ..raw
+        }));
+    }
 }

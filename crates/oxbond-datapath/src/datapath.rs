@@ -7,12 +7,12 @@ use std::path::Path;
 
 use aya::maps::{Map, MapData, RingBuf};
 use oxbond_core::port::{MAX_PORTS, PortId};
-use oxbond_core::table::TransmitTable;
+use oxbond_core::table::{LINGER, TransmitTable};
 use oxbond_core::time::Instant;
 
 use crate::abi::{
-    ABI_MAGIC, ABI_VERSION, Abi, HOOK_CLSACT, Port, QDISC_OURS, RawBondCounters, RawLeftRecord,
-    RawPortCounters, Table, from_bytes,
+    ABI_MAGIC, ABI_VERSION, Abi, HOOK_CLSACT, LEFT_DOWN, LEFT_GONE, LEFT_NO_CARRIER, Port,
+    QDISC_OURS, RawBondCounters, RawLeftRecord, RawPortCounters, Table, from_bytes,
 };
 use crate::attach::{self, Attachment};
 use crate::error::DatapathError;
@@ -206,13 +206,11 @@ impl DataPath {
         hook: Option<Hook>,
     ) -> Result<Self, DatapathError> {
         let pins = Pins::new(pin_dir);
-        // `abi` is written last, but any pin at all means that the place is taken.
-        if pins.dir().exists() {
-            return Err(DatapathError::AlreadyInstalled(pin_dir.to_owned()));
-        }
+        pins.check_free()?;
         let loaded = Loaded::open(front.inner_ifindex, &MAP_NAMES, &PROGRAM_NAMES)?;
-        pins.create()?;
-        let installed = Self::install_loaded(Pins::new(pin_dir), front, hook, loaded);
+        let installed = pins
+            .create()
+            .and_then(|()| Self::install_loaded(Pins::new(pin_dir), front, hook, loaded));
         if installed.is_err() {
             // The error that counts is the first one.
             let _ = pins.remove();
@@ -512,11 +510,14 @@ impl DataPath {
     /// other within that time (below a microsecond) can it see parts of both; the frame may then be dropped or take
     /// another port of the bond.
     pub fn set_table(&mut self, table: &TransmitTable) -> Result<bool, DatapathError> {
-        let wanted = Table::new(table)
+        let mut wanted = Table::new(table)
             .map_err(|why| DatapathError::Contract(format!("set_table: {why}")))?;
         let (slot, current) = self.current()?;
         if current.left == 0 && current.same_orders(&wanted) {
             return Ok(false);
+        }
+        if wanted.linger != 0 {
+            wanted.linger_until = sys::monotonic_ns() + LINGER.as_nanos() as u64;
         }
         let spare = 1 - slot;
         self.maps
@@ -713,9 +714,9 @@ impl LeftRecord {
             time: Instant::from_nanos(raw.time_ns),
             port: u8::try_from(raw.port).ok().and_then(PortId::new)?,
             reason: match raw.reason {
-                1 => LeftReason::NoCarrier,
-                2 => LeftReason::Down,
-                3 => LeftReason::Gone,
+                LEFT_NO_CARRIER => LeftReason::NoCarrier,
+                LEFT_DOWN => LeftReason::Down,
+                LEFT_GONE => LeftReason::Gone,
                 _ => return None,
             },
         })

@@ -48,16 +48,20 @@ impl Pins {
         self.0.join(format!("links/port-{}", port.index()))
     }
 
-    /// Makes the directories. Fails without a trace when the place is not on a bpffs.
-    pub(crate) fn create(&self) -> Result<(), DatapathError> {
-        let existing = self
-            .0
-            .ancestors()
-            .find(|dir| dir.exists())
-            .unwrap_or_else(|| Path::new("/"));
-        if !is_bpffs(existing)? {
+    /// Whether the directory may be made: it is not there, and its place is on a bpffs.
+    pub(crate) fn check_free(&self) -> Result<(), DatapathError> {
+        if self.0.exists() {
+            return Err(DatapathError::AlreadyInstalled(self.0.clone()));
+        }
+        let existing = self.0.ancestors().find(|dir| dir.exists());
+        if !is_bpffs(existing.unwrap_or_else(|| Path::new("/")))? {
             return Err(DatapathError::NotBpffs(self.0.clone()));
         }
+        Ok(())
+    }
+
+    /// Makes the directories.
+    pub(crate) fn create(&self) -> Result<(), DatapathError> {
         for part in ["maps", "programs", "links"] {
             let dir = self.0.join(part);
             fs::create_dir_all(&dir).map_err(|error| {
