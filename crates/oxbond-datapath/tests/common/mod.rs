@@ -1,5 +1,9 @@
 //! A host with two or more ports and a veth front, ready for a data path; and a BPF file system nobody else sees.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "the bench is no test by clippy's reckoning, but shares this"
+)]
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -15,17 +19,17 @@ use oxbond_lab::rig::{Plan, Rig, Topology};
 use oxbond_lab::traffic::Traffic;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-pub const HOST: &str = "10.77.0.10";
-pub const PEER: &str = "10.77.0.1";
-pub const HOST6: &str = "fd77::10";
-pub const PEER6: &str = "fd77::1";
+pub(crate) const HOST: &str = "10.77.0.10";
+pub(crate) const PEER: &str = "10.77.0.1";
+pub(crate) const HOST6: &str = "fd77::10";
+pub(crate) const PEER6: &str = "fd77::1";
 
 /// A BPF file system that is mounted nowhere: it is reached through its descriptor and goes away with it, so tests
 /// leave nothing behind and do not meet.
-pub struct Bpffs(OwnedFd);
+pub(crate) struct Bpffs(OwnedFd);
 
 impl Bpffs {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let context =
             fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC).context("open a BPF file system")?;
         fsconfig_create(&context)?;
@@ -38,7 +42,7 @@ impl Bpffs {
     }
 
     /// The pin directory of the one bond.
-    pub fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         PathBuf::from(format!(
             "/proc/{}/fd/{}/bond0",
             std::process::id(),
@@ -48,14 +52,14 @@ impl Bpffs {
 }
 
 /// A rig whose host has the front device `bond0` with the address [`HOST`], not yet a data path.
-pub struct Stand {
-    pub rig: Rig,
-    pub bpffs: Bpffs,
-    pub front: Front,
+pub(crate) struct Stand {
+    pub(crate) rig: Rig,
+    pub(crate) bpffs: Bpffs,
+    pub(crate) front: Front,
 }
 
 impl Stand {
-    pub fn new(ports: &[&str]) -> Result<Self> {
+    pub(crate) fn new(ports: &[&str]) -> Result<Self> {
         let rig = Plan::new(Topology::OneSwitch, ports).build()?;
         rig.wait_ready(Duration::from_secs(10))?;
         let host = &rig.host;
@@ -81,16 +85,16 @@ impl Stand {
         })
     }
 
-    pub fn host(&self) -> &Namespace {
+    pub(crate) fn host(&self) -> &Namespace {
         &self.rig.host
     }
 
-    pub fn port_ifindex(&self, index: usize) -> Result<u32> {
+    pub(crate) fn port_ifindex(&self, index: usize) -> Result<u32> {
         ifindex(self.host(), &self.rig.ports()[index])
     }
 
     /// Installs a data path with all ports attached and this table in force. To be called inside the host.
-    pub fn install(&self, hook: Option<Hook>, table: &TransmitTable) -> Result<DataPath> {
+    pub(crate) fn install(&self, hook: Option<Hook>, table: &TransmitTable) -> Result<DataPath> {
         let mut path = DataPath::install_on(&self.bpffs.dir(), self.front, hook)?;
         for index in 0..self.rig.ports().len() {
             path.attach_port(port(index), self.port_ifindex(index)?)?;
@@ -99,30 +103,30 @@ impl Stand {
         Ok(path)
     }
 
-    pub fn adopt(&self) -> Result<DataPath> {
+    pub(crate) fn adopt(&self) -> Result<DataPath> {
         Ok(DataPath::adopt(&self.bpffs.dir())?)
     }
 
     /// IPv4 traffic between host and peer, both ways.
-    pub fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         self.traffic_between(HOST, PEER)
     }
 
-    pub fn traffic_between(&self, host: &str, peer: &str) -> Traffic {
+    pub(crate) fn traffic_between(&self, host: &str, peer: &str) -> Traffic {
         let (host, peer): (IpAddr, IpAddr) = (host.parse().unwrap(), peer.parse().unwrap());
         Traffic::new((self.host(), host), (&self.rig.peer, peer)).both_ways()
     }
 }
 
-pub fn port(index: usize) -> PortId {
+pub(crate) fn port(index: usize) -> PortId {
     PortId::new(index as u8).unwrap()
 }
 
-pub fn ports(indices: impl IntoIterator<Item = usize>) -> Vec<PortId> {
+pub(crate) fn ports(indices: impl IntoIterator<Item = usize>) -> Vec<PortId> {
     indices.into_iter().map(port).collect()
 }
 
-pub fn ifindex(namespace: &Namespace, name: &str) -> Result<u32> {
+pub(crate) fn ifindex(namespace: &Namespace, name: &str) -> Result<u32> {
     let index = namespace.link(name)?["ifindex"]
         .as_u64()
         .context("no ifindex")?;
