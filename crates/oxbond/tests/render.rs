@@ -78,6 +78,8 @@ fn report(status: BondStatus) -> BondReport {
         status,
         engine,
         counters,
+        tx_no_port: 8,
+        ports_left: 9,
     }
 }
 
@@ -310,6 +312,10 @@ fn json_is_versioned_and_reads_back_whole() {
     assert_eq!(bond["ports"][1]["mii_status"], "going_back");
     assert_eq!(bond["engine"]["front"], "veth");
     assert_eq!(bond["counters"][0]["rx_inactive"], 7);
+    assert_eq!(
+        (&bond["tx_no_port"], &bond["ports_left"]),
+        (&8.into(), &9.into())
+    );
     let back: Vec<BondReport> = serde_json::from_value(value["bonds"].clone()).unwrap();
     assert_eq!(back, reports);
     assert!(text.ends_with("}\n"));
