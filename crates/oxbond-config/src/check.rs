@@ -55,7 +55,7 @@ fn fill_in_monitor(bond: &mut DesiredBond) {
 /// Applies the options as a set. Answers those that fit: what is refused is reported and left out, so that one pass
 /// finds all.
 fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondOptions {
-    // `active_slave` alone needs the ports; all others mean the bond as it is while it is made, still empty.
+    // The bond is judged as it is while it is made: down, and still empty.
     let (command, mut wanted): (Vec<_>, Vec<_>) = bond
         .options
         .iter()
@@ -99,18 +99,15 @@ fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondO
         }
     };
     for option in command {
-        let ports: Vec<&str> = bond
-            .ports
-            .iter()
-            .map(|port| port.name.value.as_str())
-            .collect();
-        let context = BondContext {
-            up: false,
-            ports: &ports,
-        };
-        if let Err(e) = options.apply(core::slice::from_ref(&option.value), &context) {
-            diagnostics.push(refusal(&e, option.span));
-        }
+        let (bond, port) = (&bond.name.value, option.value.text());
+        let message = format!(
+            "{} is a command to a running bond, not part of its configuration",
+            option.value.id
+        );
+        let help = format!(
+            "write primary = {port:?}, or run 'oxbond set {bond} --active-slave {port}' once it is up"
+        );
+        diagnostics.push(Diagnostic::error(Code::Conflict, option.span, message).with_help(help));
     }
     options
 }
