@@ -20,8 +20,13 @@ impl RunPaths {
         let cookie = oxbond_linux::netns::NetNs::current()
             .and_then(|ns| ns.cookie())
             .map_err(|e| {
+                let blame = if e.is_permission() {
+                    Blame::Permission
+                } else {
+                    Blame::Kernel
+                };
                 Failure::new(
-                    Blame::Kernel,
+                    blame,
                     format!("cannot tell which network namespace this is: {e}"),
                 )
             })?;

@@ -89,32 +89,48 @@ fn root_a_port_that_cannot_be_one_is_refused_and_nothing_changes() {
     let before = settled(&subject);
     let cases: [(&str, i32, &[&str]); 12] = [
         (
-            "up bond0 --port enp3s0 --port enp9s0",
+            "up bond0 --mode active-backup --port enp3s0 --port enp9s0",
             3,
             &["enp9s0", "does not exist"],
         ),
         (
-            "up bond0 --port enp3s0 --port enp3s",
+            "up bond0 --mode active-backup --port enp3s0 --port enp3s",
             3,
             &["enp3s", "enp3s0"],
         ),
-        ("up bond0 --port lo", 3, &["lo", "loopback"]),
-        ("up bond0 --port enp3s0 --port taken", 3, &["taken", "br9"]),
-        ("up bond0 --port br9", 3, &["br9", "bridge"]),
         (
-            "up bond0 --port addressed",
+            "up bond0 --mode active-backup --port lo",
+            3,
+            &["lo", "loopback"],
+        ),
+        (
+            "up bond0 --mode active-backup --port enp3s0 --port taken",
+            3,
+            &["taken", "br9"],
+        ),
+        (
+            "up bond0 --mode active-backup --port br9",
+            3,
+            &["br9", "bridge"],
+        ),
+        (
+            "up bond0 --mode active-backup --port addressed",
             3,
             &["addressed", "default route"],
         ),
         (
-            "up bond0 --port enp3s0 --port big",
+            "up bond0 --mode active-backup --port enp3s0 --port big",
             3,
             &["enp3s0", "1500", "big", "9000", "--mtu"],
         ),
-        ("up enp3s0 --port enp4s0", 3, &["enp3s0", "in use"]),
         (
-            "up a-name-that-is-too-long --port enp3s0",
+            "up enp3s0 --mode active-backup --port enp4s0",
             3,
+            &["enp3s0", "in use"],
+        ),
+        (
+            "up a-name-that-is-too-long --mode active-backup --port enp3s0",
+            2,
             &["a-name-that-is-too-long", "15"],
         ),
         (
@@ -128,7 +144,7 @@ fn root_a_port_that_cannot_be_one_is_refused_and_nothing_changes() {
             &["active-bakup", "active-backup"],
         ),
         (
-            "up bond0 --port enp3s0 --address 10.0.0.1/33",
+            "up bond0 --mode active-backup --port enp3s0 --address 10.0.0.1/33",
             2,
             &["10.0.0.1/33"],
         ),
@@ -153,8 +169,12 @@ fn root_a_port_that_cannot_be_one_is_refused_and_nothing_changes() {
 #[test]
 fn root_a_name_and_a_port_in_a_bond_are_in_use() {
     let subject = Subject::active_backup();
-    assert!(subject.fails("up bond0 --port enp3s0", 3).contains("bond0"));
-    let said = subject.fails("up bond1 --port enp3s0", 3);
+    assert!(
+        subject
+            .fails("up bond0 --mode active-backup --port enp3s0", 3)
+            .contains("bond0")
+    );
+    let said = subject.fails("up bond1 --mode active-backup --port enp3s0", 3);
     assert!(said.contains("enp3s0") && said.contains("bond0"), "{said}");
     let said = subject.fails("down bond7", 3);
     assert!(said.contains("bond7") && said.contains("bond0"), "{said}");
@@ -168,9 +188,11 @@ fn root_a_name_and_a_port_in_a_bond_are_in_use() {
 #[test]
 fn root_up_that_fails_halfway_is_undone() {
     let subject = Subject::switched();
-    // A port whose address cannot be changed in this way: the kernel refuses an MTU above its maximum.
     let before = settled(&subject);
-    let said = subject.fails("up bond0 --port enp3s0 --port enp4s0 --mtu 70000", 5);
+    let said = subject.fails(
+        "up bond0 --mode active-backup --port enp3s0 --port enp4s0 --mtu 70000",
+        3,
+    );
     assert!(said.contains("70000"), "{said}");
     wait_until(PATIENCE, "everything is as before", || {
         settled(&subject) == before
@@ -178,7 +200,7 @@ fn root_up_that_fails_halfway_is_undone() {
     .unwrap();
     // The gateway is the last step of all.
     subject.fails(
-        "up bond0 --port enp3s0 --port enp4s0 --address 10.77.0.2/24 --gateway 192.0.2.1",
+        "up bond0 --mode active-backup --port enp3s0 --port enp4s0 --address 10.77.0.2/24 --gateway 192.0.2.1",
         5,
     );
     wait_until(PATIENCE, "everything is as before", || {

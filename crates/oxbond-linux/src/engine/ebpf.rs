@@ -385,6 +385,19 @@ impl EbpfEngine {
         Ok(self.data_path.table()?)
     }
 
+    /// The ports that programs have left by themselves since the table was put in force.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn left(&self) -> Result<Vec<PortId>, EngineError> {
+        let left = self.data_path.left()?;
+        Ok(self
+            .ports()
+            .map(|(id, _)| id)
+            .filter(|id| left & id.bit() != 0)
+            .collect())
+    }
+
     /// Readable when a program has left a port by itself.
     pub fn records_fd(&self) -> BorrowedFd<'_> {
         self.data_path.ring_fd()

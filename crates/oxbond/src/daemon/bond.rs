@@ -250,6 +250,17 @@ impl ManagedBond {
         now: Instant,
         taken: &BTreeMap<u32, String>,
     ) {
+        match self.engine.left() {
+            Ok(left) => {
+                for port in left {
+                    self.tell(netlink, now, Input::LeftInPath { port });
+                }
+            }
+            Err(e) => error!(
+                "{}: cannot read which ports the data path left: {e}",
+                self.name()
+            ),
+        }
         for index in self.interfaces() {
             match netlink.link_by_index(index) {
                 Ok(Some(link)) => self.on_link(netlink, now, &link, taken),

@@ -331,34 +331,38 @@ impl Service {
 
     fn adopt_all(&mut self) {
         for (path, saved) in self.state.load_all() {
+            let writes = self.netlink.writes();
             let result =
                 saved
                     .map_err(|e| Failure::new(Blame::Daemon, e))
                     .and_then(|(saved, text)| {
-                        let name = saved.wanted.name.clone();
-                        let (bond, mended) =
-                            ManagedBond::adopt(&mut self.netlink, now(), &self.pins, saved, text)?;
-                        for what in mended {
-                            warn!("{name}: {what}");
-                        }
-                        Ok((name, bond))
+                        ManagedBond::adopt(&mut self.netlink, now(), &self.pins, saved, text)
                     });
-            match result {
-                Ok((name, bond)) => {
-                    self.watch(&bond);
-                    self.bonds.insert(name.clone(), bond);
-                    // What happened while nobody looked.
-                    let taken = self.taken();
-                    self.with_bond(&name, |bond, netlink| {
-                        bond.look_again(netlink, now(), &taken)
-                    });
-                    info!("{name}: taken over from the daemon before");
+            let (bond, mended) = match result {
+                Ok(adopted) => adopted,
+                Err(failure) => {
+                    error!(
+                        "the bond saved in {} is not taken over: {failure}",
+                        path.display()
+                    );
+                    continue;
                 }
-                Err(failure) => error!(
-                    "the bond saved in {} is not taken over: {failure}",
-                    path.display()
-                ),
+            };
+            let name = bond.name().to_owned();
+            for what in mended {
+                warn!("{name}: {what}; mended");
             }
+            self.watch(&bond);
+            self.bonds.insert(name.clone(), bond);
+            // What happened while nobody looked.
+            let taken = self.taken();
+            self.with_bond(&name, |bond, netlink| {
+                bond.look_again(netlink, now(), &taken)
+            });
+            info!(
+                "{name}: taken over from the daemon before, {} writes",
+                self.netlink.writes() - writes
+            );
         }
     }
 

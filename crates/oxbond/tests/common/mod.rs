@@ -10,16 +10,16 @@ use oxbond_lab::rig::{Plan, Topology};
 use oxbond_lab::traffic::Traffic;
 
 /// The host's ports in most rigs.
-pub const PORTS: [&str; 2] = ["enp3s0", "enp4s0"];
+pub(crate) const PORTS: [&str; 2] = ["enp3s0", "enp4s0"];
 
 /// The bond's addresses.
-pub const HOST: [&str; 2] = ["10.77.0.2", "fd77::2"];
+pub(crate) const HOST: [&str; 2] = ["10.77.0.2", "fd77::2"];
 
 /// The peer's addresses.
-pub const PEER: [&str; 2] = ["10.77.0.1", "fd77::1"];
+pub(crate) const PEER: [&str; 2] = ["10.77.0.1", "fd77::1"];
 
 /// A machine that panics where [`Machine`] returns an error: in a test the two are one.
-pub struct Subject(Machine);
+pub(crate) struct Subject(Machine);
 
 impl Deref for Subject {
     type Target = Machine;
@@ -37,7 +37,7 @@ impl DerefMut for Subject {
 
 impl Subject {
     /// Builds the rig and starts the daemon.
-    pub fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         Self(
             Machine::new(plan, Path::new(env!("CARGO_BIN_EXE_oxbond")))
                 .expect("the machine starts"),
@@ -45,19 +45,19 @@ impl Subject {
     }
 
     /// Two ports, one switch, one peer.
-    pub fn switched() -> Self {
+    pub(crate) fn switched() -> Self {
         Self::new(Plan::new(Topology::OneSwitch, &PORTS))
     }
 
     /// A bond `bond0` with both ports and both addresses, ready for traffic; `options` are added to `oxbond up`.
-    pub fn bonded(options: &str) -> Self {
+    pub(crate) fn bonded(options: &str) -> Self {
         let subject = Self::switched();
         subject.up(options);
         subject
     }
 
     /// Makes `bond0` with both ports and both addresses, ready for traffic.
-    pub fn up(&self, options: &str) {
+    pub(crate) fn up(&self, options: &str) {
         self.must(&format!(
             "up bond0 --port enp3s0 --port enp4s0 --address {}/24 --address {}/64 {options}",
             HOST[0], HOST[1]
@@ -66,17 +66,17 @@ impl Subject {
     }
 
     /// An active-backup bond with the first port as primary.
-    pub fn active_backup() -> Self {
+    pub(crate) fn active_backup() -> Self {
         Self::bonded("--mode active-backup --primary enp3s0 --miimon 100")
     }
 
     /// Runs a command that must succeed; its standard output.
-    pub fn must(&self, words: &str) -> String {
+    pub(crate) fn must(&self, words: &str) -> String {
         self.ok(words).unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     /// Runs a command that must fail with this exit code; its standard error.
-    pub fn fails(&self, words: &str, code: i32) -> String {
+    pub(crate) fn fails(&self, words: &str, code: i32) -> String {
         let output = self.oxbond(words).expect("oxbond runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "oxbond {words}\n{said}");
@@ -84,7 +84,7 @@ impl Subject {
     }
 
     /// Traffic between bond and peer over IPv4 (`version` 0) or IPv6 (1).
-    pub fn traffic(&self, version: usize) -> Traffic {
+    pub(crate) fn traffic(&self, version: usize) -> Traffic {
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
         Traffic::new(
             (self.host(), address(HOST[version])),
