@@ -154,17 +154,24 @@ impl Bond {
         }
     }
 
-    /// Takes an input. Timeouts that are due by `now` are handled first.
+    /// Takes an input. Timeouts that are due by `now` are handled first, but for a link's own state: as in the driver's
+    /// monitor, carrier is looked at before the delay that it began, so that a port whose link is gone is not taken for
+    /// up because its delay ran out while nobody looked.
     ///
     /// After it, poll [`Bond::poll_action`] until `None` and read [`Bond::next_timeout`] again, also after an error.
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<Handled, InputError> {
-        self.handle_timeout(now);
+        if !matches!(input, Input::Link { .. }) {
+            self.handle_timeout(now);
+        }
         match input {
+            Input::Link { port, link } => {
+                self.link(now, port, link);
+                self.handle_timeout(now);
+            }
             Input::AddPort { info, options } => {
                 return self.add_port(now, info, &options).map(Handled::Joined);
             }
             Input::RemovePort { port } => self.remove_port(now, port)?,
-            Input::Link { port, link } => self.link(now, port, link),
             Input::LeftInPath { port } => self.left_in_path(port),
             Input::PortRenamed { port, name } => self.port_renamed(now, port, name),
             Input::BondMac { mac } => {
@@ -561,7 +568,7 @@ impl Bond {
         let changed = self.enter(now, id, stimulus);
         let cause = self.link_cause(id, up || matches!(changed, Some((_, Mii::Up))));
         match changed {
-            Some((Mii::Down | Mii::GoingBack(_), Mii::Up)) => {
+            Some((_, Mii::Up)) => {
                 let prio = self.port(id).map_or(0, |port| port.options.prio);
                 if self.may_challenge(self.primary() == Some(id), prio) {
                     self.reselect(now, &cause);

@@ -475,3 +475,25 @@ fn the_port_used_before_lingers_while_it_works() {
     rig.link_down("b");
     assert_eq!(rig.table.linger, None);
 }
+
+#[test]
+fn a_delay_that_ran_out_while_nobody_looked_does_not_raise_a_lost_link() {
+    let mut rig = Rig::new(
+        &[
+            "mode=active-backup",
+            "primary=a",
+            "miimon=100",
+            "updelay=500",
+        ],
+        &["a", "b"],
+    );
+    rig.link_down("a");
+    rig.expect_active("b");
+    rig.link_up("a");
+    let failures = rig.port("a").link_failure_count;
+    // Two seconds without a driver; meanwhile the link was lost again.
+    rig.sleep(2000);
+    rig.link_down("a");
+    rig.expect_active("b");
+    assert_eq!(rig.port("a").link_failure_count, failures);
+}

@@ -114,6 +114,11 @@ impl Rig {
         self
     }
 
+    /// Lets time pass with nobody driving the bond.
+    pub(crate) fn sleep(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+    }
+
     pub(crate) fn handle(&mut self, input: Input) -> Result<Handled, InputError> {
         let handled = self.bond.handle(self.now, input);
         self.drain();
