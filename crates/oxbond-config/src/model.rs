@@ -15,8 +15,6 @@ use crate::span::Located;
 pub struct DesiredBond {
     /// Name of the front device.
     pub name: Located<String>,
-    /// What carries it; [`EngineWish::Auto`] when not said.
-    pub engine: Option<Located<EngineWish>>,
     /// Options in the order they were written, each at most once; the place is the whole entry, key and value.
     pub options: Vec<Located<OptionChange>>,
     /// The ports, in list order.
@@ -40,7 +38,6 @@ impl DesiredBond {
     pub const fn new(name: Located<String>) -> Self {
         Self {
             name,
-            engine: None,
             options: Vec::new(),
             ports: Vec::new(),
             mtu: None,
@@ -60,22 +57,6 @@ pub struct DesiredPort {
     pub name: Located<String>,
     /// Its options, each at most once; the place is the whole entry.
     pub options: Vec<Located<PortOptionChange>>,
-}
-
-/// Which engine shall carry a bond.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineWish {
-    /// The best there is.
-    #[default]
-    Auto,
-    /// Our own eBPF programs.
-    Ebpf,
-}
-
-impl EngineWish {
-    /// Every value with its word.
-    pub const WORDS: [(&'static str, Self); 2] = [("auto", Self::Auto), ("ebpf", Self::Ebpf)];
 }
 
 /// An interface's address with the length of its network's prefix.

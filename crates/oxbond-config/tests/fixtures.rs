@@ -179,9 +179,6 @@ fn describe(bond: &DesiredBond, text: &mut String) {
             .map(|gateway| format!("gateway {}", gateway.value)),
         bond.mtu.as_ref().map(|mtu| format!("mtu {}", mtu.value)),
         bond.mac.as_ref().map(|mac| format!("mac {}", mac.value)),
-        bond.engine
-            .as_ref()
-            .map(|engine| format!("engine {:?}", engine.value)),
     ];
     for line in rest.into_iter().flatten() {
         writeln!(text, "  {line}").unwrap();

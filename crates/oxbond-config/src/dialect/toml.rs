@@ -31,7 +31,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::check::refusal;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{Cidr, DesiredBond, DesiredPort, EngineWish, not_a_host};
+use crate::model::{Cidr, DesiredBond, DesiredPort, not_a_host};
 use crate::name::check_interface_name;
 use crate::span::{FileId, Located, Span};
 use crate::suggest::{closest, is_port_option, known_elsewhere};
@@ -40,9 +40,8 @@ use crate::suggest::{closest, is_port_option, known_elsewhere};
 const MTU: core::ops::RangeInclusive<i64> = 68..=65535;
 
 /// Keys of a bond that are no options.
-const BOND_KEYS: [&str; 11] = [
+const BOND_KEYS: [&str; 10] = [
     "ports", "slaves", "members", "port", "slave", "member", "address", "gateway", "mtu", "mac",
-    "engine",
 ];
 
 /// Reads one file.
@@ -230,7 +229,6 @@ impl Reader {
                 "gateway" => self.gateways(value, &mut bond),
                 "mtu" => bond.mtu = self.mtu(value),
                 "mac" => bond.mac = self.mac(value),
-                "engine" => bond.engine = self.engine(value),
                 _ => match self.option(key, value, entry, OptionChange::parse) {
                     Some(change) => bond.options.push(change),
                     None => bond.incomplete |= matches!(what, "mode" | "miimon" | "arp_interval"),
@@ -345,10 +343,7 @@ impl Reader {
             (None, _) if port => format!("the options of a port are {}", candidates.join(", ")),
             (None, _) => format!(
                 "keys of a bond are {}, and the options of bonding ('oxbond up --help' lists them)",
-                [
-                    "ports", "port", "address", "gateway", "mtu", "mac", "engine"
-                ]
-                .join(", ")
+                ["ports", "port", "address", "gateway", "mtu", "mac"].join(", ")
             ),
         };
         self.error(
@@ -498,22 +493,6 @@ impl Reader {
         let help = "leave mac out to take the first port's address";
         self.found
             .push(Diagnostic::error(Code::WrongValue, mac.span, message).with_help(help));
-        None
-    }
-
-    fn engine(&mut self, value: &Value<'_>) -> Option<Located<EngineWish>> {
-        let text = self.text(value, "engine", "\"auto\"")?;
-        if let Some((_, wish)) = EngineWish::WORDS
-            .into_iter()
-            .find(|(word, _)| *word == text.value)
-        {
-            return Some(Located::new(wish, text.span));
-        }
-        let allowed = EngineWish::WORDS.map(|(word, _)| word).join(", ");
-        let message = format!("there is no engine {:?}", text.value);
-        let help = format!("allowed values: {allowed}");
-        self.found
-            .push(Diagnostic::error(Code::WrongValue, text.span, message).with_help(help));
         None
     }
 
