@@ -11,6 +11,9 @@
 #define MAX_PORTS 32
 #define MAX_BUCKETS 1024
 
+/* How long a port used before goes on delivering: LINGER of the core. */
+#define LINGER_NS 200000000
+
 /* table.spread */
 #define SPREAD_FAILOVER 0
 #define SPREAD_BUCKETS 1
@@ -39,7 +42,8 @@ struct table {
 	__u32 bucket_len;
 	/* Set of the ports in `order`. */
 	__u32 members;
-	/* Set of the ports that a program has left since the table was written. The programs' only word in here. */
+	/* Set of the ports that a program has left since the table was written. With left_until, all that the
+	 * programs write in here. */
 	__u32 left;
 	/* Set of the one port that was used before and may deliver frames to one station until linger_until; or empty. */
 	__u32 linger;
@@ -50,6 +54,9 @@ struct table {
 	__u8 now[MAX_BUCKETS];
 	/* CLOCK_MONOTONIC, nanoseconds. */
 	__u64 linger_until;
+	/* Until then, frames to one station are accepted from the ports in `left`: they were under way when the link died.
+	 * Written by the programs, CLOCK_MONOTONIC, nanoseconds. */
+	__u64 left_until;
 };
 
 /* One port. */
@@ -108,6 +115,7 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	ABI_VERSION,
 	MAX_PORTS,
 	MAX_BUCKETS,
+	LINGER_NS,
 	sizeof(struct table),
 	offsetof(struct table, spread),
 	offsetof(struct table, policy),
@@ -122,6 +130,7 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	offsetof(struct table, home),
 	offsetof(struct table, now),
 	offsetof(struct table, linger_until),
+	offsetof(struct table, left_until),
 	sizeof(struct port),
 	offsetof(struct port, netdev),
 	offsetof(struct port, ifindex),

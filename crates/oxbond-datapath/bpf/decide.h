@@ -41,6 +41,8 @@ NOINLINE int leave(struct table *table, __u32 dead)
 
 	if (!counters)
 		return 0;
+	/* Before the set, so that whoever sees the port in it sees the time too. */
+	table->left_until = bpf_ktime_get_ns() + LINGER_NS;
 	dead &= ~__sync_fetch_and_or(&table->left, dead);
 	for (__u32 i = 0; i < MAX_PORTS && i < table->order_len; i++) {
 		__u32 id = table->order[i];

@@ -77,14 +77,19 @@ INLINE int is_link_local(const struct __sk_buff *skb)
 	       data[4] == 0 && data[5] < 0x10;
 }
 
-/* Whether this port was used before, a moment ago, and the frame goes to one station. */
+/* Whether this port was in use a moment ago and the frame goes to one station: it was sent before the other end knew.
+ * What goes to a group has come, or will, on the port in use now as well. */
 INLINE int lingers(const struct __sk_buff *skb, const struct table *table, __u32 id)
 {
 	const __u8 *data = (const void *)(long)skb->data;
 	const __u8 *end = (const void *)(long)skb->data_end;
+	__u32 bit = 1U << (id & 31);
+	__u64 now;
 
-	return table->linger & (1U << (id & 31)) && data + 1 <= end && !(data[0] & 1) &&
-	       bpf_ktime_get_ns() < table->linger_until;
+	if (!((table->linger | table->left) & bit) || data + 1 > end || (data[0] & 1))
+		return 0;
+	now = bpf_ktime_get_ns();
+	return ((table->linger & bit) && now < table->linger_until) || ((table->left & bit) && now < table->left_until);
 }
 
 /* Whether the table lets this port receive for the bond. */

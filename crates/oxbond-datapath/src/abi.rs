@@ -54,6 +54,7 @@ pub(crate) struct Table {
     pub(crate) home: [u8; MAX_BUCKETS],
     pub(crate) now: [u8; MAX_BUCKETS],
     pub(crate) linger_until: u64,
+    pub(crate) left_until: u64,
 }
 
 /// One port: `struct port`.
@@ -139,6 +140,7 @@ impl Table {
         home: [0; MAX_BUCKETS],
         now: [0; MAX_BUCKETS],
         linger_until: 0,
+        left_until: 0,
     };
 
     /// Lays a table out for the programs, with no port left. `Err` says what the programs cannot do with it.
@@ -200,11 +202,12 @@ impl Table {
         })
     }
 
-    /// Whether what the core wants (all but `left` and the end of lingering) is the same.
+    /// Whether what the core wants (all but what the programs wrote, and the end of lingering) is the same.
     pub(crate) fn same_orders(&self, other: &Self) -> bool {
         let timeless = |table: &Self| Self {
             left: 0,
             linger_until: 0,
+            left_until: 0,
             ..*table
         };
         bytes_of(&timeless(self)) == bytes_of(&timeless(other))
@@ -262,6 +265,7 @@ mod tests {
     use std::mem::offset_of;
 
     use object::{Object as _, ObjectSection as _};
+    use oxbond_core::table::LINGER;
 
     use super::*;
     use crate::load;
@@ -280,6 +284,7 @@ mod tests {
             ABI_VERSION as usize,
             MAX_PORTS,
             MAX_BUCKETS,
+            LINGER.as_nanos() as usize,
             size_of::<Table>(),
             offset_of!(Table, spread),
             offset_of!(Table, policy),
@@ -294,6 +299,7 @@ mod tests {
             offset_of!(Table, home),
             offset_of!(Table, now),
             offset_of!(Table, linger_until),
+            offset_of!(Table, left_until),
             size_of::<Port>(),
             offset_of!(Port, netdev),
             offset_of!(Port, ifindex),

@@ -17,6 +17,10 @@ use oxbond_lab::capture;
 use oxbond_lab::netns::Namespace;
 use oxbond_lab::proc::wait_until;
 
+/// What the receive program answers.
+const REDIRECTED: u32 = 7;
+const DROPPED: u32 = 2;
+
 const SOON: Duration = Duration::from_secs(10);
 
 fn both() -> TransmitTable {
@@ -306,8 +310,6 @@ fn root_an_inactive_port_keeps_only_control_frames() -> Result<()> {
 
 #[test]
 fn root_the_port_used_before_delivers_for_a_moment() -> Result<()> {
-    const REDIRECTED: u32 = 7;
-    const DROPPED: u32 = 2;
     let stand = Stand::new(&["p0", "p1"])?;
     let (unicast, multicast) = ([0x02; 64], [0x03; 64]);
     let lingering = TransmitTable {
@@ -343,6 +345,37 @@ fn root_the_port_used_before_delivers_for_a_moment() -> Result<()> {
             grace <= oxbond_core::table::LINGER + Duration::from_millis(100),
             "{grace:?}"
         );
+        Ok(())
+    })
+}
+
+#[test]
+fn root_what_was_under_way_when_the_link_died_is_delivered() -> Result<()> {
+    let stand = Stand::new(&["p0", "p1"])?;
+    let path = stand.host().run(|| stand.install(None, &both()))?;
+    let input = TestInput {
+        repeat: 1,
+        ifindex: stand.port_ifindex(0)?,
+        cb: [0; 5],
+    };
+    let arrive = |frame: &[u8]| -> Result<u32> {
+        Ok(path.test_run(PinnedProgram::PortRx, frame, input)?.returned)
+    };
+    // A run takes place in the network namespace of its caller.
+    stand.host().run(|| -> Result<()> {
+        assert_eq!(arrive(&[0x02; 64])?, REDIRECTED);
+        stand.rig.cut(0)?;
+        assert_eq!(arrive(&[0x02; 64])?, REDIRECTED, "to one station");
+        assert_eq!(
+            arrive(&[0x03; 64])?,
+            DROPPED,
+            "to a group, so it comes on the other port too"
+        );
+        assert_eq!(path.left()?, port(0).bit());
+        let grace = wait_until(SOON, "the grace ends", || {
+            arrive(&[0x02; 64]).unwrap() == DROPPED
+        })?;
+        assert!(grace >= oxbond_core::table::LINGER / 2, "{grace:?}");
         Ok(())
     })
 }

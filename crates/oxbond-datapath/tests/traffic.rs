@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -12,12 +13,16 @@ use common::{HOST6, PEER, PEER6, Stand, port, ports};
 use oxbond_core::option::HashPolicy;
 use oxbond_core::table::TransmitTable;
 use oxbond_datapath::{Hook, LeftReason};
+use oxbond_lab::capture::Capture;
+
+/// Length of the headers in front of an IPv4 UDP payload.
+const IPV4_UDP: usize = 14 + 20 + 8;
 
 /// The active port's link dies under 2,000 packets a second each way while nobody runs; the next to come adopts.
 fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Result<()> {
     let stand = Stand::new(&["p0", "p1"])?;
     let table = TransmitTable::failover(ports([0, 1]), false);
-    stand.host().run(|| -> Result<()> {
+    let unsent = stand.host().run(|| -> Result<u64> {
         let path = stand.install(hook, &table)?;
         let hooks = path.hooks()?;
         assert_eq!(hooks.front, Some(expected));
@@ -25,16 +30,34 @@ fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Res
             hooks.ports,
             [(port(0), Some(expected)), (port(1), Some(expected))]
         );
-        Ok(())
+        Ok(path.counters()?.tx_no_port)
     })?;
 
+    let captures = ["p0", "p1"].map(|port| Capture::start(stand.host(), port));
     let meter = stand.traffic().rate(2000).start()?;
     meter.wait_flowing(500, Duration::from_secs(10))?;
     let before = oxbond_core::time::Instant::from_nanos(now_ns());
     stand.rig.cut(0)?;
     meter.wait_flowing(500, Duration::from_secs(10))?;
     let report = meter.stop(Duration::from_secs(2))?;
-    assert_eq!(report.lost(), 0, "{report:?}");
+    assert_eq!(report.there.lost, 0, "{report:?}");
+    // The switch too needs a moment to learn of the cut (some 100 us, in which it throws a frame for the dead port
+    // away); whatever reached one of the ports has reached the socket.
+    let mut arrived = BTreeSet::new();
+    for capture in captures {
+        let frames = capture?.stop()?;
+        let received = frames.iter().filter(|frame| !frame.outgoing);
+        // What the meter sends begins with this word and is different each time.
+        let payloads = received.filter_map(|frame| frame.data.get(IPV4_UDP..));
+        arrived.extend(
+            payloads
+                .filter(|data| data.starts_with(b"oxbond"))
+                .map(<[u8]>::to_vec),
+        );
+    }
+    let back = report.back.as_ref().unwrap();
+    assert_eq!(back.received, arrived.len() as u64, "{report:?}");
+    assert!(back.lost <= 2, "{report:?}");
     assert_eq!(
         report
             .streams()
@@ -61,9 +84,9 @@ fn dead_link_is_left_without_a_daemon(hook: Option<Hook>, expected: Hook) -> Res
         };
         let sent = report.there.sent;
         assert!(p0.tx_packets + p1.tx_packets >= sent, "{counters:?}");
-        assert!(p1.tx_packets >= 500 && p1.rx_packets >= 500, "{counters:?}");
+        assert!(p1.tx_packets >= 400 && p1.rx_packets >= 400, "{counters:?}");
         assert_eq!(p1.tx_moved, p1.tx_packets);
-        assert_eq!((p0.tx_moved, counters.tx_no_port), (0, 0));
+        assert_eq!((p0.tx_moved, counters.tx_no_port), (0, unsent));
         Ok(())
     })?;
 
@@ -121,7 +144,10 @@ fn root_both_directions_are_seen_on_the_bond() -> Result<()> {
     let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
     assert_eq!(report.lost(), 0, "{report:?}");
     let statistics = stand.host().ip_json("-s link show bond0")?[0]["stats64"].clone();
-    for (direction, count) in [("tx", report.there.sent), ("rx", report.there.sent)] {
+    for (direction, count) in [
+        ("tx", report.there.sent),
+        ("rx", report.back.unwrap().received),
+    ] {
         assert!(
             statistics[direction]["packets"].as_u64().unwrap() >= count,
             "{direction}: {statistics}"
