@@ -12,6 +12,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use oxbond_core::action::Action;
 use oxbond_core::port::{LinkState, PortId, PortInfo};
@@ -316,12 +317,26 @@ impl EbpfEngine {
         Ok(())
     }
 
+    /// Hangs the receive program on a port. The kernel takes a program off a moment after the pin of its link went, and
+    /// refuses the same program until then.
+    fn attach(&mut self, id: PortId, ifindex: u32) -> Result<(), EngineError> {
+        let end = Instant::now() + Duration::from_secs(1);
+        loop {
+            match self.data_path.attach_port(id, ifindex) {
+                Err(error) if error.errno() == Some(libc::EEXIST) && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+
     fn attach_anew(&mut self, id: PortId) -> Result<(), EngineError> {
         let ifindex = self.port(id)?.ifindex;
         if self.data_path.ports()?.iter().any(|(port, _)| *port == id) {
             self.data_path.detach_port(id)?;
         }
-        Ok(self.data_path.attach_port(id, ifindex)?)
+        self.attach(id, ifindex)
     }
 
     /// The transmit program's hook cannot be had alone: the whole data path is made anew, with the table it had.
@@ -476,7 +491,7 @@ impl EbpfEngine {
                 }
             })
             .map_err(EngineError::from)
-            .and_then(|()| Ok(self.data_path.attach_port(id, link.index)?));
+            .and_then(|()| self.attach(id, link.index));
         if let Err(error) = joined {
             return Err(error.after_undo(port::restore(nl, &port)));
         }
@@ -538,9 +553,12 @@ impl EbpfEngine {
 
     fn set_carrier(&mut self, nl: &mut Netlink, up: bool) -> Result<(), EngineError> {
         if up {
-            nl.set_up(self.record.inner)?
+            nl.set_up(self.record.inner)?;
+            // The core's next action may be to announce the bond's addresses through it.
+            nl.wait_until_started(self.record.inner)?;
+            nl.wait_until_started(self.record.ifindex)?;
         } else {
-            nl.set_down(self.record.inner)?
+            nl.set_down(self.record.inner)?;
         }
         self.record.carrier = up;
         Ok(())

@@ -1,5 +1,7 @@
 //! Interfaces: what they are, and changing them.
 
+use std::time::{Duration, Instant};
+
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
@@ -13,6 +15,30 @@ use crate::error::KernelError;
 
 /// How the alias of each device that Oxbond makes begins. By it a device is recognised as ours after the daemon died.
 pub const ALIAS_MARK: &str = "oxbond:";
+
+/// Operational state of an interface (RFC 2863), as far as it matters.
+///
+/// It follows carrier a moment later, when the kernel has also started or stopped the interface's queues: with carrier
+/// and not yet *up*, frames are still dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperState {
+    /// Frames handed to it are transmitted.
+    Up,
+    /// They are not.
+    Down,
+    /// The driver or the administrator has not said.
+    Unknown,
+}
+
+impl From<State> for OperState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Up => Self::Up,
+            State::NotPresent | State::Down | State::LowerLayerDown => Self::Down,
+            _ => Self::Unknown,
+        }
+    }
+}
 
 /// An interface, as far as bonding cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +87,8 @@ pub struct Link {
     pub lower: Option<u32>,
     /// VLAN id, of a VLAN device.
     pub vlan_id: Option<u16>,
-    /// RFC 2863 operational state is *up* or unknown to the driver.
-    pub oper_up: bool,
+    /// Operational state.
+    pub oper: OperState,
     /// Free text (`IFLA_IFALIAS`).
     pub alias: Option<String>,
     /// How often carrier came and went.
@@ -102,7 +128,7 @@ impl Link {
             port_kind: None,
             lower: None,
             vlan_id: None,
-            oper_up: false,
+            oper: OperState::Unknown,
             alias: None,
             carrier_changes: 0,
         };
@@ -119,9 +145,7 @@ impl Link {
                 LinkAttribute::Link(index) => link.lower = (*index != 0).then_some(*index),
                 LinkAttribute::LinkNetNsId(_) => lower_elsewhere = true,
                 LinkAttribute::Promiscuity(count) => link.promiscuity = *count,
-                LinkAttribute::OperState(state) => {
-                    link.oper_up = matches!(state, State::Up | State::Unknown)
-                }
+                LinkAttribute::OperState(state) => link.oper = OperState::from(*state),
                 LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
                 LinkAttribute::CarrierChanges(count) => link.carrier_changes = *count,
                 LinkAttribute::LinkInfo(infos) => {
@@ -206,6 +230,26 @@ impl Netlink {
     /// What the kernel says.
     pub fn set_up(&mut self, index: u32) -> Result<(), KernelError> {
         self.set_flag(index, LinkFlags::Up, true, "set up")
+    }
+
+    /// Waits until an interface that just got carrier transmits, for at most 100 ms. Its queues start a moment after
+    /// (within the query itself since Linux 6.8); until then the kernel drops what is sent by it, without a word.
+    ///
+    /// Returns at once for an interface that is down or has no carrier.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn wait_until_started(&mut self, index: u32) -> Result<(), KernelError> {
+        let end = Instant::now() + Duration::from_millis(100);
+        while let Some(link) = self.link_by_index(index)?
+            && link.up
+            && link.carrier
+            && link.oper != OperState::Up
+            && Instant::now() < end
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Sets an interface down.

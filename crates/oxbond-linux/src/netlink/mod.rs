@@ -9,7 +9,7 @@ mod route;
 mod transport;
 
 pub use address::Address;
-pub use link::{ALIAS_MARK, Link};
+pub use link::{ALIAS_MARK, Link, OperState};
 pub use route::DefaultRoute;
 pub(crate) use transport::{Failure, Messages, Transport, retry_interrupted};
 
