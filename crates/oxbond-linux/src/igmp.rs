@@ -177,7 +177,7 @@ mod tests {
     use std::net::UdpSocket;
 
     use super::*;
-    use crate::test_support::in_fresh_namespaces;
+    use crate::test_support::{in_fresh_namespaces, poll_until};
 
     #[test]
     fn reads_what_the_kernel_lists() {
@@ -217,6 +217,10 @@ mod tests {
             nl.set_up(q0.index).unwrap();
             let own = Ipv4Addr::new(10, 9, 0, 1);
             nl.add_address(bond.index, own.into(), 24).unwrap();
+            // Its groups are complete when it has a link-local address.
+            poll_until("bond0 is settled", || {
+                nl.addresses(bond.index).unwrap().len() == 2
+            });
             let member = UdpSocket::bind("0.0.0.0:0").unwrap();
             member
                 .join_multicast_v4(&Ipv4Addr::new(239, 1, 2, 3), &own)

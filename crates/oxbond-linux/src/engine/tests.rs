@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use oxbond_core::action::Action;
 use oxbond_core::event::Cause;
 use oxbond_core::port::PortId;
-use oxbond_core::table::{Spread, TransmitTable};
+use oxbond_core::table::TransmitTable;
+use oxbond_datapath::{FrontKind, Hook};
 use oxbond_wire::MacAddr;
 
 use super::{BondSpec, EbpfEngine, EngineError};
 use crate::inspect::{Candidate, inspect_port};
 use crate::ipv6;
-use crate::netlink::{Link, Netlink};
+use crate::netlink::{Link, Netlink, OperState};
 use crate::test_support::{FrameReceiver, Picture, in_fresh_namespaces, poll_until};
 
 /// Where the bonds of these tests are pinned. Each test has a BPF file system of its own.
@@ -51,8 +52,10 @@ fn host() -> Netlink {
     poll_until("p0 has its link-local address", || {
         !nl.addresses(p0).unwrap().is_empty()
     });
-    poll_until("q0 is operational", || link(&mut nl, "q0").oper_up);
-    poll_until("q1 is not", || !link(&mut nl, "q1").oper_up);
+    poll_until("q0 is operational", || {
+        link(&mut nl, "q0").oper == OperState::Up
+    });
+    poll_until("q1 is not", || link(&mut nl, "q1").oper == OperState::Down);
     nl
 }
 
@@ -79,11 +82,7 @@ fn carrier(up: bool) -> Action {
 
 fn table(ports: &[u8]) -> Action {
     let order = ports.iter().map(|index| id(*index)).collect();
-    let table = TransmitTable {
-        spread: Spread::Failover,
-        order,
-        all_ports_active: false,
-    };
+    let table = TransmitTable::failover(order, false);
     Action::SetTransmitTable {
         table,
         cause: Cause::Start,
@@ -475,6 +474,70 @@ fn root_a_frame_of_the_core_leaves_by_the_active_port() {
             "{description:?}"
         );
         no_complaints(engine.destroy(&mut nl));
+    });
+}
+
+#[test]
+fn root_a_port_leaves_and_joins_again_at_once() {
+    in_fresh_namespaces(|| {
+        let mut nl = host();
+        let mut engine = create(&mut nl, None);
+        for _ in 0..20 {
+            add(&mut nl, &mut engine, 0, "p0");
+            no_complaints(engine.remove_port(&mut nl, id(0)));
+        }
+        no_complaints(engine.destroy(&mut nl));
+    });
+}
+
+#[test]
+fn root_the_first_frame_after_carrier_is_not_lost() {
+    in_fresh_namespaces(|| {
+        let mut nl = host();
+        let mut engine = create(&mut nl, None);
+        add(&mut nl, &mut engine, 0, "p0");
+        engine.perform(&mut nl, &table(&[0])).unwrap();
+        for _ in 0..20 {
+            engine.perform(&mut nl, &carrier(true)).unwrap();
+            assert_leaves_by(&mut nl, &mut engine, "q0");
+            engine.perform(&mut nl, &carrier(false)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn root_the_front_is_the_first_kind_that_works_and_says_why() {
+    in_fresh_namespaces(|| {
+        let mut nl = Netlink::open().unwrap();
+        let engine = create(&mut nl, None);
+        let kind = link(&mut nl, "bond0").kind;
+        let description = engine.describe().unwrap();
+        match description.front {
+            FrontKind::Netkit => {
+                assert_eq!(kind.as_deref(), Some("netkit"));
+                assert_eq!(description.front_why, "");
+            }
+            FrontKind::Veth => {
+                assert_eq!(kind.as_deref(), Some("veth"));
+                assert!(
+                    description.front_why.starts_with("netkit: "),
+                    "{}",
+                    description.front_why
+                );
+            }
+        }
+        no_complaints(engine.destroy(&mut nl));
+    });
+}
+
+#[test]
+#[ignore = "needs netkit, which Debian's kernel 6.12 in the QEMU guest has"]
+fn guest_netkit_is_the_front() {
+    in_fresh_namespaces(|| {
+        let mut nl = Netlink::open().unwrap();
+        let description = create(&mut nl, None).describe().unwrap();
+        assert_eq!(description.front, FrontKind::Netkit);
+        assert_eq!(description.hooks.front, Some(Hook::Netkit));
     });
 }
 
