@@ -37,29 +37,12 @@ fn describes(answer: &Attributes, ifindex: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::inspect::inspect_port;
     use crate::netlink::Netlink;
     use crate::test_support::in_fresh_namespaces;
 
-    // This kind of machine has neither Wi-Fi nor mac80211_hwsim; Debian's kernel in the QEMU guest has the latter:
-    // oxbond-guest --kernel 6.12 -- sh -c 'modprobe mac80211_hwsim; <this test> --ignored guest_'
-    #[test]
-    #[ignore = "needs mac80211_hwsim, which the QEMU guest has"]
-    fn guest_wifi_is() {
-        let mut nl = Netlink::open().unwrap();
-        let wlan0 = nl
-            .link("wlan0")
-            .unwrap()
-            .expect("modprobe mac80211_hwsim first");
-        assert!(is_wireless(wlan0.index, "wlan0").unwrap());
-        assert!(!is_wireless(1, "lo").unwrap());
-        let refused = inspect_port(&mut nl, "bond0", "wlan0", &BTreeMap::new()).unwrap_err();
-        assert!(refused.to_string().contains("wlan0 is Wi-Fi"), "{refused}");
-    }
-
+    // This kind of machine has neither Wi-Fi nor mac80211_hwsim.
+    // That Wi-Fi is: crates/oxbond/tests/namespaces/guest.rs, in a guest with mac80211_hwsim.
     #[test]
     fn root_a_cable_is_not() {
         in_fresh_namespaces(|| {

@@ -347,7 +347,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
         Some(("manual", m)) => manual(
             m.get_one::<PathBuf>("dir")
-                .map_or(Path::new("."), PathBuf::as_path),
+                .map_or_else(|| Path::new("."), PathBuf::as_path),
         ),
         _ => Err(Failure::new(
             Blame::Bug,

@@ -176,7 +176,7 @@ impl ManagedBond {
     }
 
     /// Whether it came from a configuration file.
-    pub(crate) const fn from_file(&self) -> bool {
+    pub(crate) const fn is_from_file(&self) -> bool {
         self.wanted.from_file
     }
 

@@ -265,7 +265,7 @@ impl Service {
         let unwanted: Vec<String> = self
             .bonds
             .values()
-            .filter(|bond| bond.from_file() && !wanted.iter().any(|w| w.name == bond.name()))
+            .filter(|bond| bond.is_from_file() && !wanted.iter().any(|w| w.name == bond.name()))
             .map(|bond| bond.name().to_owned())
             .collect();
         for name in unwanted {

@@ -31,7 +31,10 @@ pub(crate) struct SavedBond {
     pub(crate) engine: EngineRecord,
 }
 
-/// The directory of state files, with what was last written to each.
+/// A file's content and text, or why it cannot be used.
+pub(crate) type Loaded = Result<(SavedBond, String), String>;
+
+/// The directory of state files.
 pub(crate) struct StateDir {
     dir: PathBuf,
 }
@@ -82,7 +85,7 @@ impl StateDir {
     }
 
     /// Every saved bond with the file's text, by name. A file that cannot be read is reported in its place.
-    pub(crate) fn load_all(&self) -> Vec<(PathBuf, Result<(SavedBond, String), String>)> {
+    pub(crate) fn load_all(&self) -> Vec<(PathBuf, Loaded)> {
         let Ok(entries) = fs::read_dir(&self.dir) else {
             return Vec::new();
         };
@@ -98,7 +101,7 @@ impl StateDir {
     }
 }
 
-fn load(path: &Path) -> Result<(SavedBond, String), String> {
+fn load(path: &Path) -> Loaded {
     #[derive(Deserialize)]
     struct Version {
         version: u32,

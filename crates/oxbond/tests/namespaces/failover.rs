@@ -2,11 +2,9 @@
 //!
 //! Names begin with `metered_`: these run one at a time, since a busy core looks like a gap.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{PEER, Subject};
+use crate::common::{PEER, Subject};
 use oxbond_lab::proc::{Signal, wait_until};
 use oxbond_lab::traffic::{Meter, Report};
 
@@ -96,9 +94,11 @@ fn metered_root_a_stopped_daemon_costs_no_packet() {
         let (active, other) = (round % 2, (round + 1) % 2);
         subject.must(&format!(
             "set bond0 --active-slave {}",
-            common::PORTS[active]
+            crate::common::PORTS[active]
         ));
-        subject.wait_active("bond0", common::PORTS[active]).unwrap();
+        subject
+            .wait_active("bond0", crate::common::PORTS[active])
+            .unwrap();
         subject.wait_peer(&PEER[..1]).unwrap();
         let meter = subject.traffic(0).rate(2000).both_ways().start().unwrap();
         meter.wait_flowing(packets(2000, CALM / 2), DRAIN).unwrap();
@@ -109,7 +109,9 @@ fn metered_root_a_stopped_daemon_costs_no_packet() {
         subject.daemon().unwrap().signal(Signal::CONT).unwrap();
         assert_only_in_flight_lost(&report, &[cut], &format!("round {round}"));
         lost += report.lost();
-        subject.wait_active("bond0", common::PORTS[other]).unwrap();
+        subject
+            .wait_active("bond0", crate::common::PORTS[other])
+            .unwrap();
         subject.rig.restore(active).unwrap();
         subject.rig.wait_ready(DRAIN * 5).unwrap();
         wait_until(DRAIN * 5, "the link is up again", || {
@@ -131,6 +133,31 @@ fn metered_root_ten_thousand_packets_a_second_survive_a_cut() {
     let cut = cut(&subject, &meter, 0);
     meter.wait_flowing(packets(10_000, CALM), DRAIN).unwrap();
     assert_only_in_flight_lost(&meter.stop(DRAIN).unwrap(), &[cut], "10,000 packets/s");
+}
+
+#[test]
+fn root_the_next_packet_leaves_a_dead_link_although_the_daemon_is_stopped() {
+    let subject = Subject::active_backup();
+    subject.daemon().unwrap().signal(Signal::STOP).unwrap();
+    subject.rig.cut(0).unwrap();
+    // A ping with one packet and no second try, each way.
+    for (from, to) in [
+        (subject.host(), PEER[0]),
+        (&subject.rig.peer, crate::common::HOST[0]),
+    ] {
+        let ping = from
+            .command("ping")
+            .args(["-c", "1", "-W", "5", "-q", to])
+            .output()
+            .unwrap();
+        assert!(
+            ping.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ping.stdout)
+        );
+    }
+    subject.daemon().unwrap().signal(Signal::CONT).unwrap();
+    subject.wait_active("bond0", "enp4s0").unwrap();
 }
 
 #[test]
@@ -181,7 +208,7 @@ fn metered_root_balance_xor_uses_both_links_and_survives_each_cut() {
         .start()
         .unwrap();
     meter.wait_flowing(packets(4000, CALM), DRAIN).unwrap();
-    for port in common::PORTS {
+    for port in crate::common::PORTS {
         assert!(
             subject.counter("bond0", port, "tx_packets").unwrap() > 100,
             "{port} carries a share"

@@ -1,5 +1,4 @@
 //! What the namespace tests share: machines under test, and short ways to say what must hold.
-#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};

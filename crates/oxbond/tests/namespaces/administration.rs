@@ -1,9 +1,7 @@
 //! What an administrator does with bonds, rightly and wrongly: each wrong word gets one clear message and an exit code,
 //! and the machine stays exactly as it was.
 
-mod common;
-
-use common::{PEER, PORTS, Subject};
+use crate::common::{PEER, PORTS, Subject};
 use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::proc::wait_until;
 use serde_json::Value;

@@ -1,0 +1,16 @@
+//! The whole program in network namespaces, with real traffic; and the same again under Debian's kernels.
+//!
+//! `root_` tests run side by side, `metered_` ones alone (a busy core looks like a gap), `guest_` ones boot a guest that
+//! runs this very file, `inside_` ones only make sense there.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy knows tests by their attribute, and helpers of tests have none"
+)]
+
+mod administration;
+mod common;
+mod failover;
+mod frames;
+mod guest;
+mod inside;
