@@ -5,6 +5,7 @@
     reason = "the bench is no test by clippy's reckoning, but shares this"
 )]
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -58,8 +59,27 @@ pub(crate) struct Stand {
     pub(crate) front: Front,
 }
 
+/// What a veth front and ports hang on where nothing is forced.
+pub(crate) fn best_hook() -> Hook {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    if version >= (6, 6) {
+        Hook::Tcx
+    } else {
+        Hook::Clsact
+    }
+}
+
 impl Stand {
     pub(crate) fn new(ports: &[&str]) -> Result<Self> {
+        Self::with_front(ports, FrontKind::Veth)?.context("every kernel here has veth")
+    }
+
+    /// `None` when the kernel does not have this kind of device.
+    pub(crate) fn with_front(ports: &[&str], kind: FrontKind) -> Result<Option<Self>> {
         let rig = Plan::new(Topology::OneSwitch, ports).build()?;
         rig.wait_ready(Duration::from_secs(10))?;
         let host = &rig.host;
@@ -67,22 +87,28 @@ impl Stand {
         for port in ports {
             host.sysctl(&format!("net.ipv6.conf.{port}.disable_ipv6"), "1")?;
         }
-        host.ip("link add bond0 type veth peer name inner0")?;
+        match kind {
+            FrontKind::Veth => drop(host.ip("link add bond0 type veth peer name inner0")?),
+            FrontKind::Netkit => match host.run(add_netkit) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(None),
+                other => other?,
+            },
+        }
         host.sysctl("net.ipv6.conf.bond0.disable_ipv6", "0")?;
         host.ip("link set inner0 up")?;
         host.ip("link set bond0 up")?;
         rig.add_address(host, "bond0", &format!("{HOST}/24"))?;
         rig.add_address(host, "bond0", &format!("{HOST6}/64"))?;
         let front = Front {
-            kind: FrontKind::Veth,
+            kind,
             bond_ifindex: ifindex(host, "bond0")?,
             inner_ifindex: ifindex(host, "inner0")?,
         };
-        Ok(Self {
+        Ok(Some(Self {
             rig,
             bpffs: Bpffs::new()?,
             front,
-        })
+        }))
     }
 
     pub(crate) fn host(&self) -> &Namespace {
@@ -131,4 +157,51 @@ pub(crate) fn ifindex(namespace: &Namespace, name: &str) -> Result<u32> {
         .as_u64()
         .context("no ifindex")?;
     Ok(index as u32)
+}
+
+/// Makes a netkit pair `bond0`, `inner0` in mode L2, which Debian 12's `ip` cannot.
+fn add_netkit() -> io::Result<()> {
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+    const RTM_NEWLINK: u16 = 16;
+    const IFINFOMSG: [u8; 16] = [0; 16];
+    let (ifname, linkinfo, info_kind, info_data, peer_info, mode) = (3, 18, 1, 2, 1, 5);
+    let peer = [&IFINFOMSG[..], &attribute(ifname, b"inner0\0")].concat();
+    let data = [
+        attribute(peer_info, &peer),
+        attribute(mode, &0_u32.to_ne_bytes()),
+    ]
+    .concat();
+    let info = [
+        attribute(info_kind, b"netkit\0"),
+        attribute(info_data, &data),
+    ]
+    .concat();
+    let body = [
+        &IFINFOMSG[..],
+        &attribute(ifname, b"bond0\0"),
+        &attribute(linkinfo, &info),
+    ]
+    .concat();
+    let flags =
+        (libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+    let mut message = (body.len() as u32 + 16).to_ne_bytes().to_vec();
+    message.extend([RTM_NEWLINK.to_ne_bytes(), flags.to_ne_bytes()].concat());
+    message.extend([0; 8]);
+    message.extend(body);
+
+    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, socket};
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    send(&socket, &message, SendFlags::empty())?;
+    let mut answer = [0; 4096];
+    recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    match i32::from_ne_bytes(answer[16..20].try_into().unwrap()) {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(-error)),
+    }
 }
