@@ -246,25 +246,35 @@ fn root_refusals_leave_nothing() -> Result<()> {
 }
 
 #[test]
-fn root_without_capabilities_the_message_names_them() -> Result<()> {
+fn root_the_documented_capabilities_suffice() -> Result<()> {
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
     let stand = Stand::new(&["p0", "p1"])?;
-    let dir = stand.bpffs.dir();
+    let indices = [stand.port_ifindex(0)?, stand.port_ifindex(1)?];
     stand.host().run(|| -> Result<()> {
-        let none = rustix::thread::CapabilitySets {
-            effective: rustix::thread::CapabilitySet::empty(),
-            ..rustix::thread::capabilities(None)?
+        let only = |effective| -> Result<()> {
+            Ok(set_capabilities(
+                None,
+                CapabilitySets {
+                    effective,
+                    ..capabilities(None)?
+                },
+            )?)
         };
-        rustix::thread::set_capabilities(None, none)?;
-        let error = DataPath::install(&dir, stand.front).unwrap_err();
-        assert!(
-            matches!(error, DatapathError::Permission { .. }),
-            "{error:?}"
-        );
-        assert!(error.to_string().contains("CAP_PERFMON"), "{error}");
-        Ok(())
-    })?;
-    assert!(!dir.exists());
-    Ok(())
+        let serving = CapabilitySet::BPF | CapabilitySet::NET_ADMIN;
+        only(serving | CapabilitySet::PERFMON)?;
+        drop(DataPath::install(&stand.bpffs.dir(), stand.front)?);
+        only(serving)?;
+        let mut path = stand.adopt()?;
+        for index in [0, 1] {
+            path.attach_port(port(index), indices[index])?;
+        }
+        path.set_table(&both())?;
+        path.refresh_port(port(0))?;
+        path.counters()?;
+        path.hooks()?;
+        path.detach_port(port(1))?;
+        Ok(path.remove()?)
+    })
 }
 
 #[test]
