@@ -739,9 +739,16 @@ impl ManagedBond {
         }
     }
 
+    /// Sets the next look at the links: an interval after the last one was due, so that the rhythm does not drift.
     fn schedule_poll(&mut self, now: Instant) {
         let interval = Duration::from_millis(u64::from(self.core.options().miimon));
-        self.next_poll = (!interval.is_zero()).then(|| now + interval);
+        let due = self.next_poll.map_or(now, |last| last + interval);
+        let next = if due > now && due <= now + interval {
+            due
+        } else {
+            now + interval
+        };
+        self.next_poll = (!interval.is_zero()).then_some(next);
     }
 
     fn look_at_ports(&mut self, netlink: &mut Netlink, now: Instant) {

@@ -19,8 +19,13 @@ use std::io::{IsTerminal as _, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use oxbond_core::time::Instant;
 use rustix::fs::{FlockOperation, flock};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -83,6 +88,13 @@ async fn event_loop(
         .records_fd()
         .and_then(waitable)
         .map_err(|e| broken("data path records", e))?;
+    let timer = timerfd_create(
+        TimerfdClockId::Monotonic,
+        TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+    )
+    .map_err(Into::into)
+    .and_then(waitable)
+    .map_err(|e| broken("time to pass", e))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| broken("signals", e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| broken("signals", e))?;
     let (requests_in, mut requests) = mpsc::channel(REQUESTS_WAITING);
@@ -93,7 +105,7 @@ async fn event_loop(
     }
     info!("ready");
     loop {
-        let wait = service.next_wake();
+        arm(timer.get_ref(), service.next_wake()).map_err(|e| broken("time to pass", e))?;
         tokio::select! {
             biased;
             ready = monitor.readable() => {
@@ -106,12 +118,11 @@ async fn event_loop(
                 service.on_records();
                 ready.clear_ready();
             }
-            () = async {
-                match wait {
-                    Some(duration) => tokio::time::sleep(duration).await,
-                    None => std::future::pending().await,
-                }
-            } => service.on_timeout(),
+            ready = timer.readable() => {
+                let mut ready = ready.map_err(|e| broken("time to pass", e))?;
+                ready.clear_ready();
+                service.on_timeout();
+            }
             Some((request, answer)) = requests.recv() => {
                 // A client that hung up meanwhile does not undo what it asked for.
                 let _ = answer.send(service.on_request(request));
@@ -121,6 +132,25 @@ async fn event_loop(
         }
     }
     info!("ending; the bonds go on without a daemon");
+    Ok(())
+}
+
+/// Sets the timer to this moment, or to never. A timer of our own: the runtime's wheel wakes up in between to turn.
+fn arm(timer: &OwnedFd, at: Option<Instant>) -> std::io::Result<()> {
+    // All zero switches the timer off, so a moment is at least one nanosecond.
+    let nanos = at.map_or(0, |at| at.as_nanos().max(1));
+    let at = Timespec {
+        tv_sec: (nanos / 1_000_000_000).cast_signed(),
+        tv_nsec: (nanos % 1_000_000_000) as i64,
+    };
+    let once = Itimerspec {
+        it_interval: Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+        it_value: at,
+    };
+    timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &once)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
@@ -74,14 +74,9 @@ impl Service {
         self.records.try_clone()
     }
 
-    /// How long the event loop may sleep.
-    pub(crate) fn next_wake(&self) -> Option<Duration> {
-        let next = self
-            .bonds
-            .values()
-            .filter_map(ManagedBond::next_wake)
-            .min()?;
-        Some(next.saturating_since(now()))
+    /// When [`Service::on_timeout`] has work.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        self.bonds.values().filter_map(ManagedBond::next_wake).min()
     }
 
     /// Monitor intervals and the core's own timeouts.
