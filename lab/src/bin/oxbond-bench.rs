@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
 use oxbond_lab::machine::{Machine, PATIENCE};
 use oxbond_lab::netns::Namespace;
 use oxbond_lab::proc::wait_until;
@@ -15,11 +16,19 @@ use serde_json::Value;
 
 const PORTS: [&str; 2] = ["enp3s0", "enp4s0"];
 
-/// Rounds of each comparison; the median counts.
-const ROUNDS: usize = 7;
-
 /// Seconds of one throughput measurement.
-const SECONDS: u32 = 3;
+const SECONDS: u32 = 2;
+
+/// What to measure.
+#[derive(Parser)]
+#[command(about = "Measures what bench/README.md tells")]
+struct Words {
+    /// Rounds of each comparison; the median counts
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// throughput, failover, footprint; all without a word
+    parts: Vec<String>,
+}
 
 fn main() -> Result<()> {
     let program = std::env::current_exe()?.with_file_name("oxbond");
@@ -28,14 +37,29 @@ fn main() -> Result<()> {
         "{} is missing: cargo build --release -p oxbond",
         program.display()
     );
-    throughput(&program)?;
-    failover(&program)?;
-    footprint(&program)
+    let words = Words::parse();
+    let parts: [(&str, fn(&Path, usize) -> Result<()>); 3] = [
+        ("throughput", throughput),
+        ("failover", failover),
+        ("footprint", footprint),
+    ];
+    for word in &words.parts {
+        ensure!(
+            parts.iter().any(|(name, _)| name == word),
+            "there is no part {word}; see --help"
+        );
+    }
+    for (name, part) in parts {
+        if words.parts.is_empty() || words.parts.iter().any(|word| word == name) {
+            part(&program, words.rounds)?;
+        }
+    }
+    Ok(())
 }
 
 /// Four TCP streams through a bond against the same pair of ports without one.
-fn throughput(program: &Path) -> Result<()> {
-    println!("throughput: 4 TCP streams, {SECONDS} s each, {ROUNDS} rounds in turn");
+fn throughput(program: &Path, rounds: usize) -> Result<()> {
+    println!("throughput: 4 TCP streams, {SECONDS} s each, {rounds} rounds in turn");
     let machine = Machine::new(Plan::new(Topology::Direct, &PORTS), program)?;
     machine
         .rig
@@ -54,14 +78,22 @@ fn throughput(program: &Path) -> Result<()> {
         machine.wait_peer(&["10.77.0.1", "10.78.0.1"])?;
         for (direction, flag) in [("host to peer", ""), ("peer to host", "-R")] {
             let (mut plain, mut bonded) = (Vec::new(), Vec::new());
-            for _ in 0..ROUNDS {
+            for _ in 0..rounds {
                 plain.push(iperf(machine.host(), "10.78.0.1", flag)?);
                 bonded.push(iperf(machine.host(), "10.77.0.1", flag)?);
+                plain.push(iperf(machine.host(), "10.78.0.1", flag)?);
             }
-            let (plain, bonded) = (median(&mut plain), median(&mut bonded));
+            // Each run through the bond against the mean of the runs before and after it: the machine's own speed drifts.
+            let mut ratios: Vec<f64> = bonded
+                .iter()
+                .zip(plain.chunks(2))
+                .map(|(b, p)| b / p.iter().sum::<f64>() * p.len() as f64)
+                .collect();
             println!(
-                "  {mode:<40} {direction}: {bonded:6.2} Gb/s, without a bond {plain:6.2} Gb/s, ratio {:.3}",
-                bonded / plain
+                "  {mode:<40} {direction}: {:6.2} Gb/s, without a bond {:6.2} Gb/s, median ratio {:.3}",
+                median(&mut bonded),
+                median(&mut plain),
+                median(&mut ratios)
             );
         }
         machine.ok("down bond0")?;
@@ -111,10 +143,10 @@ fn iperf(namespace: &Namespace, target: &str, flag: &str) -> Result<f64> {
 }
 
 /// From the loss of carrier to the first packet on the other port, and to the daemon's event.
-fn failover(program: &Path) -> Result<()> {
-    println!("failover: 10,000 packets/s, the active link is cut, {ROUNDS} rounds");
+fn failover(program: &Path, rounds: usize) -> Result<()> {
+    println!("failover: 10,000 packets/s, the active link is cut, {rounds} rounds");
     let (mut lost, mut informed) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let machine = Machine::new(Plan::new(Topology::OneSwitch, &PORTS), program)?;
         machine.ok("up bond0 --mode active-backup --primary enp3s0 --miimon 100 --port enp3s0 --port enp4s0 --address 10.77.0.2/24")?;
         machine.wait_peer(&["10.77.0.1"])?;
@@ -174,7 +206,7 @@ fn time_of_failover(
 }
 
 /// Memory and wake-ups of a daemon with one bond.
-fn footprint(program: &Path) -> Result<()> {
+fn footprint(program: &Path, _rounds: usize) -> Result<()> {
     const WATCH: Duration = Duration::from_secs(10);
     let machine = Machine::new(Plan::new(Topology::OneSwitch, &PORTS), program)?;
     machine.ok("up bond0 --mode active-backup --miimon 100 --port enp3s0 --port enp4s0 --address 10.77.0.2/24")?;

@@ -75,11 +75,10 @@ pub(crate) fn best_hook() -> Hook {
 
 impl Stand {
     pub(crate) fn new(ports: &[&str]) -> Result<Self> {
-        Self::with_front(ports, FrontKind::Veth)?.context("every kernel here has veth")
+        Self::with_front(ports, FrontKind::Veth)
     }
 
-    /// `None` when the kernel does not have this kind of device.
-    pub(crate) fn with_front(ports: &[&str], kind: FrontKind) -> Result<Option<Self>> {
+    pub(crate) fn with_front(ports: &[&str], kind: FrontKind) -> Result<Self> {
         let rig = Plan::new(Topology::OneSwitch, ports).build()?;
         rig.wait_ready(Duration::from_secs(10))?;
         let host = &rig.host;
@@ -89,10 +88,7 @@ impl Stand {
         }
         match kind {
             FrontKind::Veth => drop(host.ip("link add bond0 type veth peer name inner0")?),
-            FrontKind::Netkit => match host.run(add_netkit) {
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(None),
-                other => other?,
-            },
+            FrontKind::Netkit => host.run(add_netkit)?,
         }
         host.sysctl("net.ipv6.conf.bond0.disable_ipv6", "0")?;
         host.ip("link set inner0 up")?;
@@ -104,11 +100,11 @@ impl Stand {
             bond_ifindex: ifindex(host, "bond0")?,
             inner_ifindex: ifindex(host, "inner0")?,
         };
-        Ok(Some(Self {
+        Ok(Self {
             rig,
             bpffs: Bpffs::new()?,
             front,
-        }))
+        })
     }
 
     pub(crate) fn host(&self) -> &Namespace {

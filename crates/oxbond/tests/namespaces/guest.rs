@@ -1,5 +1,6 @@
 //! The tests of this file under Debian's kernels: 6.1 (clsact, veth) and 6.12 (tcx, netkit).
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oxbond_lab::guest::{Guest, Kernel};
@@ -7,10 +8,12 @@ use oxbond_lab::guest::{Guest, Kernel};
 /// Emulated, a test takes some ten times as long.
 const PATIENCE: Duration = Duration::from_secs(420);
 
-/// Runs the tests whose names contain one of `names` in a guest.
-fn run(kernel: Kernel, front: &str, hook: &str, names: &[&str]) {
-    let this = std::env::current_exe().expect("a test knows its own file");
-    let command = [this.to_str().expect("a path in UTF-8"), "--test-threads=1"];
+/// Runs the tests of a test binary whose names contain one of `names` in a guest.
+fn run(kernel: Kernel, binary: &Path, names: &[&str], front: &str, hook: &str) {
+    let command = [
+        binary.to_str().expect("a path in UTF-8"),
+        "--test-threads=1",
+    ];
     let outcome = Guest::new(kernel)
         .memory_mib(2048)
         .timeout(PATIENCE)
@@ -26,6 +29,25 @@ fn run(kernel: Kernel, front: &str, hook: &str, names: &[&str]) {
     );
 }
 
+fn this_binary() -> PathBuf {
+    std::env::current_exe().expect("a test knows its own file")
+}
+
+/// The data path's own traffic tests: built beside this binary when the workspace's tests are.
+fn datapath_binary() -> PathBuf {
+    let this = this_binary();
+    let dir = this.parent().expect("a file lies in a directory");
+    let entries = std::fs::read_dir(dir).expect("the directory of our own file");
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("traffic-") && path.extension().is_none()
+        })
+        .max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok())
+        .expect("build all tests first: cargo test --workspace --no-run")
+}
+
 /// What depends on the kernel: the front device, the hooks, what can stand on the bond, and that failover needs no daemon.
 const NAMES: [&str; 4] = [
     "inside_",
@@ -36,12 +58,30 @@ const NAMES: [&str; 4] = [
 
 #[test]
 fn guest_root_6_1() {
-    run(Kernel::V6_1, "veth", "clsact", &NAMES);
+    run(Kernel::V6_1, &this_binary(), &NAMES, "veth", "clsact");
 }
 
 #[test]
 fn guest_root_6_12() {
-    run(Kernel::V6_12, "netkit", "netkit", &NAMES);
+    run(Kernel::V6_12, &this_binary(), &NAMES, "netkit", "netkit");
+}
+
+#[test]
+fn guest_root_data_path_6_1() {
+    let names = ["inside_veth_", "root_dead_link", "root_both_directions"];
+    run(Kernel::V6_1, &datapath_binary(), &names, "veth", "clsact");
+}
+
+#[test]
+fn guest_root_data_path_6_12() {
+    let names = ["inside_", "root_dead_link"];
+    run(
+        Kernel::V6_12,
+        &datapath_binary(),
+        &names,
+        "netkit",
+        "netkit",
+    );
 }
 
 /// `mac80211_hwsim` makes radios out of nothing.
