@@ -197,6 +197,23 @@ mod tests {
                 (routes[0].ifindex, routes[0].gateway),
                 (p0, Some("10.0.0.1".parse().unwrap()))
             );
+            assert_eq!(
+                nl.del_default_route(q0, "10.0.0.1".parse().unwrap())
+                    .unwrap_err()
+                    .errno,
+                libc::ESRCH,
+                "through another interface there is none"
+            );
+            nl.del_default_route(p0, "10.0.0.1".parse().unwrap())
+                .unwrap();
+            assert_eq!(nl.default_routes().unwrap(), []);
+            nl.add_address(p0, "fd00::2".parse().unwrap(), 64).unwrap();
+            nl.add_default_route(p0, "fd00::1".parse().unwrap())
+                .unwrap();
+            assert!(nl.default_routes().unwrap()[0].ipv6);
+            nl.del_default_route(p0, "fd00::1".parse().unwrap())
+                .unwrap();
+            assert_eq!(nl.default_routes().unwrap(), []);
             // Several next hops: each interface counts.
             let status = std::process::Command::new("ip")
                 .args(

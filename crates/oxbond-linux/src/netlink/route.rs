@@ -26,6 +26,13 @@ pub struct DefaultRoute {
     pub metric: u32,
 }
 
+impl DefaultRoute {
+    /// It is in the main table, where [`Netlink::add_default_route`] puts one.
+    pub const fn is_main(&self) -> bool {
+        self.table == RouteHeader::RT_TABLE_MAIN as u32
+    }
+}
+
 impl Netlink {
     /// Every unicast default route, of every table and both families.
     ///
@@ -54,28 +61,49 @@ impl Netlink {
     /// What the kernel says; `EEXIST` when there is one already, `ENETUNREACH` when the gateway is on no network of
     /// the interface.
     pub fn add_default_route(&mut self, ifindex: u32, gateway: IpAddr) -> Result<(), KernelError> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = if gateway.is_ipv4() {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
-        };
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        let mut message = default_route(ifindex, gateway);
         message.header.protocol = RouteProtocol::Static;
         message.header.scope = RouteScope::Universe;
         message.header.kind = RouteType::Unicast;
-        message
-            .attributes
-            .push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
-        message.attributes.push(RouteAttribute::Oif(ifindex));
-        let request = RouteNetlinkMessage::NewRoute(message);
         self.write(
-            &request,
+            &RouteNetlinkMessage::NewRoute(message),
             NLM_F_CREATE | NLM_F_EXCL,
             "add the default route through",
             gateway.to_string(),
         )
     }
+
+    /// Removes the default route through a gateway and this interface from the main table.
+    ///
+    /// # Errors
+    /// What the kernel says; `ESRCH` when there is none.
+    pub fn del_default_route(&mut self, ifindex: u32, gateway: IpAddr) -> Result<(), KernelError> {
+        let mut message = default_route(ifindex, gateway);
+        // Of whatever scope.
+        message.header.scope = RouteScope::NoWhere;
+        self.write(
+            &RouteNetlinkMessage::DelRoute(message),
+            0,
+            "remove the default route through",
+            gateway.to_string(),
+        )
+    }
+}
+
+/// What adding and removing have in common.
+fn default_route(ifindex: u32, gateway: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = if gateway.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message
+        .attributes
+        .push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+    message.attributes.push(RouteAttribute::Oif(ifindex));
+    message
 }
 
 fn ways_of(route: &RouteMessage, ways: &mut Vec<DefaultRoute>) {
