@@ -467,8 +467,27 @@ impl EbpfEngine {
         inspect::link_state(link, settings)
     }
 
+    /// Takes down how an interface is that is about to be added, and writes nothing. Whoever saves the record before
+    /// [`EbpfEngine::add_port`] can give the port back even if it is killed halfway.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn note_port(
+        &mut self,
+        nl: &mut Netlink,
+        id: PortId,
+        candidate: &Candidate,
+    ) -> Result<(), EngineError> {
+        let gone = || KernelError::new("find port", &candidate.link.name, libc::ENODEV);
+        let link = nl.link_by_index(candidate.link.index)?.ok_or_else(gone)?;
+        let port = PortRecord::of(id, &link, candidate.mac)?;
+        self.record.ports.push(port);
+        Ok(())
+    }
+
     /// Makes an inspected interface a port: MTU as the bond's, IPv6 off, all multicast let in, up, receive program
     /// attached. It may be up and in use; no other port notices. Nothing is sent to it before a transmit table names it.
+    /// Without an [`EbpfEngine::note_port`] before, that is done first.
     ///
     /// # Errors
     /// The kernel's refusals; the port is then as it was.
@@ -478,31 +497,30 @@ impl EbpfEngine {
         id: PortId,
         candidate: &Candidate,
     ) -> Result<PortInfo, EngineError> {
-        let gone = || KernelError::new("find port", &candidate.link.name, libc::ENODEV);
-        let link = nl.link_by_index(candidate.link.index)?.ok_or_else(gone)?;
-        let port = PortRecord::of(id, &link, candidate.mac)?;
-        let wanted = self.wanted();
-        let joined = port::settle(nl, &port, &link, wanted)
-            .and_then(|()| {
-                if link.up {
-                    Ok(())
-                } else {
-                    nl.set_up(link.index)
-                }
-            })
-            .map_err(EngineError::from)
-            .and_then(|()| self.attach(id, link.index));
-        if let Err(error) = joined {
-            return Err(error.after_undo(port::restore(nl, &port)));
+        if self.port(id).is_err() {
+            self.note_port(nl, id, candidate)?;
         }
-        self.record.ports.push(port);
-        // Setting it up may have changed its link.
-        let now = nl.link_by_index(link.index)?.unwrap_or(link);
-        let state = self.link_state(id, &now);
-        Ok(PortInfo {
-            link: state,
-            ..candidate.port_info()
-        })
+        match self.join(nl, id) {
+            Ok(link) => Ok(PortInfo {
+                link: self.link_state(id, &link),
+                ..candidate.port_info()
+            }),
+            Err(error) => Err(error.after_undo(self.remove_port(nl, id))),
+        }
+    }
+
+    /// Its link when all is done: setting it up may have changed it.
+    fn join(&mut self, nl: &mut Netlink, id: PortId) -> Result<Link, EngineError> {
+        let wanted = self.wanted();
+        let port = self.port(id)?;
+        let gone = || KernelError::new("find port", &port.name, libc::ENODEV);
+        let link = nl.link_by_index(port.ifindex)?.ok_or_else(gone)?;
+        port::settle(nl, port, &link, wanted)?;
+        if !link.up {
+            nl.set_up(link.index)?;
+        }
+        self.attach(id, link.index)?;
+        Ok(nl.link_by_index(link.index)?.unwrap_or(link))
     }
 
     /// Takes a port out and gives it back as it was. One that has vanished is fine. Goes on to the end and returns what
@@ -516,14 +534,22 @@ impl EbpfEngine {
         };
         let port = self.record.ports.remove(at);
         self.settings.retain(|known| known.port != id);
-        let mut complaints: Vec<EngineError> = self
-            .data_path
-            .detach_port(id)
-            .err()
-            .map(Into::into)
-            .into_iter()
-            .collect();
-        complaints.extend(port::restore(nl, &port));
+        self.give_back(nl, &port)
+    }
+
+    /// Gives a port back that is not, or no longer, in the record: one that was being added or removed when a daemon
+    /// died. Goes on to the end and returns what could not be done.
+    pub fn give_back(&mut self, nl: &mut Netlink, port: &PortRecord) -> Vec<EngineError> {
+        let detached = self.data_path.ports().and_then(|attached| {
+            if attached.iter().any(|(id, _)| *id == port.id) {
+                self.data_path.detach_port(port.id)
+            } else {
+                Ok(())
+            }
+        });
+        let mut complaints: Vec<EngineError> =
+            detached.err().map(EngineError::from).into_iter().collect();
+        complaints.extend(port::restore(nl, port));
         complaints
     }
 
@@ -639,6 +665,36 @@ impl EbpfEngine {
                 .err()
                 .map(EngineError::from),
         );
+        complaints
+    }
+
+    /// Takes apart what is left of a bond that cannot be adopted: made or destroyed only in part, or its devices gone.
+    /// Ports that the record knows are given back, pins and front device removed. `bond` names the front device where
+    /// there is no record. Goes on to the end and returns what could not be done.
+    pub fn clear_away(
+        nl: &mut Netlink,
+        pin_dir: &Path,
+        bond: &str,
+        record: Option<&EngineRecord>,
+    ) -> Vec<EngineError> {
+        let removed = DataPath::adopt(pin_dir)
+            .and_then(DataPath::remove)
+            .or_else(|_| DataPath::wipe(pin_dir));
+        let mut complaints: Vec<EngineError> =
+            removed.err().map(EngineError::from).into_iter().collect();
+        for port in record.iter().flat_map(|record| &record.ports) {
+            complaints.extend(port::restore(nl, port));
+        }
+        let found = match record {
+            Some(record) => nl.link_by_index(record.ifindex),
+            None => nl.link(bond),
+        };
+        let deleted = match found {
+            Ok(Some(link)) if front::is_front(&link) => front::delete(nl, link.index),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        complaints.extend(deleted.err().map(EngineError::from));
         complaints
     }
 

@@ -85,6 +85,13 @@ pub(super) fn delete(nl: &mut Netlink, index: u32) -> Result<(), KernelError> {
     }
 }
 
+/// Whether this device is the front of a pair, finished or not: a daemon that dies between making and marking it leaves
+/// one without an alias.
+pub(super) fn is_front(link: &Link) -> bool {
+    matches!(link.kind.as_deref(), Some("netkit" | "veth"))
+        && (link.is_ours() || link.alias.is_none())
+}
+
 /// `ox.bond0` tells whose inner end it is. Where that is too long or taken, the kernel numbers one.
 fn inner_name(nl: &mut Netlink, bond: &str) -> Result<String, KernelError> {
     let telling = format!("ox.{bond}");
