@@ -9,34 +9,48 @@ use std::time::Duration;
 
 use oxbond_config::model::Cidr;
 use oxbond_core::action::Action;
-use oxbond_core::bond::Bond;
-use oxbond_core::event::Event;
+use oxbond_core::bond::{Bond, InputError};
+use oxbond_core::event::{Cause, Event};
 use oxbond_core::input::{Announced, Input};
 use oxbond_core::option::{OptionChange, PortOptionChange};
 use oxbond_core::port::{MAX_PORTS, PortId};
 use oxbond_core::time::Instant;
-use oxbond_linux::engine::{BondSpec, EbpfEngine};
+use oxbond_datapath::DatapathError;
+use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError};
 use oxbond_linux::inspect::{self, Candidate};
 use oxbond_linux::ipv6;
 use oxbond_linux::netlink::{Link, Netlink};
 use oxbond_wire::MacAddr;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use super::state::{STATE_VERSION, SavedBond, StateDir};
+use super::change::Step;
+use super::state::{BondFiles, STATE_VERSION, SavedBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
 use crate::report::{BondReport, EngineReport};
 
 /// A bond under the daemon's care.
 pub(crate) struct ManagedBond {
-    wanted: BondRequest,
-    core: Bond,
-    engine: EbpfEngine,
+    pub(super) wanted: BondRequest,
+    pub(super) core: Bond,
+    pub(super) engine: EbpfEngine,
+    pub(super) files: BondFiles,
     events: Vec<Event>,
     next_poll: Option<Instant>,
-    /// Text last written to the state file.
-    saved: String,
+    /// Expected ports that are there and could not join.
+    hindered: BTreeMap<String, Hindrance>,
+    /// The last attempt to save failed, which was said.
+    unsaved: bool,
 }
+
+/// Why an expected port could not join, and when it is tried again.
+struct Hindrance {
+    why: String,
+    again: Instant,
+}
+
+/// Time between two attempts of an expected port to join. An attempt that fails halfway causes link events of its own.
+const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
 
 impl ManagedBond {
     /// Makes the bond, its ports, addresses and gateways. Whatever fails, everything is as it was.
@@ -44,18 +58,15 @@ impl ManagedBond {
         netlink: &mut Netlink,
         now: Instant,
         pins: &Path,
+        files: BondFiles,
         wanted: BondRequest,
         taken: &BTreeMap<u32, String>,
     ) -> Result<(Self, Vec<String>), Failure> {
         let mac = wanted.mac.as_deref().map(parse_mac).transpose()?;
-        let addresses = wanted
-            .addresses
-            .iter()
-            .map(|text| parse_address(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = parse_addresses(&wanted.addresses)?;
         let options = parse_options(&wanted.options)?;
         // The core first: it refuses what makes no sense before anything is touched.
-        let mut core = Bond::new(now, &wanted.name, mac, &options).map_err(configuration)?;
+        let core = Bond::new(now, &wanted.name, mac, &options).map_err(configuration)?;
         inspect::check_bond_name(netlink, &wanted.name).map_err(refused)?;
         let candidates = wanted
             .ports
@@ -70,45 +81,49 @@ impl ManagedBond {
             mac,
             mtu,
         };
-        let engine =
-            EbpfEngine::create(netlink, &pins.join(&wanted.name), &spec).map_err(engine_failure)?;
-        core.set_device_mac(engine.bond_mac(netlink).map_err(engine_failure)?);
 
-        let requests = wanted.ports.clone();
-        let mut bond = Self {
+        files.has_room()?;
+        files.begin()?;
+        let engine = match EbpfEngine::create(netlink, &pins.join(&wanted.name), &spec) {
+            Ok(engine) => engine,
+            Err(e) => {
+                files.finish()?;
+                return Err(engine_failure(e));
+            }
+        };
+        let mut bond = Self::new(wanted, core, engine, files);
+        let furnished = bond
+            .engine
+            .bond_mac(netlink)
+            .map_err(engine_failure)
+            .and_then(|mac| {
+                bond.core.set_device_mac(mac);
+                bond.furnish(netlink, now, &candidates, addresses)
+            });
+        if let Err(failure) = furnished {
+            for complaint in bond.remove(netlink) {
+                warn!("while undoing: {complaint}");
+            }
+            return Err(failure);
+        }
+        let ports = match bond.expected().as_slice() {
+            [] => "no port".to_owned(),
+            ports => ports.join(", "),
+        };
+        let made = format!("{}: created with {ports}", bond.name());
+        Ok((bond, vec![made]))
+    }
+
+    fn new(wanted: BondRequest, core: Bond, engine: EbpfEngine, files: BondFiles) -> Self {
+        Self {
             wanted,
             core,
             engine,
+            files,
             events: Vec::new(),
             next_poll: None,
-            saved: String::new(),
-        };
-        match bond.furnish(netlink, now, &requests, &candidates, &addresses) {
-            Ok(()) => {
-                let ports: Vec<&str> = bond
-                    .wanted
-                    .ports
-                    .iter()
-                    .map(|port| port.name.as_str())
-                    .collect();
-                let made = format!(
-                    "{}: created with {}",
-                    bond.wanted.name,
-                    if ports.is_empty() {
-                        "no port".to_owned()
-                    } else {
-                        ports.join(", ")
-                    }
-                );
-                Ok((bond, vec![made]))
-            }
-            Err(failure) => {
-                let (_, complaints) = bond.remove(netlink);
-                for complaint in complaints {
-                    warn!("while undoing: {complaint}");
-                }
-                Err(failure)
-            }
+            hindered: BTreeMap::new(),
+            unsaved: false,
         }
     }
 
@@ -116,58 +131,82 @@ impl ManagedBond {
         &mut self,
         netlink: &mut Netlink,
         now: Instant,
-        requests: &[PortRequest],
         candidates: &[Candidate],
-        addresses: &[Cidr],
+        addresses: Vec<Cidr>,
     ) -> Result<(), Failure> {
-        for (request, candidate) in requests.iter().zip(candidates) {
+        for (request, candidate) in self.wanted.ports.clone().iter().zip(candidates) {
             self.join(netlink, now, request, candidate)?;
         }
-        let ifindex = self.engine.ifindex();
-        netlink.set_up(ifindex).map_err(kernel)?;
-        self.feed(netlink, now, Input::BondAdmin { up: true })
-            .map_err(|e| Failure::new(Blame::Bug, e))?;
-        for address in addresses {
-            netlink
-                .add_address(ifindex, address.address, address.prefix_len)
-                .map_err(kernel)?;
-        }
-        for gateway in &self.wanted.gateways {
-            netlink
-                .add_default_route(ifindex, *gateway)
-                .map_err(kernel)?;
-        }
+        netlink.set_up(self.engine.ifindex()).map_err(kernel)?;
+        self.tell(netlink, now, Input::BondAdmin { up: true });
+        self.set_network(netlink, &addresses, &self.wanted.gateways.clone())?;
         self.on_addresses(netlink, now);
         self.schedule_poll(now);
-        Ok(())
+        self.save()?;
+        self.files.finish()
     }
 
     /// Takes over what an earlier daemon left. Writes nothing when everything is as that daemon recorded it; says what
-    /// had to be mended otherwise.
+    /// was not otherwise, and mends it.
     pub(crate) fn adopt(
         netlink: &mut Netlink,
         now: Instant,
         pins: &Path,
+        files: BondFiles,
         saved: SavedBond,
-        text: String,
-    ) -> Result<(Self, Vec<String>), Failure> {
-        let pin_dir = pins.join(&saved.wanted.name);
-        let (mut engine, drift) =
-            EbpfEngine::adopt(netlink, &pin_dir, saved.engine).map_err(engine_failure)?;
-        let mended = drift.iter().map(ToString::to_string).collect();
-        if !drift.is_empty() {
-            engine.repair(netlink, &drift).map_err(engine_failure)?;
+    ) -> Result<(Self, Vec<String>), EngineError> {
+        let SavedBond {
+            wanted,
+            core,
+            engine: mut record,
+            ..
+        } = saved;
+        let known = core.status(now, &[]).ports;
+        // Ports that were on their way in or out when that daemon died.
+        let (staying, strays) = std::mem::take(&mut record.ports)
+            .into_iter()
+            .partition::<Vec<_>, _>(|port| known.iter().any(|known| known.id == port.id));
+        record.ports = staying;
+
+        let pin_dir = pins.join(&wanted.name);
+        let mut differing = Vec::new();
+        let (mut engine, drift) = match EbpfEngine::adopt(netlink, &pin_dir, record.clone()) {
+            Err(EngineError::DataPath(
+                e @ (DatapathError::NotInstalled(_) | DatapathError::AbiMismatch { .. }),
+            )) => {
+                differing.push(format!("{e}; made anew"));
+                // Its hooks and tables are new; what else differs shows in the second attempt.
+                drop(EbpfEngine::reinstall(netlink, &pin_dir, record.clone())?);
+                EbpfEngine::adopt(netlink, &pin_dir, record)
+            }
+            other => other,
+        }?;
+        differing.extend(drift.iter().map(ToString::to_string));
+        if let Err(e) = engine.repair(netlink, &drift) {
+            error!("{}: {e}", wanted.name);
         }
-        let mut bond = Self {
-            wanted: saved.wanted,
-            core: saved.core,
-            engine,
-            events: Vec::new(),
-            next_poll: None,
-            saved: text,
-        };
+        for stray in strays {
+            differing.push(format!("{} was halfway in, and was given back", stray.name));
+            for complaint in engine.give_back(netlink, &stray) {
+                warn!("{}: {complaint}", wanted.name);
+            }
+        }
+        let mut bond = Self::new(wanted, core, engine, files);
+        if bond.engine.table()? != *bond.core.table() {
+            let table = bond.core.table().clone();
+            let cause = Cause::Start;
+            bond.engine
+                .perform(netlink, &Action::SetTransmitTable { table, cause })?;
+            differing.push("the transmit table was another".to_owned());
+        }
+        for port in known {
+            let name = bond.engine.port_name(port.id).map(str::to_owned);
+            if let Some(name) = name.filter(|name| *name != port.name) {
+                bond.renamed(netlink, now, port.id, &port.name, name);
+            }
+        }
         bond.schedule_poll(now);
-        Ok((bond, mended))
+        Ok((bond, differing))
     }
 
     /// Name of the bond.
@@ -203,25 +242,34 @@ impl ManagedBond {
     }
 
     /// Writes the state file if anything differs from what it says.
-    pub(crate) fn save(&mut self, dir: &StateDir) -> Result<(), Failure> {
+    fn save(&mut self) -> Result<(), Failure> {
         // Borrowed twin of `SavedBond`.
         let text = serde_json::to_string(&serde_json::json!({
             "version": STATE_VERSION,
             "wanted": self.wanted,
             "core": self.core,
             "engine": self.engine.record(),
-        }))
-        .map_err(|e| {
-            Failure::new(
-                Blame::Bug,
-                format!("cannot encode the state of {}: {e}", self.name()),
-            )
+        }));
+        let text = text.map_err(|e| {
+            let why = format!("cannot encode the state of {}: {e}", self.name());
+            Failure::new(Blame::Bug, why)
         })?;
-        if text != self.saved {
-            dir.save(&self.wanted.name, &text)?;
-            self.saved = text;
+        self.files.save(text)
+    }
+
+    /// As `save`; a failure is logged once and tried again with the next change or look at the links.
+    pub(crate) fn save_or_log(&mut self) {
+        match self.save() {
+            Err(failure) if !self.unsaved => {
+                error!("{failure}");
+                self.unsaved = true;
+            }
+            Ok(()) if self.unsaved => {
+                info!("{}: the state is saved again", self.name());
+                self.unsaved = false;
+            }
+            _ => {}
         }
-        Ok(())
     }
 
     /// Next time [`ManagedBond::on_timeout`] has work.
@@ -230,17 +278,30 @@ impl ManagedBond {
             .next_timeout()
             .into_iter()
             .chain(self.next_poll)
+            .chain(self.hindered.values().map(|hindrance| hindrance.again))
             .min()
     }
 
-    /// Monitor interval and the core's timeouts.
-    pub(crate) fn on_timeout(&mut self, netlink: &mut Netlink, now: Instant) {
+    /// Monitor interval, the core's timeouts, and expected ports that could not join.
+    pub(crate) fn on_timeout(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        taken: &BTreeMap<u32, String>,
+    ) {
         if self.next_poll.is_some_and(|at| at <= now) {
             self.look_at_ports(netlink, now);
             self.schedule_poll(now);
         }
         self.core.handle_timeout(now);
         self.drain(netlink);
+        if self
+            .hindered
+            .values()
+            .any(|hindrance| hindrance.again <= now)
+        {
+            self.rejoin_missing(netlink, now, taken);
+        }
     }
 
     /// Everything may have changed: reads front, ports and addresses again.
@@ -264,7 +325,7 @@ impl ManagedBond {
         for index in self.interfaces() {
             match netlink.link_by_index(index) {
                 Ok(Some(link)) => self.on_link(netlink, now, &link, taken),
-                Ok(None) => self.on_port_gone(netlink, now, index, ""),
+                Ok(None) => self.on_port_gone(netlink, now, index),
                 Err(e) => warn!("{}: cannot read interface {index}: {e}", self.name()),
             }
         }
@@ -294,26 +355,34 @@ impl ManagedBond {
         if link.index == self.engine.ifindex() {
             self.on_front(netlink, now, link);
         } else if let Some(port) = self.port_at(link.index) {
-            if self
-                .engine
-                .port_name(port)
-                .is_some_and(|name| name != link.name)
+            if let Some(old) = self.engine.port_name(port)
+                && old != link.name
             {
-                self.engine.rename_port(port, &link.name);
-                self.tell(
-                    netlink,
-                    now,
-                    Input::PortRenamed {
-                        port,
-                        name: link.name.clone(),
-                    },
-                );
+                let old = old.to_owned();
+                self.renamed(netlink, now, port, &old, link.name.clone());
             }
             let state = self.engine.link_state(port, link);
             self.tell(netlink, now, Input::Link { port, link: state });
         } else if self.is_missing(&link.name) {
             self.rejoin(netlink, now, &link.name, taken);
         }
+    }
+
+    /// The wish goes with the interface, not with its name.
+    fn renamed(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        port: PortId,
+        old: &str,
+        name: String,
+    ) {
+        info!("{}: its port {old} is called {name} now", self.name());
+        self.engine.rename_port(port, &name);
+        if let Some(wanted) = self.wanted.ports.iter_mut().find(|port| port.name == old) {
+            wanted.name.clone_from(&name);
+        }
+        self.tell(netlink, now, Input::PortRenamed { port, name });
     }
 
     fn on_front(&mut self, netlink: &mut Netlink, now: Instant, link: &Link) {
@@ -345,19 +414,14 @@ impl ManagedBond {
     }
 
     /// An interface is gone; if it was a port of ours, the bond goes on without it and takes it back when it returns.
-    pub(crate) fn on_port_gone(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        index: u32,
-        name: &str,
-    ) {
+    pub(crate) fn on_port_gone(&mut self, netlink: &mut Netlink, now: Instant, index: u32) {
         let Some(port) = self.port_at(index) else {
             return;
         };
         warn!(
-            "{}: its port {name} has vanished; it joins again when it returns",
-            self.name()
+            "{}: its port {} has vanished; it joins again when it returns",
+            self.name(),
+            self.engine.port_name(port).unwrap_or_default()
         );
         self.part(netlink, now, port);
     }
@@ -417,27 +481,10 @@ impl ManagedBond {
         &mut self,
         netlink: &mut Netlink,
         now: Instant,
-        request: &PortRequest,
+        request: PortRequest,
         taken: &BTreeMap<u32, String>,
     ) -> Result<Vec<String>, Failure> {
-        if self.is_missing(&request.name) {
-            // Asked for again by hand while it was away: the newer words count.
-            self.wanted.ports.retain(|port| port.name != request.name);
-        }
-        let candidate = inspect::inspect_port(netlink, &self.wanted.name, &request.name, taken)
-            .map_err(refused)?;
-        if candidate.link.mtu != self.engine.mtu() {
-            warn!(
-                "{}: the MTU of {} goes from {} to {}",
-                self.name(),
-                request.name,
-                candidate.link.mtu,
-                self.engine.mtu()
-            );
-        }
-        self.join(netlink, now, request, &candidate)?;
-        self.wanted.ports.push(request.clone());
-        Ok(vec![format!("{}: {} joined", self.name(), request.name)])
+        self.carry_out(netlink, now, taken, vec![Step::AddPort(request)])
     }
 
     /// Takes a port out and gives it back as it was.
@@ -445,37 +492,10 @@ impl ManagedBond {
         &mut self,
         netlink: &mut Netlink,
         now: Instant,
-        name: &str,
+        port: String,
     ) -> Result<Vec<String>, Failure> {
-        let Some(port) = self
-            .engine
-            .ports()
-            .map(|(id, _)| id)
-            .find(|id| self.engine.port_name(*id) == Some(name))
-        else {
-            if self.is_missing(name) {
-                self.wanted.ports.retain(|port| port.name != name);
-                return Ok(vec![format!(
-                    "{}: {name} is no longer expected",
-                    self.name()
-                )]);
-            }
-            let ports: Vec<_> = self
-                .wanted
-                .ports
-                .iter()
-                .map(|port| port.name.as_str())
-                .collect();
-            let why = format!(
-                "{name} is not a port of {}; its ports are: {}",
-                self.name(),
-                ports.join(", ")
-            );
-            return Err(Failure::new(Blame::Refused, why));
-        };
-        self.wanted.ports.retain(|port| port.name != name);
-        self.part(netlink, now, port);
-        Ok(vec![format!("{}: {name} was taken out", self.name())])
+        let nobody = BTreeMap::new();
+        self.carry_out(netlink, now, &nobody, vec![Step::RemovePort(port)])
     }
 
     /// Changes options, all or none.
@@ -486,14 +506,8 @@ impl ManagedBond {
         options: &[(String, String)],
     ) -> Result<Vec<String>, Failure> {
         let changes = parse_options(options)?;
-        self.feed(netlink, now, Input::SetOptions { changes })
-            .map_err(|e| Failure::new(Blame::Configuration, e))?;
-        merge(&mut self.wanted.options, options);
-        self.schedule_poll(now);
-        Ok(options
-            .iter()
-            .map(|(name, value)| format!("{}: {name} is now {value}", self.name()))
-            .collect())
+        let nobody = BTreeMap::new();
+        self.carry_out(netlink, now, &nobody, vec![Step::Options(changes)])
     }
 
     /// Changes options of a port, all or none.
@@ -501,37 +515,17 @@ impl ManagedBond {
         &mut self,
         netlink: &mut Netlink,
         now: Instant,
-        request: &PortRequest,
+        request: PortRequest,
     ) -> Result<Vec<String>, Failure> {
         let changes = parse_port_options(&request.options)?;
-        let Some(port) = self
-            .engine
-            .ports()
-            .map(|(id, _)| id)
-            .find(|id| self.engine.port_name(*id) == Some(request.name.as_str()))
-        else {
-            return Err(Failure::new(
-                Blame::Refused,
-                format!("{} is not a port of {}", request.name, self.name()),
-            ));
+        let step = Step::PortOptions {
+            port: request.name,
+            changes,
         };
-        self.feed(netlink, now, Input::SetPortOptions { port, changes })
-            .map_err(|e| Failure::new(Blame::Configuration, e))?;
-        if let Some(wanted) = self
-            .wanted
-            .ports
-            .iter_mut()
-            .find(|port| port.name == request.name)
-        {
-            merge(&mut wanted.options, &request.options);
-        }
-        let said = |(name, value): &(String, String)| {
-            format!("{}: {name} of {} is now {value}", self.name(), request.name)
-        };
-        Ok(request.options.iter().map(said).collect())
+        self.carry_out(netlink, now, &BTreeMap::new(), vec![step])
     }
 
-    /// Changes what differs from `wanted`, nothing else.
+    /// Changes what differs from `wanted` and nothing else, all or none.
     pub(crate) fn become_like(
         &mut self,
         netlink: &mut Netlink,
@@ -539,109 +533,25 @@ impl ManagedBond {
         wanted: BondRequest,
         taken: &BTreeMap<u32, String>,
     ) -> Result<Vec<String>, Failure> {
-        let addresses = wanted
-            .addresses
-            .iter()
-            .map(|text| parse_address(text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut changes = Vec::new();
-
-        let surplus: Vec<String> = self
-            .wanted
-            .ports
-            .iter()
-            .filter(|have| !wanted.ports.iter().any(|port| port.name == have.name))
-            .map(|port| port.name.clone())
-            .collect();
-        for name in surplus {
-            changes.extend(self.remove_port(netlink, now, &name)?);
-        }
-        let options: Vec<_> = wanted
-            .options
-            .iter()
-            .filter(|o| !self.wanted.options.contains(o))
-            .cloned()
-            .collect();
-        if !options.is_empty() {
-            changes.extend(self.set_options(netlink, now, &options)?);
-        }
-        for port in &wanted.ports {
-            match self.wanted.ports.iter().find(|have| have.name == port.name) {
-                None => changes.extend(self.add_port(netlink, now, port, taken)?),
-                Some(have) if have != port => {
-                    changes.extend(self.set_port_options(netlink, now, port)?)
-                }
-                Some(_) => {}
-            }
-        }
-        let ifindex = self.engine.ifindex();
-        if let Some(mtu) = wanted.mtu.filter(|mtu| *mtu != self.engine.mtu()) {
-            netlink.set_mtu(ifindex, mtu).map_err(kernel)?;
-            self.engine
-                .follow_bond_mtu(netlink, mtu)
-                .map_err(engine_failure)?;
-            changes.push(format!("{}: MTU is now {mtu}", self.name()));
-        }
-        for old in self
-            .wanted
-            .addresses
-            .iter()
-            .filter(|old| !wanted.addresses.contains(old))
-        {
-            let cidr = parse_address(old)?;
-            netlink
-                .del_address(ifindex, cidr.address, cidr.prefix_len)
-                .map_err(kernel)?;
-            changes.push(format!("{}: address {old} removed", self.name()));
-        }
-        let present = netlink.addresses(ifindex).map_err(kernel)?;
-        for new in addresses.iter().filter(|new| {
-            !present
-                .iter()
-                .any(|have| have.address == new.address && have.prefix_len == new.prefix_len)
-        }) {
-            netlink
-                .add_address(ifindex, new.address, new.prefix_len)
-                .map_err(kernel)?;
-            changes.push(format!("{}: address {new} added", self.name()));
-        }
-        for gateway in wanted
-            .gateways
-            .iter()
-            .filter(|gateway| !self.wanted.gateways.contains(gateway))
-        {
-            netlink
-                .add_default_route(ifindex, *gateway)
-                .map_err(kernel)?;
-            changes.push(format!("{}: gateway {gateway} set", self.name()));
-        }
-        self.wanted = wanted;
-        Ok(changes)
+        let steps = self.plan(netlink, now, wanted, taken)?;
+        self.carry_out(netlink, now, taken, steps)
     }
 
-    /// Gives everything back. Goes on to the end; returns what was done and what could not be.
-    pub(crate) fn remove(self, netlink: &mut Netlink) -> (Vec<String>, Vec<String>) {
-        let name = self.wanted.name;
-        let complaints = self
-            .engine
-            .destroy(netlink)
+    /// Gives everything back. Goes on to the end; returns what could not be done.
+    pub(crate) fn remove(self, netlink: &mut Netlink) -> Vec<String> {
+        let begun = self.files.begin();
+        let undone = self.engine.destroy(netlink);
+        let forgotten = self.files.forget();
+        let failures = [begun, forgotten].into_iter().filter_map(Result::err);
+        undone
             .iter()
             .map(ToString::to_string)
-            .collect();
-        (
-            vec![format!("{name}: removed, its ports are as they were")],
-            complaints,
-        )
+            .chain(failures.map(|failure| failure.message))
+            .collect()
     }
 
     /// The picture that renderers read.
     pub(crate) fn report(&self, now: Instant) -> Result<BondReport, Failure> {
-        let expected: Vec<String> = self
-            .wanted
-            .ports
-            .iter()
-            .map(|port| port.name.clone())
-            .collect();
         let path = self.engine.describe().map_err(engine_failure)?;
         let counted = self.engine.counters().map_err(engine_failure)?;
         let hook = path
@@ -653,7 +563,7 @@ impl ManagedBond {
             failed => format!("better ones failed here: {failed}"),
         };
         Ok(BondReport {
-            status: self.core.status(now, &expected),
+            status: self.core.status(now, &self.expected()),
             engine: EngineReport {
                 engine: "ebpf".into(),
                 front: path.front.to_string(),
@@ -668,8 +578,8 @@ impl ManagedBond {
         })
     }
 
-    /// Joins an inspected interface; undone if the core refuses it.
-    fn join(
+    /// Joins an inspected interface; undone if the core refuses it. How it was is saved before it is touched.
+    pub(super) fn join(
         &mut self,
         netlink: &mut Netlink,
         now: Instant,
@@ -684,6 +594,13 @@ impl ManagedBond {
             );
             return Err(Failure::new(Blame::Refused, why));
         };
+        self.engine
+            .note_port(netlink, id, candidate)
+            .map_err(engine_failure)?;
+        if let Err(failure) = self.save() {
+            self.engine.remove_port(netlink, id);
+            return Err(failure);
+        }
         let info = self
             .engine
             .add_port(netlink, id, candidate)
@@ -692,7 +609,7 @@ impl ManagedBond {
             for complaint in self.engine.remove_port(netlink, id) {
                 warn!("while undoing: {complaint}");
             }
-            return Err(Failure::new(Blame::Configuration, e));
+            return Err(configuration(e));
         }
         Ok(())
     }
@@ -704,23 +621,31 @@ impl ManagedBond {
             .find(|id| !self.engine.ports().any(|(used, _)| used == *id))
     }
 
-    /// Takes a port out: the table first, so that no packet goes to it while it is taken apart.
-    fn part(&mut self, netlink: &mut Netlink, now: Instant, port: PortId) {
+    /// Takes a port out: the table first, so that no packet goes to it while it is taken apart. That it is to be given
+    /// back is saved before it is touched.
+    pub(super) fn part(&mut self, netlink: &mut Netlink, now: Instant, port: PortId) {
         self.tell(netlink, now, Input::RemovePort { port });
+        self.save_or_log();
         for complaint in self.engine.remove_port(netlink, port) {
             warn!("{}: {complaint}", self.name());
         }
     }
 
     /// A request to the core: it may refuse.
-    fn feed(&mut self, netlink: &mut Netlink, now: Instant, input: Input) -> Result<(), String> {
-        self.core.handle(now, input).map_err(|e| e.to_string())?;
+    pub(super) fn feed(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        input: Input,
+    ) -> Result<(), InputError> {
+        let handled = self.core.handle(now, input);
+        // Timeouts that were due have acted even if the input was refused.
         self.drain(netlink);
-        Ok(())
+        handled.map(|_| ())
     }
 
     /// A fact for the core: a refusal would be our bug.
-    fn tell(&mut self, netlink: &mut Netlink, now: Instant, input: Input) {
+    pub(super) fn tell(&mut self, netlink: &mut Netlink, now: Instant, input: Input) {
         if let Err(e) = self.feed(netlink, now, input) {
             error!("{}: a bug of ours: {e}", self.name());
         }
@@ -740,7 +665,7 @@ impl ManagedBond {
     }
 
     /// Sets the next look at the links: an interval after the last one was due, so that the rhythm does not drift.
-    fn schedule_poll(&mut self, now: Instant) {
+    pub(super) fn schedule_poll(&mut self, now: Instant) {
         let interval = Duration::from_millis(u64::from(self.core.options().miimon));
         let due = self.next_poll.map_or(now, |last| last + interval);
         let next = if due > now && due <= now + interval {
@@ -772,7 +697,7 @@ impl ManagedBond {
                 let state = self.engine.link_state(port, &link);
                 self.tell(netlink, now, Input::Link { port, link: state });
             }
-            Ok(None) => self.on_port_gone(netlink, now, ifindex, ""),
+            Ok(None) => self.on_port_gone(netlink, now, ifindex),
             Err(e) => warn!("{}: cannot read interface {ifindex}: {e}", self.name()),
         }
     }
@@ -784,13 +709,25 @@ impl ManagedBond {
             .map(|(id, _)| id)
     }
 
+    pub(super) fn port_named(&self, name: &str) -> Option<PortId> {
+        self.engine
+            .ports()
+            .map(|(id, _)| id)
+            .find(|id| self.engine.port_name(*id) == Some(name))
+    }
+
+    /// Names of the ports asked for.
+    pub(super) fn expected(&self) -> Vec<String> {
+        self.wanted
+            .ports
+            .iter()
+            .map(|port| port.name.clone())
+            .collect()
+    }
+
     /// Whether this interface is expected and not attached.
     fn is_missing(&self, name: &str) -> bool {
-        self.wanted.ports.iter().any(|port| port.name == name)
-            && !self
-                .engine
-                .ports()
-                .any(|(id, _)| self.engine.port_name(id) == Some(name))
+        self.wanted.ports.iter().any(|port| port.name == name) && self.port_named(name).is_none()
     }
 
     fn rejoin_missing(
@@ -799,20 +736,20 @@ impl ManagedBond {
         now: Instant,
         taken: &BTreeMap<u32, String>,
     ) {
-        let expected: Vec<String> = self
-            .wanted
-            .ports
-            .iter()
-            .map(|port| port.name.clone())
-            .collect();
-        for name in expected {
-            if self.is_missing(&name) && matches!(netlink.link(&name), Ok(Some(_))) {
+        self.hindered.retain(|name, _| {
+            let wanted = &self.wanted.ports;
+            wanted.iter().any(|port| port.name == *name)
+        });
+        for name in self.expected() {
+            if !self.is_missing(&name) || matches!(netlink.link(&name), Ok(None)) {
+                self.hindered.remove(&name);
+            } else {
                 self.rejoin(netlink, now, &name, taken);
             }
         }
     }
 
-    /// An expected port has appeared.
+    /// An expected port is there.
     fn rejoin(
         &mut self,
         netlink: &mut Netlink,
@@ -820,31 +757,38 @@ impl ManagedBond {
         name: &str,
         taken: &BTreeMap<u32, String>,
     ) {
-        let Some(request) = self
-            .wanted
-            .ports
-            .iter()
-            .find(|port| port.name == name)
-            .cloned()
-        else {
+        let earlier = self.hindered.get(name);
+        if earlier.is_some_and(|hindrance| now < hindrance.again) {
+            return;
+        }
+        let Some(request) = self.wanted.ports.iter().find(|port| port.name == name) else {
             return;
         };
+        let request = request.clone();
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
             .map_err(refused)
             .and_then(|candidate| self.join(netlink, now, &request, &candidate));
-        if let Err(failure) = joined {
-            warn!("{}: {name} is back but cannot join: {failure}", self.name());
+        match joined {
+            Ok(()) => {
+                self.hindered.remove(name);
+            }
+            Err(Failure { message: why, .. }) => {
+                if self
+                    .hindered
+                    .get(name)
+                    .is_none_or(|earlier| earlier.why != why)
+                {
+                    warn!("{}: {name} is back but cannot join: {why}", self.name());
+                }
+                let again = now + REJOIN_INTERVAL;
+                self.hindered
+                    .insert(name.to_owned(), Hindrance { why, again });
+            }
         }
     }
 }
 
-/// Later words replace earlier ones of the same name.
-fn merge(options: &mut Vec<(String, String)>, newer: &[(String, String)]) {
-    options.retain(|(name, _)| !newer.iter().any(|(newer, _)| newer == name));
-    options.extend(newer.iter().cloned());
-}
-
-fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
+pub(super) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
     options
         .iter()
         .map(|(name, value)| OptionChange::parse(name, value))
@@ -852,7 +796,9 @@ fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Fail
         .map_err(configuration)
 }
 
-fn parse_port_options(options: &[(String, String)]) -> Result<Vec<PortOptionChange>, Failure> {
+pub(super) fn parse_port_options(
+    options: &[(String, String)],
+) -> Result<Vec<PortOptionChange>, Failure> {
     options
         .iter()
         .map(|(name, value)| PortOptionChange::parse(name, value))
@@ -860,7 +806,7 @@ fn parse_port_options(options: &[(String, String)]) -> Result<Vec<PortOptionChan
         .map_err(configuration)
 }
 
-fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
+pub(super) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
     let mac: MacAddr = text.parse().map_err(|_| {
         Failure::new(
             Blame::Configuration,
@@ -875,19 +821,23 @@ fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
     Ok(mac)
 }
 
-fn parse_address(text: &str) -> Result<Cidr, Failure> {
-    text.parse().map_err(configuration)
+pub(super) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
+    let parsed = texts
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>();
+    parsed.map_err(configuration)
 }
 
-fn configuration(e: impl std::fmt::Display) -> Failure {
+pub(super) fn configuration(e: impl std::fmt::Display) -> Failure {
     Failure::new(Blame::Configuration, e)
 }
 
-fn refused(e: impl std::fmt::Display) -> Failure {
+pub(super) fn refused(e: impl std::fmt::Display) -> Failure {
     Failure::new(Blame::Refused, e)
 }
 
-fn kernel(e: oxbond_linux::error::KernelError) -> Failure {
+pub(super) fn kernel(e: oxbond_linux::error::KernelError) -> Failure {
     Failure::new(
         if e.is_permission() {
             Blame::Permission
@@ -898,7 +848,7 @@ fn kernel(e: oxbond_linux::error::KernelError) -> Failure {
     )
 }
 
-fn engine_failure(e: oxbond_linux::engine::EngineError) -> Failure {
+pub(super) fn engine_failure(e: EngineError) -> Failure {
     Failure::new(
         if e.is_permission() {
             Blame::Permission

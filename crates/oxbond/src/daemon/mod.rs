@@ -11,6 +11,7 @@
 //! Nothing wakes it but these; an idle bond costs one wake-up per monitor interval.
 
 mod bond;
+mod change;
 mod service;
 mod state;
 

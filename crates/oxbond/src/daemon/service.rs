@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
+use oxbond_linux::engine::{EbpfEngine, EngineError};
 use oxbond_linux::events::{Monitor, Notice};
 use oxbond_linux::netlink::Netlink;
 use rustix::event::epoll;
@@ -60,7 +61,7 @@ impl Service {
             listeners: broadcast::Sender::new(EVENT_BACKLOG),
             sequence: 0,
         };
-        service.adopt_all();
+        service.adopt_all()?;
         Ok(service)
     }
 
@@ -88,8 +89,9 @@ impl Service {
             .filter(|(_, bond)| bond.next_wake().is_some_and(|at| at <= now))
             .map(|(name, _)| name.clone())
             .collect();
+        let taken = self.taken();
         for name in due {
-            self.with_bond(&name, |bond, netlink| bond.on_timeout(netlink, now));
+            self.with_bond(&name, |bond, netlink| bond.on_timeout(netlink, now, &taken));
         }
     }
 
@@ -105,7 +107,7 @@ impl Service {
     /// older state.
     pub(crate) fn on_link_events(&mut self) {
         let mut changed = BTreeSet::new();
-        let mut gone = Vec::new();
+        let mut gone = BTreeSet::new();
         let mut addresses = false;
         loop {
             match self.monitor.next() {
@@ -113,7 +115,9 @@ impl Service {
                     changed.insert(link.index);
                     changed.extend(link.lower);
                 }
-                Ok(Some(Notice::LinkGone { index, name })) => gone.push((index, name)),
+                Ok(Some(Notice::LinkGone { index, .. })) => {
+                    gone.insert(index);
+                }
                 Ok(Some(Notice::Address(_))) => addresses = true,
                 Ok(Some(Notice::Overrun)) => {
                     warn!("the kernel dropped link events; reading everything again");
@@ -130,35 +134,17 @@ impl Service {
         self.look_at(&changed, &gone, addresses);
     }
 
-    fn look_at(&mut self, changed: &BTreeSet<u32>, gone: &[(u32, String)], addresses: bool) {
+    fn look_at(&mut self, changed: &BTreeSet<u32>, gone: &BTreeSet<u32>, addresses: bool) {
         let now = now();
-        for (index, name) in gone {
-            if let Some(bond) = self
-                .bonds
-                .values()
-                .find(|bond| bond.ifindex() == *index)
-                .map(|b| b.name().to_owned())
-            {
-                warn!("{bond}: its device was deleted by somebody else; giving the ports back");
-                self.remove(&bond);
-                continue;
-            }
-            for bond in self.names() {
-                self.with_bond(&bond, |bond, netlink| {
-                    bond.on_port_gone(netlink, now, *index, name)
-                });
-            }
+        for index in gone {
+            self.on_gone(now, *index);
         }
         for index in changed {
             let link = match self.netlink.link_by_index(*index) {
                 Ok(Some(link)) => link,
+                // Its end is, or will be, told by an event of its own; an overrun may have swallowed it.
                 Ok(None) => {
-                    // Its end is, or will be, told by an event of its own; an overrun may have swallowed it.
-                    for bond in self.names() {
-                        self.with_bond(&bond, |bond, netlink| {
-                            bond.on_port_gone(netlink, now, *index, "")
-                        });
-                    }
+                    self.on_gone(now, *index);
                     continue;
                 }
                 Err(e) => {
@@ -180,26 +166,42 @@ impl Service {
         }
     }
 
+    fn on_gone(&mut self, now: Instant, index: u32) {
+        let front = self.bonds.values().find(|bond| bond.ifindex() == index);
+        if let Some(bond) = front.map(|bond| bond.name().to_owned()) {
+            warn!("{bond}: its device was deleted by somebody else; giving the ports back");
+            for line in self.remove(&bond) {
+                info!("{line}");
+            }
+            return;
+        }
+        for bond in self.names() {
+            self.with_bond(&bond, |bond, netlink| {
+                bond.on_port_gone(netlink, now, index)
+            });
+        }
+    }
+
     /// Answers a request. A request that fails has changed nothing.
     pub(crate) fn on_request(&mut self, request: Request) -> Answer {
         let result = match request {
             Request::Up(wanted) => self.up(wanted),
             Request::Apply { bonds } => self.apply(bonds),
-            Request::Down { bond } => self.existing(&bond).map(|()| self.remove(&bond)),
+            Request::Down { bond } => self.down(&bond),
             Request::AddPort { bond, port } => {
                 let taken = self.taken();
                 self.change(&bond, |bond, netlink, now| {
-                    bond.add_port(netlink, now, &port, &taken)
+                    bond.add_port(netlink, now, port, &taken)
                 })
             }
             Request::RemovePort { bond, port } => self.change(&bond, |bond, netlink, now| {
-                bond.remove_port(netlink, now, &port)
+                bond.remove_port(netlink, now, port)
             }),
             Request::Set { bond, options } => self.change(&bond, |bond, netlink, now| {
                 bond.set_options(netlink, now, &options)
             }),
             Request::SetPort { bond, port } => self.change(&bond, |bond, netlink, now| {
-                bond.set_port_options(netlink, now, &port)
+                bond.set_port_options(netlink, now, port)
             }),
             Request::Status { bond } => return Answer::One(self.status(bond.as_deref())),
             Request::Events => {
@@ -207,7 +209,10 @@ impl Service {
             }
         };
         Answer::One(match result {
-            Ok(changes) => Reply::Done { changes },
+            Ok(changes) => {
+                changes.iter().for_each(|change| info!("{change}"));
+                Reply::Done { changes }
+            }
             Err(failure) => Reply::Failed(failure),
         })
     }
@@ -243,20 +248,51 @@ impl Service {
             );
             return Err(Failure::new(Blame::Refused, why));
         }
+        let files = self.state.of(&wanted.name);
+        if files.exist() {
+            let why = format!(
+                "an earlier daemon left a bond {0} that this one could not take over, see its log; take it apart first with 'oxbond down {0}'",
+                wanted.name
+            );
+            return Err(Failure::new(Blame::Refused, why));
+        }
         let taken = self.taken();
         let (bond, changes) =
-            ManagedBond::create(&mut self.netlink, now(), &self.pins, wanted, &taken)?;
+            ManagedBond::create(&mut self.netlink, now(), &self.pins, files, wanted, &taken)?;
         let name = bond.name().to_owned();
         self.watch(&bond);
         self.bonds.insert(name.clone(), bond);
-        self.settle(&name)?;
+        self.settle(&name);
         Ok(changes)
     }
 
-    /// Makes the bonds from files be exactly `wanted`; bonds made by hand are left alone. Each bond is changed wholly or
-    /// not at all; the first that fails ends it.
+    fn down(&mut self, name: &str) -> Result<Vec<String>, Failure> {
+        if !self.bonds.contains_key(name) && self.state.of(name).exist() {
+            return Ok(self.clear_away(name));
+        }
+        self.existing(name).map(|()| self.remove(name))
+    }
+
+    /// Makes the bonds from files be exactly `wanted`; bonds made by hand are left alone unless `wanted` names them. Each
+    /// bond is changed wholly or not at all; the first that fails ends it, and the failure tells what was done before.
     pub(crate) fn apply(&mut self, wanted: Vec<BondRequest>) -> Result<Vec<String>, Failure> {
         let mut changes = Vec::new();
+        self.apply_each(wanted, &mut changes)
+            .map_err(|failure| match changes.as_slice() {
+                [] => failure,
+                done => Failure::new(
+                    failure.blame,
+                    format!("{failure} (done before it: {})", done.join("; ")),
+                ),
+            })?;
+        Ok(changes)
+    }
+
+    fn apply_each(
+        &mut self,
+        wanted: Vec<BondRequest>,
+        changes: &mut Vec<String>,
+    ) -> Result<(), Failure> {
         let unwanted: Vec<String> = self
             .bonds
             .values()
@@ -277,7 +313,7 @@ impl Service {
                 changes.extend(self.up(request)?);
             }
         }
-        Ok(changes)
+        Ok(())
     }
 
     fn existing(&self, bond: &str) -> Result<(), Failure> {
@@ -306,58 +342,90 @@ impl Service {
         result
     }
 
-    /// Removes a bond and gives its ports back; what could not be undone is logged, and the rest is still done.
+    /// Removes a bond and gives its ports back; what could not be undone is told, and the rest is still done.
     fn remove(&mut self, name: &str) -> Vec<String> {
         let Some(bond) = self.bonds.remove(name) else {
             return Vec::new();
         };
-        if let Err(failure) = self.state.forget(name) {
-            error!("{failure}");
-        }
-        let (changes, complaints) = bond.remove(&mut self.netlink);
-        for complaint in complaints {
-            warn!("{name}: {complaint}");
-        }
-        for change in &changes {
-            info!("{change}");
-        }
-        changes
+        let complaints = bond.remove(&mut self.netlink);
+        vec![removed(name, "removed", &complaints)]
     }
 
-    fn adopt_all(&mut self) {
-        for (path, saved) in self.state.load_all() {
-            let writes = self.netlink.writes();
-            let result =
-                saved
-                    .map_err(|e| Failure::new(Blame::Daemon, e))
-                    .and_then(|(saved, text)| {
-                        ManagedBond::adopt(&mut self.netlink, now(), &self.pins, saved, text)
-                    });
-            let (bond, mended) = match result {
-                Ok(adopted) => adopted,
-                Err(failure) => {
-                    error!(
-                        "the bond saved in {} is not taken over: {failure}",
-                        path.display()
-                    );
-                    continue;
-                }
-            };
-            let name = bond.name().to_owned();
-            for what in mended {
-                warn!("{name}: {what}; mended");
-            }
-            self.watch(&bond);
-            self.bonds.insert(name.clone(), bond);
-            // What happened while nobody looked.
-            let taken = self.taken();
-            self.with_bond(&name, |bond, netlink| {
-                bond.look_again(netlink, now(), &taken)
-            });
-            info!(
-                "{name}: taken over from the daemon before, {} writes",
-                self.netlink.writes() - writes
+    /// Takes apart what an earlier daemon left of a bond that this one does not hold.
+    fn clear_away(&mut self, name: &str) -> Vec<String> {
+        let files = self.state.of(name);
+        let record = files.engine_record();
+        let left = EbpfEngine::clear_away(
+            &mut self.netlink,
+            &self.pins.join(name),
+            name,
+            record.as_ref(),
+        );
+        let mut complaints: Vec<String> = left.iter().map(ToString::to_string).collect();
+        if record.is_none() && files.path().exists() {
+            complaints.push(format!(
+                "{} does not tell how its ports were",
+                files.path().display()
+            ));
+        }
+        complaints.extend(files.forget().err().map(|failure| failure.message));
+        vec![removed(name, "what was left of it is removed", &complaints)]
+    }
+
+    fn adopt_all(&mut self) -> Result<(), Failure> {
+        for name in self.state.bonds()? {
+            self.adopt(&name);
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, name: &str) {
+        let mut files = self.state.of(name);
+        if files.is_unfinished() {
+            warn!("{name}: the daemon before died while it made the bond or took it apart");
+            return self.clear_and_tell(name);
+        }
+        let path = files.path().to_owned();
+        let not_taken_over = |why: &dyn std::fmt::Display| {
+            error!(
+                "{name}: not taken over, it goes on without a daemon: {}: {why}; 'oxbond down {name}' takes it apart",
+                path.display()
             );
+        };
+        let saved = match files.load() {
+            Ok(saved) => saved,
+            Err(why) => return not_taken_over(&why),
+        };
+        let writes = self.netlink.writes();
+        let (bond, differing) =
+            match ManagedBond::adopt(&mut self.netlink, now(), &self.pins, files, saved) {
+                Ok(adopted) => adopted,
+                Err(EngineError::Vanished { .. }) => {
+                    warn!(
+                        "{name}: its device was deleted while no daemon ran; giving the ports back"
+                    );
+                    return self.clear_and_tell(name);
+                }
+                Err(e) => return not_taken_over(&e),
+            };
+        for what in differing {
+            warn!("{name}: while no daemon ran: {what}");
+        }
+        self.watch(&bond);
+        self.bonds.insert(name.to_owned(), bond);
+        let taken = self.taken();
+        self.with_bond(name, |bond, netlink| {
+            bond.look_again(netlink, now(), &taken)
+        });
+        info!(
+            "{name}: taken over from the daemon before, {} writes",
+            self.netlink.writes() - writes
+        );
+    }
+
+    fn clear_and_tell(&mut self, name: &str) {
+        for line in self.clear_away(name) {
+            info!("{line}");
         }
     }
 
@@ -394,22 +462,17 @@ impl Service {
     fn with_bond(&mut self, name: &str, work: impl FnOnce(&mut ManagedBond, &mut Netlink)) {
         if let Some(bond) = self.bonds.get_mut(name) {
             work(bond, &mut self.netlink);
-            if let Err(failure) = self.settle(name) {
-                error!("{failure}");
-            }
+            self.settle(name);
         }
     }
 
-    fn settle(&mut self, name: &str) -> Result<(), Failure> {
-        let Some(bond) = self.bonds.get_mut(name) else {
-            return Ok(());
-        };
-        let events = bond.take_events();
-        let saved = bond.save(&self.state);
-        for event in events {
-            self.publish(name, event);
+    fn settle(&mut self, name: &str) {
+        if let Some(bond) = self.bonds.get_mut(name) {
+            bond.save_or_log();
+            for event in bond.take_events() {
+                self.publish(name, event);
+            }
         }
-        saved
     }
 
     fn publish(&mut self, bond: &str, event: Event) {
@@ -428,5 +491,16 @@ impl Service {
         };
         // No listener is no error.
         let _ = self.listeners.send(numbered);
+    }
+}
+
+/// What is told of a bond that is gone.
+fn removed(name: &str, what: &str, complaints: &[String]) -> String {
+    match complaints {
+        [] => format!("{name}: {what}, its ports are as they were"),
+        complaints => format!(
+            "{name}: {what}, but not everything is as it was: {}",
+            complaints.join("; ")
+        ),
     }
 }

@@ -2,11 +2,17 @@
 //!
 //! The file holds what was asked for, the core's exact state and the engine's record of what it found before it changed
 //! anything. It is written after every change and before the answer goes out, so that a daemon killed at any moment
-//! loses nothing that its user was told.
+//! loses nothing that its user was told. What a daemon killed halfway leaves is recognised:
+//!
+//! | killed while | the files say | the next daemon |
+//! |---|---|---|
+//! | making or removing a bond | `BOND.unfinished` is there | takes apart what there is |
+//! | adding or removing a port | the engine's record has a port that the core has not | gives that port back |
+//! | applying a file | some steps done | has the bond as it then was; apply again |
 
-use std::fs;
-use std::io::Write as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use oxbond_core::bond::Bond;
 use oxbond_linux::engine::EngineRecord;
@@ -31,9 +37,6 @@ pub(crate) struct SavedBond {
     pub(crate) engine: EngineRecord,
 }
 
-/// A file's content and text, or why it cannot be used.
-pub(crate) type Loaded = Result<(SavedBond, String), String>;
-
 /// The directory of state files.
 pub(crate) struct StateDir {
     dir: PathBuf,
@@ -48,72 +51,151 @@ impl StateDir {
         Ok(Self { dir })
     }
 
-    fn file(&self, bond: &str) -> PathBuf {
-        self.dir.join(format!("{bond}.json"))
-    }
-
-    /// Replaces the bond's file by `text`. On failure (a full disk) the old file stays as it was.
-    pub(crate) fn save(&self, bond: &str, text: &str) -> Result<(), Failure> {
-        let target = self.file(bond);
-        let draft = self.dir.join(format!("{bond}.json.new"));
-        let write = || {
-            let mut file = fs::File::create(&draft)?;
-            file.write_all(text.as_bytes())?;
-            fs::rename(&draft, &target)
-        };
-        write().map_err(|e| {
-            let _ = fs::remove_file(&draft);
-            Failure::new(
-                Blame::Kernel,
-                format!(
-                    "cannot save the state of {bond} in {}: {e}",
-                    target.display()
-                ),
-            )
-        })
-    }
-
-    /// Forgets a bond.
-    pub(crate) fn forget(&self, bond: &str) -> Result<(), Failure> {
-        match fs::remove_file(self.file(bond)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
-                Blame::Kernel,
-                format!("cannot remove {}: {e}", self.file(bond).display()),
-            )),
-            _ => Ok(()),
+    /// The files of one bond, whether there are any or not.
+    pub(crate) fn of(&self, bond: &str) -> BondFiles {
+        BondFiles {
+            state: self.dir.join(format!("{bond}.json")),
+            unfinished: self.dir.join(format!("{bond}.unfinished")),
+            written: String::new(),
         }
     }
 
-    /// Every saved bond with the file's text, by name. A file that cannot be read is reported in its place.
-    pub(crate) fn load_all(&self) -> Vec<(PathBuf, Loaded)> {
-        let Ok(entries) = fs::read_dir(&self.dir) else {
-            return Vec::new();
+    /// Names of the bonds of which there is a file.
+    pub(crate) fn bonds(&self) -> Result<BTreeSet<String>, Failure> {
+        let failed = |e: io::Error| {
+            Failure::new(
+                Blame::Kernel,
+                format!("cannot list {}: {e}", self.dir.display()),
+            )
         };
-        let mut files: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        files.retain(|path| path.extension().is_some_and(|ext| ext == "json"));
-        files.sort();
-        files
-            .into_iter()
-            .map(|path| (path.clone(), load(&path)))
-            .collect()
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(&self.dir).map_err(failed)? {
+            let file = PathBuf::from(entry.map_err(failed)?.file_name());
+            if file
+                .extension()
+                .is_some_and(|ext| ext == "json" || ext == "unfinished")
+                && let Some(name) = file.file_stem().and_then(|name| name.to_str())
+            {
+                names.insert(name.to_owned());
+            }
+        }
+        Ok(names)
     }
 }
 
-fn load(path: &Path) -> Loaded {
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
+/// The files of one bond.
+pub(crate) struct BondFiles {
+    state: PathBuf,
+    unfinished: PathBuf,
+    /// Text last written or read.
+    written: String,
+}
+
+impl BondFiles {
+    /// Whether there is any.
+    pub(crate) fn exist(&self) -> bool {
+        self.state.exists() || self.unfinished.exists()
     }
-    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let version: Version = serde_json::from_str(&text).map_err(|e| e.to_string())?;
-    if version.version != STATE_VERSION {
-        return Err(format!(
-            "it is of version {}, this daemon writes {STATE_VERSION}",
-            version.version
-        ));
+
+    /// The state file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.state
     }
-    let saved = serde_json::from_str(&text).map_err(|e| e.to_string())?;
-    Ok((saved, text))
+
+    /// Notes that the bond is about to be made or taken apart.
+    pub(crate) fn begin(&self) -> Result<(), Failure> {
+        fs::File::create(&self.unfinished)
+            .map(drop)
+            .map_err(|e| self.failed(&e))
+    }
+
+    /// The bond is whole.
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
+        remove(&self.unfinished)
+    }
+
+    /// A daemon died while it made or took apart the bond.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.unfinished.exists()
+    }
+
+    /// Whether a somewhat larger state could be saved now: a change that would not survive this daemon is refused
+    /// before it is begun.
+    pub(crate) fn has_room(&self) -> Result<(), Failure> {
+        let written = fs::write(self.draft(), vec![b' '; self.written.len() + 8192]);
+        let removed = remove(&self.draft());
+        written.map_err(|e| self.failed(&e)).and(removed)
+    }
+
+    /// Replaces the state by `text` unless it is the same already. On failure (a full disk) the old one stays.
+    pub(crate) fn save(&mut self, text: String) -> Result<(), Failure> {
+        if text == self.written {
+            return Ok(());
+        }
+        let draft = self.draft();
+        if let Err(e) = fs::write(&draft, &text).and_then(|()| fs::rename(&draft, &self.state)) {
+            // The failure that counts is the first one.
+            let _ = remove(&draft);
+            return Err(self.failed(&e));
+        }
+        self.written = text;
+        Ok(())
+    }
+
+    /// Reads the state.
+    pub(crate) fn load(&mut self) -> Result<SavedBond, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let text = fs::read_to_string(&self.state).map_err(|e| e.to_string())?;
+        let Version { version } = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        if version != STATE_VERSION {
+            return Err(format!(
+                "it is of version {version}, this daemon reads {STATE_VERSION}"
+            ));
+        }
+        let saved = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        self.written = text;
+        Ok(saved)
+    }
+
+    /// The engine's record alone, which may be readable where the rest is not.
+    pub(crate) fn engine_record(&self) -> Option<EngineRecord> {
+        #[derive(Deserialize)]
+        struct Engine {
+            engine: EngineRecord,
+        }
+        let text = fs::read_to_string(&self.state).ok()?;
+        let Engine { engine } = serde_json::from_str(&text).ok()?;
+        Some(engine)
+    }
+
+    /// Forgets the bond: its state first, so that a mark of something unfinished outlives it.
+    pub(crate) fn forget(&self) -> Result<(), Failure> {
+        remove(&self.state)?;
+        self.finish()
+    }
+
+    fn draft(&self) -> PathBuf {
+        self.state.with_extension("json.new")
+    }
+
+    fn failed(&self, e: &io::Error) -> Failure {
+        let why = format!(
+            "cannot save {}: {e}; without it a later daemon could not take the bond over, so make room there",
+            self.state.display()
+        );
+        Failure::new(Blame::Kernel, why)
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure::new(
+            Blame::Kernel,
+            format!("cannot remove {}: {e}", path.display()),
+        )),
+        _ => Ok(()),
+    }
 }
