@@ -151,10 +151,23 @@ fn finish(machine: &Machine, meter: Meter) -> Result<Report> {
     );
     println!("   packets lost     {:>8}", report.lost());
     println!(
-        "   longest gap      {:>8.1} ms   (one packet is due every {:.1} ms)",
+        "   longest gap      {:>8.1} ms   (a packet is due every {:.1} ms; the sender's own longest pause was {:.1} ms)",
         millis(report.longest_gap().length),
-        1000.0 / f64::from(RATE)
+        1000.0 / f64::from(RATE),
+        report
+            .streams()
+            .map(|stream| millis(stream.longest_pause.length))
+            .fold(0.0, f64::max)
     );
+    for stream in report.streams() {
+        for lost in stream.flows.iter().flat_map(|flow| &flow.lost_ranges) {
+            println!(
+                "   lost: {}, sent at {:.3} s",
+                lost.last - lost.first + 1,
+                lost.from.as_secs_f64()
+            );
+        }
+    }
     for (index, port) in PORTS.iter().enumerate() {
         println!(
             "   {port}           {:>8} sent, {:>8} received",
