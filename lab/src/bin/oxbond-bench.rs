@@ -19,6 +19,9 @@ const PORTS: [&str; 2] = ["enp3s0", "enp4s0"];
 /// Seconds of one throughput measurement.
 const SECONDS: u32 = 2;
 
+/// Measures with a program, in so many rounds.
+type Part = fn(&Path, usize) -> Result<()>;
+
 /// What to measure.
 #[derive(Parser)]
 #[command(about = "Measures what bench/README.md tells")]
@@ -38,7 +41,7 @@ fn main() -> Result<()> {
         program.display()
     );
     let words = Words::parse();
-    let parts: [(&str, fn(&Path, usize) -> Result<()>); 3] = [
+    let parts: [(&str, Part); 3] = [
         ("throughput", throughput),
         ("failover", failover),
         ("footprint", footprint),
