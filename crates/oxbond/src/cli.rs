@@ -483,11 +483,30 @@ fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// One page for the program and one for each command, in section 8: administration.
 fn manual(dir: &Path) -> Result<(), Failure> {
-    clap_mangen::generate_to(grammar().disable_help_subcommand(true), dir).map_err(|e| {
-        Failure::new(
-            Blame::Kernel,
-            format!("cannot write manual pages to {}: {e}", dir.display()),
-        )
-    })
+    let mut program = grammar().disable_help_subcommand(true);
+    program.build();
+    let commands = program
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    for command in std::iter::once(&program).chain(commands) {
+        let name = match command.get_name() {
+            "oxbond" => "oxbond".to_owned(),
+            name => format!("oxbond-{name}"),
+        };
+        let page = dir.join(format!("{name}.8"));
+        let mut text = Vec::new();
+        clap_mangen::Man::new(command.clone().name(name))
+            .section("8")
+            .render(&mut text)
+            .and_then(|()| std::fs::write(&page, text))
+            .map_err(|e| {
+                Failure::new(
+                    Blame::Kernel,
+                    format!("cannot write {}: {e}", page.display()),
+                )
+            })?;
+    }
+    Ok(())
 }

@@ -195,10 +195,7 @@ impl ManagedBond {
                 addresses,
                 gateways,
             } => {
-                undo.push(Step::Network {
-                    addresses: parse_addresses(&self.wanted.addresses)?,
-                    gateways: self.wanted.gateways.clone(),
-                });
+                undo.push(self.network_now(netlink)?);
                 let said = self.set_network(netlink, &addresses, &gateways)?;
                 if !said.is_empty() {
                     self.on_addresses(netlink, now);
@@ -210,6 +207,24 @@ impl ManagedBond {
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// The step to the addresses and gateways of ours that are there: its user may have taken some away.
+    fn network_now(&self, netlink: &mut Netlink) -> Result<Step, Failure> {
+        let ifindex = self.engine.ifindex();
+        let there = present(netlink, ifindex)?;
+        let mut addresses = parse_addresses(&self.wanted.addresses)?;
+        addresses.retain(|address| there.contains(address));
+        let mut gateways = Vec::new();
+        for gateway in &self.wanted.gateways {
+            if leads_out(netlink, ifindex, *gateway)? {
+                gateways.push(*gateway);
+            }
+        }
+        Ok(Step::Network {
+            addresses,
+            gateways,
+        })
     }
 
     /// Makes these the addresses and gateways that are ours; writes only what differs.
@@ -234,15 +249,8 @@ impl ManagedBond {
         let gateways_before = std::mem::replace(&mut self.wanted.gateways, ours);
 
         let mut said = Vec::new();
-        let through_us = |netlink: &mut Netlink, gateway: IpAddr| {
-            netlink.default_routes().map_err(kernel).map(|routes| {
-                routes.iter().any(|route| {
-                    route.ifindex == ifindex && route.gateway == Some(gateway) && route.is_main()
-                })
-            })
-        };
         for gateway in gateways_before.iter().filter(|g| !gateways.contains(g)) {
-            if through_us(netlink, *gateway)? {
+            if leads_out(netlink, ifindex, *gateway)? {
                 netlink
                     .del_default_route(ifindex, *gateway)
                     .map_err(kernel)?;
@@ -276,7 +284,7 @@ impl ManagedBond {
         }
         for gateway in gateways {
             // Routes go with the address by which they were reached.
-            if !through_us(netlink, *gateway)? {
+            if !leads_out(netlink, ifindex, *gateway)? {
                 netlink
                     .add_default_route(ifindex, *gateway)
                     .map_err(kernel)?;
@@ -414,6 +422,14 @@ fn present(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<Cidr>, Failure> {
             prefix_len: have.prefix_len,
         })
         .collect())
+}
+
+/// Whether the main table has a default route through this gateway and interface.
+fn leads_out(netlink: &mut Netlink, ifindex: u32, gateway: IpAddr) -> Result<bool, Failure> {
+    let routes = netlink.default_routes().map_err(kernel)?;
+    Ok(routes
+        .iter()
+        .any(|route| route.ifindex == ifindex && route.gateway == Some(gateway) && route.is_main()))
 }
 
 /// The changes that lead from a port's options as they were asked for to those asked for now.

@@ -14,6 +14,12 @@ fn snapshot(subject: &Subject) -> Value {
         // Counted by the kernel, not set by anyone.
         link.as_object_mut().unwrap().remove("carrier_changes");
     }
+    // A port that was away is the last to get its routes back.
+    let sorted = |words: &str| {
+        let mut routes = host.ip_json(words).unwrap();
+        routes.sort_by_key(ToString::to_string);
+        routes
+    };
     let settings: Vec<String> = PORTS
         .iter()
         .map(|port| {
@@ -27,14 +33,14 @@ fn snapshot(subject: &Subject) -> Value {
     serde_json::json!({
         "links": links,
         "addresses": host.ip_json("address show").unwrap(),
-        "routes": host.ip_json("route show table all").unwrap(),
-        "routes6": host.ip_json("-6 route show table all").unwrap(),
+        "routes": sorted("route show table all"),
+        "routes6": sorted("-6 route show table all"),
         "ipv6": settings,
     })
 }
 
 /// Link-local addresses settle for a second or two after a link comes up.
-fn settled(subject: &Subject) -> Value {
+pub(crate) fn settled(subject: &Subject) -> Value {
     let host = subject.host();
     wait_until(PATIENCE, "addresses are past duplicate detection", || {
         !host
@@ -352,6 +358,119 @@ fn root_files_are_applied_once_and_then_change_nothing() {
     std::fs::remove_file(dir.join("bond0.toml")).unwrap();
     assert!(apply().contains("removed"));
     assert!(subject.host().link("bond0").is_err());
+}
+
+#[test]
+fn root_what_a_file_no_longer_says_goes_back_and_a_failure_halfway_changes_nothing() {
+    let subject = Subject::switched();
+    let host = subject.host();
+    host.ip("link add enp5s0 type veth peer name far5").unwrap();
+    host.ip("link set far5 up").unwrap();
+    host.ip("link set enp5s0 up").unwrap();
+    let dir = subject.run_dir().join("etc");
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("bond0.toml");
+    let apply = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        subject.must(&format!("apply {}", file.display()))
+    };
+    let refused = |text: &str, code: i32| {
+        std::fs::write(&file, text).unwrap();
+        subject.fails(&format!("apply {}", file.display()), code)
+    };
+    let gateway = || host.ip_json("route show default").unwrap();
+    let whole = "[bond.bond0]\nmode = \"active-backup\"\nports = [\"enp3s0\", \"enp4s0\"]\nmiimon = 50\nupdelay = 200\n\
+                 num_grat_arp = 3\naddress = [\"10.77.0.2/24\", \"10.77.0.4/24\"]\ngateway = \"10.77.0.1\"\n\
+                 [bond.bond0.port.enp4s0]\nprio = 7\n";
+    apply(whole);
+    subject.must("set bond0 --primary enp4s0");
+    assert!(apply(whole).contains("primary is none now"));
+    subject.wait_peer(&PEER[..1]).unwrap();
+    let before = settled(&subject);
+    assert_eq!(apply(whole).trim(), "nothing to change");
+    assert_eq!(settled(&subject), before);
+
+    // What can be known beforehand, and what only the kernel knows: the gateway is out of reach.
+    let head = "[bond.bond0]\nmode = \"active-backup\"\n";
+    let cases = [
+        (
+            format!("{head}ports = [\"enp3s0\", \"enp9s0\"]\n"),
+            3,
+            "enp9s0",
+        ),
+        (
+            "[bond.bond0]\nmode = \"balance-xor\"\nports = [\"enp3s0\", \"enp4s0\"]\n".to_owned(),
+            2,
+            "oxbond down bond0",
+        ),
+        (
+            format!(
+                "{head}ports = [\"enp3s0\", \"enp5s0\"]\nmiimon = 70\nmtu = 1400\nmac = \"02:00:5e:00:53:77\"\n\
+                 address = [\"10.77.0.9/24\", \"192.0.2.9/32\"]\ngateway = \"10.77.0.1\"\n\
+                 [bond.bond1]\nmode = \"active-backup\"\nports = [\"enp3s0\"]\n"
+            ),
+            2,
+            "enp3s0",
+        ),
+    ];
+    for (text, code, mention) in cases {
+        let said = refused(&text, code);
+        assert!(said.contains(mention), "{said}");
+        assert_eq!(settled(&subject), before, "{said}");
+        assert_eq!(subject.bond("bond0").unwrap()["options"]["miimon"], 50);
+    }
+    host.ip("link add other type veth peer name far-other")
+        .unwrap();
+    host.ip("link set other up").unwrap();
+    host.ip("link set far-other up").unwrap();
+    host.ip("address add 192.0.2.2/24 dev other").unwrap();
+    host.ip("route del default").unwrap();
+    host.ip("route add default via 192.0.2.1 dev other")
+        .unwrap();
+    let before = settled(&subject);
+    let said = refused(
+        &format!(
+            "{head}ports = [\"enp3s0\", \"enp5s0\"]\nmiimon = 70\nmtu = 1400\nmac = \"02:00:5e:00:53:77\"\n\
+             address = [\"10.77.0.9/24\"]\ngateway = \"10.77.0.254\"\n"
+        ),
+        5,
+    );
+    assert!(said.contains("10.77.0.254"), "{said}");
+    wait_until(PATIENCE, "everything is as before", || {
+        settled(&subject) == before
+    })
+    .unwrap_or_else(|e| panic!("{e}\nbefore {before:#}\nafter {:#}", settled(&subject)));
+    let bond = subject.bond("bond0").unwrap();
+    assert_eq!(bond["options"]["miimon"], 50);
+    assert_eq!(bond["expected"], serde_json::json!(PORTS));
+    host.ip("link del other").unwrap();
+
+    // The same without an obstacle; and what is no longer named is back at its default.
+    let said = apply(&format!(
+        "{head}ports = [\"enp5s0\", \"enp3s0\"]\naddress = [\"10.77.0.4/24\"]\ngateway = \"10.77.0.254\"\n"
+    ));
+    for mention in [
+        "miimon is now 100",
+        "updelay is now 0",
+        "num_grat_arp is now 1",
+        "enp5s0 joined",
+        "enp4s0 was taken out",
+        "address 10.77.0.2/24 removed",
+        "gateway 10.77.0.254 set",
+    ] {
+        assert!(said.contains(mention), "{mention}: {said}");
+    }
+    assert_eq!(gateway()[0]["gateway"], "10.77.0.254");
+    let addresses = host.execute("ip", "-4 address show bond0").unwrap();
+    assert!(
+        addresses.contains("10.77.0.4/24") && !addresses.contains("10.77.0.2/24"),
+        "{addresses}"
+    );
+    let said = apply(&format!(
+        "{head}ports = [\"enp5s0\", \"enp3s0\"]\naddress = [\"10.77.0.4/24\"]\n"
+    ));
+    assert!(said.contains("gateway 10.77.0.254 removed"), "{said}");
+    assert!(gateway().is_empty());
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod administration;
 mod common;
+mod durability;
 mod failover;
 mod frames;
 mod guest;
