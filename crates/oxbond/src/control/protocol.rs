@@ -83,7 +83,7 @@ pub(crate) enum Request {
 pub(crate) struct BondRequest {
     /// Name of the front device.
     pub(crate) name: String,
-    /// Option names and values.
+    /// Option names and values. What a later `set` changes is in the core alone.
     pub(crate) options: Vec<(String, String)>,
     /// The ports, in list order.
     pub(crate) ports: Vec<PortRequest>,
@@ -117,7 +117,7 @@ pub(crate) enum Reply {
         /// A line for each change.
         changes: Vec<String>,
     },
-    /// Not done, and nothing changed.
+    /// Not done, and nothing changed; [`Request::Apply`] tells what it had done to other bonds before.
     Failed(Failure),
     /// The state of bonds.
     Bonds {

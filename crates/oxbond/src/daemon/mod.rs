@@ -68,6 +68,10 @@ pub(crate) fn run(run_root: &Path, apply: &[PathBuf]) -> Result<(), Failure> {
 /// A configuration that is wrong must not keep the daemon from serving the bonds that are there.
 fn apply_at_start(service: &mut Service, paths: &[PathBuf]) {
     let present: Vec<PathBuf> = paths.iter().filter(|path| path.exists()).cloned().collect();
+    if present.is_empty() {
+        // No word of what is wanted is no wish to have nothing.
+        return;
+    }
     match crate::cli::read_files(&present).and_then(|bonds| service.apply(bonds)) {
         Ok(changes) => changes.iter().for_each(|change| info!("{change}")),
         Err(failure) => warn!("the configuration was not applied: {failure}"),

@@ -109,6 +109,7 @@ impl Service {
         let mut changed = BTreeSet::new();
         let mut gone = BTreeSet::new();
         let mut addresses = false;
+        let mut overrun = false;
         loop {
             match self.monitor.next() {
                 Ok(Some(Notice::Link(link))) => {
@@ -121,8 +122,8 @@ impl Service {
                 Ok(Some(Notice::Address(_))) => addresses = true,
                 Ok(Some(Notice::Overrun)) => {
                     warn!("the kernel dropped link events; reading everything again");
-                    addresses = true;
-                    changed.extend(self.bonds.values().flat_map(|bond| bond.interfaces()));
+                    overrun = true;
+                    changed.extend(self.bonds.values().map(ManagedBond::ifindex));
                 }
                 Ok(None) => break,
                 Err(e) => {
@@ -132,6 +133,17 @@ impl Service {
             }
         }
         self.look_at(&changed, &gone, addresses);
+        if overrun {
+            self.names().iter().for_each(|name| self.look_again(name));
+        }
+    }
+
+    /// What one bond may have missed.
+    fn look_again(&mut self, name: &str) {
+        let taken = self.taken();
+        self.with_bond(name, |bond, netlink| {
+            bond.look_again(netlink, now(), &taken)
+        });
     }
 
     fn look_at(&mut self, changed: &BTreeSet<u32>, gone: &BTreeSet<u32>, addresses: bool) {
@@ -248,8 +260,7 @@ impl Service {
             );
             return Err(Failure::new(Blame::Refused, why));
         }
-        let files = self.state.of(&wanted.name);
-        if files.exist() {
+        if self.state.bonds()?.contains(&wanted.name) {
             let why = format!(
                 "an earlier daemon left a bond {0} that this one could not take over, see its log; take it apart first with 'oxbond down {0}'",
                 wanted.name
@@ -257,6 +268,7 @@ impl Service {
             return Err(Failure::new(Blame::Refused, why));
         }
         let taken = self.taken();
+        let files = self.state.of(&wanted.name);
         let (bond, changes) =
             ManagedBond::create(&mut self.netlink, now(), &self.pins, files, wanted, &taken)?;
         let name = bond.name().to_owned();
@@ -267,7 +279,7 @@ impl Service {
     }
 
     fn down(&mut self, name: &str) -> Result<Vec<String>, Failure> {
-        if !self.bonds.contains_key(name) && self.state.of(name).exist() {
+        if !self.bonds.contains_key(name) && self.state.bonds()?.contains(name) {
             return Ok(self.clear_away(name));
         }
         self.existing(name).map(|()| self.remove(name))
@@ -413,10 +425,7 @@ impl Service {
         }
         self.watch(&bond);
         self.bonds.insert(name.to_owned(), bond);
-        let taken = self.taken();
-        self.with_bond(name, |bond, netlink| {
-            bond.look_again(netlink, now(), &taken)
-        });
+        self.look_again(name);
         info!(
             "{name}: taken over from the daemon before, {} writes",
             self.netlink.writes() - writes

@@ -92,11 +92,6 @@ pub(crate) struct BondFiles {
 }
 
 impl BondFiles {
-    /// Whether there is any.
-    pub(crate) fn exist(&self) -> bool {
-        self.state.exists() || self.unfinished.exists()
-    }
-
     /// The state file.
     pub(crate) fn path(&self) -> &Path {
         &self.state
