@@ -5,8 +5,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::abi::{HOOK_CLSACT, QDISC_OURS};
+use crate::pins::unpin;
 use crate::sys::{AttachType, LinkKind};
-use crate::{Hook, clsact, sys};
+use crate::{DatapathError, Hook, clsact, sys};
 
 /// How a program came to hang on a device.
 #[derive(Debug)]
@@ -59,6 +60,22 @@ pub(crate) fn to_ingress(
 /// Into the transmit of a netkit device. Minimum kernel version: 6.7.
 pub(crate) fn to_netkit(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<Attachment> {
     sys::link_create(program, ifindex, AttachType::NetkitPrimary).map(Attachment::Link)
+}
+
+/// Takes the program of a pinned link off its device, at once, and removes the pin. Without a pin nothing is to be done.
+pub(crate) fn release(link_pin: &Path) -> Result<(), DatapathError> {
+    match sys::open_pinned(link_pin).and_then(|link| sys::link_detach(link.as_fd())) {
+        // Gone already, with its device.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOLINK)) => {}
+        Err(error) => {
+            return Err(DatapathError::kernel(
+                format!("detach {}", link_pin.display()),
+                error,
+            ));
+        }
+        Ok(()) => {}
+    }
+    unpin(link_pin)
 }
 
 /// The hook in use on a device, `None` when the program no longer hangs there (the device is gone, or somebody took

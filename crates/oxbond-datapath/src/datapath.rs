@@ -469,7 +469,7 @@ impl DataPath {
                 port.index()
             )));
         }
-        unpin(&self.pins.port_link(port))?;
+        attach::release(&self.pins.port_link(port))?;
         detach_filter(raw.ifindex, raw.flags)?;
         self.write_port(port, Port::default())
     }
@@ -630,7 +630,7 @@ impl DataPath {
     pub fn remove(self) -> Result<(), DatapathError> {
         for (port, _) in self.ports()? {
             let raw = self.read_port(port)?;
-            unpin(&self.pins.port_link(port))?;
+            attach::release(&self.pins.port_link(port))?;
             detach_filter(raw.ifindex, raw.flags)?;
         }
         detach_filter(self.front_device(), self.front_flags)?;

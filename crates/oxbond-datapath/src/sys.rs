@@ -80,6 +80,7 @@ const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// More than any kernel's `__sk_buff` has (48 in 6.18).
 const SK_BUFF_WORDS: usize = 128;
@@ -270,6 +271,21 @@ pub(crate) fn link_create(
     let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
     // SAFETY: the call returned a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct LinkDetachAttr {
+    link_fd: u32,
+}
+
+/// Takes a link's program off its device now, and not some time after the last descriptor and pin have gone.
+pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkDetachAttr {
+        link_fd: fd_number(link),
+    };
+    // SAFETY: BPF_LINK_DETACH reads no memory beyond the attributes.
+    unsafe { bpf(BPF_LINK_DETACH, &mut attr) }.map(drop)
 }
 
 /// What a link is and on which device.

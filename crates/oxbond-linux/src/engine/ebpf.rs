@@ -12,7 +12,6 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use oxbond_core::action::Action;
 use oxbond_core::port::{LinkState, PortId, PortInfo};
@@ -317,26 +316,12 @@ impl EbpfEngine {
         Ok(())
     }
 
-    /// Hangs the receive program on a port. The kernel takes a program off a moment after the pin of its link went, and
-    /// refuses the same program until then.
-    fn attach(&mut self, id: PortId, ifindex: u32) -> Result<(), EngineError> {
-        let end = Instant::now() + Duration::from_secs(1);
-        loop {
-            match self.data_path.attach_port(id, ifindex) {
-                Err(error) if error.errno() == Some(libc::EEXIST) && Instant::now() < end => {
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                other => return Ok(other?),
-            }
-        }
-    }
-
     fn attach_anew(&mut self, id: PortId) -> Result<(), EngineError> {
         let ifindex = self.port(id)?.ifindex;
         if self.data_path.ports()?.iter().any(|(port, _)| *port == id) {
             self.data_path.detach_port(id)?;
         }
-        self.attach(id, ifindex)
+        Ok(self.data_path.attach_port(id, ifindex)?)
     }
 
     /// The transmit program's hook cannot be had alone: the whole data path is made anew, with the table it had.
@@ -519,7 +504,7 @@ impl EbpfEngine {
         if !link.up {
             nl.set_up(link.index)?;
         }
-        self.attach(id, link.index)?;
+        self.data_path.attach_port(id, link.index)?;
         Ok(nl.link_by_index(link.index)?.unwrap_or(link))
     }
 
