@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_inside_the_frame_hides_the_addresses() {
+    fn a_tag_within_the_frame_hides_the_addresses() {
         let mut frame = sample("ipv4-udp");
         frame.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
         let tagged = hash(HashPolicy::Layer34, &frame);

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn root_a_panic_inside_comes_out() {
+    fn root_a_panic_within_comes_out() {
         let ns = NetNs::create().unwrap();
         let caught = std::panic::catch_unwind(|| ns.enter(|| panic!("inside")));
         assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"inside"));
