@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn root_panic_inside_reaches_the_caller() {
+    fn root_panic_within_reaches_the_caller() {
         let namespace = Namespace::new("panic").unwrap();
         let caught = std::panic::catch_unwind(|| namespace.run(|| panic!("from inside")));
         assert_eq!(

@@ -189,6 +189,7 @@ fn root_both_directions_are_seen_on_the_bond() -> Result<()> {
     let report = stand
         .traffic()
         .payload(20_000)
+        .rate(200)
         .run(Duration::from_millis(200))?;
     assert_eq!(report.lost(), 0, "in fragments: {report:?}");
     Ok(())

@@ -541,3 +541,27 @@ fn root_garbage_on_the_control_socket_hurts_nobody() {
     }
     subject.must("status bond0");
 }
+
+#[test]
+fn root_the_service_manager_is_told_when_the_daemon_is_ready() {
+    let mut subject = Subject::switched();
+    subject.kill_daemon().unwrap();
+    let path = subject.run_dir().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = subject.command();
+    command.arg("daemon").env("NOTIFY_SOCKET", &path);
+    let daemon = oxbond_lab::proc::Process::start("oxbond daemon", command).unwrap();
+    let mut message = [0; 256];
+    let length = socket.recv(&mut message).expect("the daemon sends word");
+    assert!(
+        String::from_utf8_lossy(&message[..length])
+            .lines()
+            .any(|line| line == "READY=1")
+    );
+    assert!(
+        subject.oxbond("status").unwrap().status.success(),
+        "ready means that it answers"
+    );
+    drop(daemon);
+}

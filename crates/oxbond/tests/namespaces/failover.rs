@@ -136,6 +136,24 @@ fn metered_root_ten_thousand_packets_a_second_survive_a_cut() {
 }
 
 #[test]
+fn root_a_killed_daemon_is_followed_by_one_that_writes_nothing() {
+    let mut subject = Subject::active_backup();
+    let before = links(&subject);
+    subject.kill_daemon().unwrap();
+    subject.wait_peer(&PEER).unwrap();
+    subject.start_daemon().unwrap();
+    let log = subject.daemon().unwrap().stderr();
+    assert!(
+        log.contains("taken over from the daemon before, 0 writes"),
+        "{log}"
+    );
+    assert_eq!(links(&subject), before, "every interface is as it was");
+    subject.rig.cut(0).unwrap();
+    subject.wait_active("bond0", "enp4s0").unwrap();
+    subject.wait_peer(&PEER).unwrap();
+}
+
+#[test]
 fn root_the_next_packet_leaves_a_dead_link_although_the_daemon_is_stopped() {
     let subject = Subject::active_backup();
     subject.daemon().unwrap().signal(Signal::STOP).unwrap();

