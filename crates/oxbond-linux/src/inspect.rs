@@ -469,26 +469,10 @@ fn most_similar(name: &str, links: &[Link]) -> Option<String> {
     links
         .iter()
         .filter(|link| !link.loopback && !link.is_ours())
-        .map(|link| (edits(name, &link.name), &link.name))
+        .map(|link| (strsim::levenshtein(name, &link.name), &link.name))
         .filter(|(distance, _)| *distance <= (name.chars().count() / 3).max(1))
         .min()
         .map(|(_, name)| name.clone())
-}
-
-/// Insertions, deletions and replacements that lead from one text to the other (Levenshtein).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -704,7 +688,10 @@ mod tests {
             ("eth0", "eth1", 1),
             ("enp3s0", "np3s01", 2),
         ] {
-            assert_eq!((from, to, edits(from, to)), (from, to, distance));
+            assert_eq!(
+                (from, to, strsim::levenshtein(from, to)),
+                (from, to, distance)
+            );
         }
     }
 }
