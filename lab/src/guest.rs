@@ -272,7 +272,9 @@ impl Machine<'_> {
         let mut command = Command::new("qemu-system-x86_64");
         let (acceleration, processors, model): (&[&str], _, _) = match self.accelerator {
             Accelerator::Kvm => (&["-accel", "kvm"], "2", "host"),
-            Accelerator::Tcg => (&["-accel", "tcg,thread=multi"], "2", "max,la57=off"),
+            // One processor: the kernel patches its own code while it runs (static branches), and emulation on several
+            // threads lets another processor execute half of such a patch: the guest then panics at a no-op.
+            Accelerator::Tcg => (&["-accel", "tcg,thread=single"], "1", "max,la57=off"),
             Accelerator::Icount => (
                 &[
                     "-accel",
