@@ -23,6 +23,13 @@ pub enum Action {
         /// The frame from destination address on, without FCS.
         frame: Vec<u8>,
     },
+    /// Transmit a complete Ethernet frame on one port, past the transmit table: probes, learning frames, LACP.
+    SendOnPort {
+        /// The port.
+        port: PortId,
+        /// The frame from destination address on, without FCS.
+        frame: Vec<u8>,
+    },
     /// Let the system repeat its multicast group reports (IGMP and MLD) through the bond.
     RejoinMulticast,
     /// Give a port this address.

@@ -1,12 +1,18 @@
 //! What the world tells the core. Inputs are plain data and serialisable, so a recording in the field replays as a test.
 
 use core::net::IpAddr;
+use core::time::Duration;
 
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::option::{OptionChange, PortOptionChange};
 use crate::port::{LinkState, PortId, PortInfo};
+use crate::time::Instant;
+
+/// Most bytes of a tapped frame that are passed on: a LACPDU with two VLAN tags, a neighbour advertisement with its
+/// options.
+pub const TAPPED_LEN: usize = 192;
 
 /// One thing that happened or is asked for.
 ///
@@ -39,6 +45,47 @@ pub enum Input {
     LeftInPath {
         /// The port that was left.
         port: PortId,
+    },
+    /// A frame that [`crate::table::Tap`] asked for arrived on a port, VLAN tags in their place. It may be cut off behind
+    /// [`TAPPED_LEN`] bytes.
+    Received {
+        /// The port.
+        port: PortId,
+        /// The frame from destination address on.
+        frame: Vec<u8>,
+    },
+    /// A frame that [`crate::table::Tap`] asked for was sent by the host through the bond. Form as in `Received`.
+    Sent {
+        /// The frame from destination address on, as the host made it.
+        frame: Vec<u8>,
+    },
+    /// When frames last arrived on a port. Wanted, for every port, before each [`crate::bond::Bond::handle_timeout`] while
+    /// [`crate::table::Tap::arrivals`] is set.
+    Arrivals {
+        /// The port.
+        port: PortId,
+        /// The last frame of any kind; `None` while there was none.
+        any: Option<Instant>,
+        /// The last frame of ARP or IPv6.
+        neighbour: Option<Instant>,
+    },
+    /// What each bucket has carried since the last report, in bytes. Wanted once a second while the table's
+    /// [`crate::table::Buckets::measured`] is set; of a table that is no longer current it is worth nothing and not to be
+    /// given.
+    Loads {
+        /// Time since the last report (or since the table became current).
+        over: Duration,
+        /// Bytes of each bucket, in the sequence of the table.
+        buckets: Vec<u64>,
+        /// Bytes of exempt frames.
+        exempt: u64,
+    },
+    /// How the system reaches the targets of the ARP and NS monitor. Wanted when targets, addresses or routes have
+    /// changed.
+    ProbePaths {
+        /// One for each target that is reached through the bond or not at all; a target that is reached elsewhere has
+        /// none. Replaces the list before.
+        paths: Vec<ProbePath>,
     },
     /// A port has another name now.
     PortRenamed {
@@ -89,4 +136,15 @@ pub struct Announced {
     /// advertisement says that it is none (RFC 4861, section 7.2.5), so this must be what the system itself says.
     #[serde(default)]
     pub router: bool,
+}
+
+/// How probes get to one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbePath {
+    /// The target, an entry of `arp_ip_target` or `ns_ip6_target`.
+    pub target: IpAddr,
+    /// Our address towards it; `None` when the system has none or no route (the driver then asks from 0.0.0.0 or `::`).
+    pub source: Option<IpAddr>,
+    /// VLAN ids on the way, outermost first; empty for the bond itself.
+    pub vlans: Vec<u16>,
 }

@@ -15,17 +15,21 @@
 //!
 //! A port is *usable* when it is in *carrier* and not in *left*.
 //!
-//! 1. [`Spread::Failover`]: the first usable port of `order`.
-//!    [`Spread::Buckets`]: with `bucket = hash % now.len()`, the port `now[bucket]` if it is usable, else
-//!    [`ranked_choice`] with `home[bucket]` among the usable ports of `order`.
-//! 2. When no port of `order` is usable: rule 1 again with *left* taken as empty (any carrier is better than none).
-//! 3. When no port of `order` has carrier, or the table has no ports: no port. The frame is dropped and counted.
+//! 1. A frame whose transmit queue is in `queues`: the port of that queue if it is usable, else as without.
+//! 2. [`Spread::Failover`], and frames that the bond's [`Exempt`] names: the first usable port of `order`.
+//!    [`Spread::Buckets`]: with `bucket = key % now.len()`, the port `now[bucket]` if it is usable, else
+//!    [`ranked_choice`] with `home[bucket]` and `spare[bucket]` among the usable ports of `order`.
+//!    [`Spread::Broadcast`], and neighbour discovery with `neighbours_to_all`: every usable port of `order`.
+//! 3. When no port of `order` is usable: rule 2 again with *left* taken as empty (any carrier is better than none).
+//! 4. When no port of `order` has carrier, or the table has no ports: no port. The frame is dropped and counted.
+//!
+//! With [`Stations`], a frame that leaves on a port whose address is not the bond's gets that port's address as its
+//! source, in the Ethernet header alone; what the neighbours are told about addresses is said at [`Stations::clients`].
 //!
 //! # Receiving
 //!
-//! In [`Spread::Failover`] a frame is accepted on the port the decision above would transmit on, and dropped (counted
-//! as *inactive*) on any other, unless `all_ports_active`. In [`Spread::Buckets`] every port of `order` accepts. What is
-//! not accepted but goes to a link-local group (`01:80:c2:00:00:00` to `0f`) is passed to the port's own stack.
+//! [`Receive`] says which ports deliver to the bond. What is not accepted but goes to a link-local group
+//! (`01:80:c2:00:00:00` to `0f`) is passed to the port's own stack; the rest is dropped (counted as *inactive*).
 //!
 //! When the active port changes while the old one still works (a better port returned, the user chose), frames are on
 //! their way to the old one until the neighbours have heard the announcement. For [`LINGER`] after such a table became
@@ -34,6 +38,7 @@
 
 use core::time::Duration;
 
+use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::option::HashPolicy;
@@ -42,6 +47,9 @@ use crate::port::{MAX_PORTS, PortId};
 /// Most buckets of a table. With n ports the table has the largest multiple of n buckets that fits, so that
 /// `(hash % buckets) % n == hash % n`.
 pub const MAX_BUCKETS: usize = 1024;
+
+/// Buckets of the modes that balance by load, and of [`Stations::clients`]: as many as the driver has.
+pub const BALANCE_BUCKETS: usize = 256;
 
 /// How long the port used before goes on delivering frames to one station. Neighbours learn of the change within
 /// milliseconds; a lost announcement costs no more than in the driver.
@@ -53,15 +61,97 @@ pub const LINGER: Duration = Duration::from_millis(200);
 pub enum Spread {
     /// One port at a time: active-backup.
     Failover,
-    /// By hash over buckets: balance-xor (and 802.3ad).
-    Buckets {
-        /// What is hashed.
-        policy: HashPolicy,
-        /// Port of each bucket while every port is usable. At most [`MAX_BUCKETS`].
-        home: Vec<PortId>,
-        /// Port of each bucket now, as far as the core knows. Same length as `home`.
-        now: Vec<PortId>,
+    /// Over buckets: balance-rr, balance-xor, 802.3ad, balance-tlb, balance-alb.
+    Buckets(Buckets),
+    /// Every frame on every port: broadcast.
+    Broadcast,
+}
+
+/// Which bucket a frame falls into, and which port a bucket is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Buckets {
+    /// What the bucket is computed from.
+    pub key: BucketKey,
+    /// Port of each bucket while every port is usable. At most [`MAX_BUCKETS`].
+    pub home: Vec<PortId>,
+    /// Port of each bucket when its home is not usable. Same length as `home`.
+    pub spare: Vec<PortId>,
+    /// Port of each bucket now, as far as the core knows. Same length as `home`.
+    pub now: Vec<PortId>,
+    /// Frames that do not go by bucket.
+    pub exempt: Exempt,
+    /// Count the bytes of each bucket (and of exempt frames) for [`crate::input::Input::Loads`].
+    pub measured: bool,
+}
+
+/// The number that `% buckets` is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BucketKey {
+    /// The frame's hash under a policy: balance-xor, 802.3ad, balance-tlb.
+    Hash(HashPolicy),
+    /// How many frames went before it on this processor, divided by this; a random number if this is 0: balance-rr.
+    Sequence {
+        /// Option `packets_per_slave`.
+        packets_per_port: u16,
     },
+    /// All bytes of its destination address in IPv4 or IPv6, XORed: balance-alb.
+    Destination,
+}
+
+/// Frames that go to the active port (the first usable one of `order`) instead of by bucket: the driver's exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exempt {
+    /// None.
+    Nothing,
+    /// IGMP, so that a switch learns the groups of one port: balance-rr.
+    Igmp,
+    /// Frames to groups, what is neither IPv4 nor IPv6, neighbour solicitations and advertisements: balance-tlb.
+    Unbalanced,
+    /// The same, and IPv4 to 255.255.255.255, IGMP, IPv6 to ff02::1 or from `::`. ARP replies and solicited neighbour
+    /// advertisements go by [`Stations::clients`], other ARP to the active port: balance-alb.
+    Negotiated,
+}
+
+/// Which ports deliver what arrives on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receive {
+    /// The port that [`Spread::Failover`] would transmit on.
+    Active,
+    /// That port, and on the other ports of `order` frames to one station: balance-alb.
+    ActiveAndUnicast,
+    /// These.
+    Ports(Vec<PortId>),
+}
+
+/// Link-layer addresses, in the modes in which every port has its own: balance-tlb, balance-alb.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stations {
+    /// The bond's.
+    pub bond: MacAddr,
+    /// Each port's, in the sequence of `order`. A frame that arrives for it is delivered with the bond's address as
+    /// destination.
+    pub ports: Vec<MacAddr>,
+    /// Only in balance-alb (empty elsewhere): the port on which a client is to reach us, by the XOR of all bytes of the
+    /// client's IP address; [`BALANCE_BUCKETS`] of them. An ARP reply to it, and a solicited neighbour advertisement,
+    /// leaves on that port with that port's address in place of the bond's, in the Ethernet header and in the message.
+    pub clients: Vec<PortId>,
+}
+
+/// What the data path passes to the core, or notes for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tap {
+    /// Copies of ARP and of neighbour solicitations and advertisements that arrive on any port.
+    pub neighbours_received: bool,
+    /// Copies of those that the host sends through the bond.
+    pub neighbours_sent: bool,
+    /// Frames of the slow protocols (LACP, Marker) that arrive on any port. They are not passed on elsewhere.
+    pub slow_protocols: bool,
+    /// When a frame last arrived on each port.
+    pub arrivals: bool,
 }
 
 /// One whole table. Written to the data path's spare slot, then made current by flipping one word.
@@ -69,13 +159,21 @@ pub enum Spread {
 pub struct TransmitTable {
     /// How frames are spread.
     pub spread: Spread,
-    /// Every port of the bond, best first for [`Spread::Failover`] (the active port, then who follows it), in list
-    /// order for [`Spread::Buckets`]. Without doubles.
+    /// Every port that may transmit, best first where one is active (the active port, then who follows it), in list
+    /// order elsewhere. Without doubles.
     pub order: Vec<PortId>,
-    /// Deliver frames that arrive on ports which are not active (`all_slaves_active`).
-    pub all_ports_active: bool,
-    /// Only in [`Spread::Failover`]: the port used before, which still works.
+    /// Who delivers.
+    pub receive: Receive,
+    /// Only with [`Receive::Active`]: the port used before, which still works.
     pub linger: Option<PortId>,
+    /// Ports chosen by transmit queue (option `queue_id`).
+    pub queues: Vec<(u16, PortId)>,
+    /// ARP and neighbour solicitations and advertisements go to every port (option `broadcast_neighbor`).
+    pub neighbours_to_all: bool,
+    /// Addresses of the ports where they matter.
+    pub stations: Option<Stations>,
+    /// What the core wants to see.
+    pub tap: Tap,
 }
 
 /// The ports' links as the one who decides sees them; bit `n` stands for the port with index `n`.
@@ -96,45 +194,46 @@ impl PortStanding {
 
 impl TransmitTable {
     /// A table that uses one port at a time, the first of `order` that works.
-    pub const fn failover(order: Vec<PortId>, all_ports_active: bool) -> Self {
+    pub const fn failover(order: Vec<PortId>) -> Self {
         Self {
             spread: Spread::Failover,
             order,
-            all_ports_active,
+            receive: Receive::Active,
             linger: None,
+            queues: Vec::new(),
+            neighbours_to_all: false,
+            stations: None,
+            tap: Tap {
+                neighbours_received: false,
+                neighbours_sent: false,
+                slow_protocols: false,
+                arrivals: false,
+            },
         }
     }
 
-    /// A table that spreads by hash. Buckets whose home is not usable now go to their [`ranked_choice`]; when no port
-    /// is usable they stay at home.
-    pub fn buckets(
-        policy: HashPolicy,
-        order: Vec<PortId>,
-        all_ports_active: bool,
-        usable: impl Fn(PortId) -> bool,
-    ) -> Self {
-        let home: Vec<PortId> = (0..bucket_count(order.len()))
-            .map(|bucket| order[bucket % order.len()])
-            .collect();
-        let now = home
-            .iter()
-            .enumerate()
-            .map(|(bucket, home)| ranked_choice(bucket, *home, &order, &usable).unwrap_or(*home))
-            .collect();
+    /// A table in which every port carries its part, and delivers.
+    pub fn spread(spread: Spread, order: Vec<PortId>) -> Self {
         Self {
-            spread: Spread::Buckets { policy, home, now },
-            order,
-            all_ports_active,
-            linger: None,
+            spread,
+            receive: Receive::Ports(order.clone()),
+            ..Self::failover(order)
         }
     }
 
-    /// The port a frame with this hash is transmitted on, `None` to drop it. Twin of the data path: see the module's
-    /// text for the rules. In [`Spread::Failover`] the hash plays no part.
-    pub fn decide(&self, hash: u32, standing: PortStanding) -> Option<PortId> {
-        self.decide_once(hash, standing).or_else(|| {
+    /// A table that spreads by hash, in equal shares.
+    pub fn hashed(policy: HashPolicy, order: Vec<PortId>, usable: impl Fn(PortId) -> bool) -> Self {
+        let buckets = Buckets::equal(BucketKey::Hash(policy), &order, usable);
+        Self::spread(Spread::Buckets(buckets), order)
+    }
+
+    /// The port a frame is transmitted on that goes neither by queue nor by an exception, `None` to drop it (or, in
+    /// [`Spread::Broadcast`], the first of those it goes to). Twin of the data path: see the module's text for the
+    /// rules. `key` is the number of [`BucketKey`]; it plays no part in [`Spread::Failover`].
+    pub fn decide(&self, key: u32, standing: PortStanding) -> Option<PortId> {
+        self.decide_once(key, standing).or_else(|| {
             self.decide_once(
-                hash,
+                key,
                 PortStanding {
                     left: 0,
                     ..standing
@@ -143,28 +242,75 @@ impl TransmitTable {
         })
     }
 
-    /// Rule 1.
-    fn decide_once(&self, hash: u32, standing: PortStanding) -> Option<PortId> {
+    /// The active port now: where [`Spread::Failover`] and exempt frames go.
+    pub fn active(&self, standing: PortStanding) -> Option<PortId> {
+        let first = |left| {
+            let standing = PortStanding { left, ..standing };
+            self.order
+                .iter()
+                .copied()
+                .find(|port| standing.is_usable(*port))
+        };
+        first(standing.left).or_else(|| first(0))
+    }
+
+    /// Rule 2.
+    fn decide_once(&self, key: u32, standing: PortStanding) -> Option<PortId> {
         let usable = |port: PortId| standing.is_usable(port);
         match &self.spread {
-            Spread::Failover => self.order.iter().copied().find(|port| usable(*port)),
-            Spread::Buckets { home, now, .. } => {
-                let bucket = (hash as usize).checked_rem(now.len())?;
+            Spread::Failover | Spread::Broadcast => {
+                self.order.iter().copied().find(|port| usable(*port))
+            }
+            Spread::Buckets(Buckets {
+                home, spare, now, ..
+            }) => {
+                let bucket = (key as usize).checked_rem(now.len())?;
                 let chosen = now[bucket];
                 if usable(chosen) {
                     Some(chosen)
                 } else {
-                    ranked_choice(bucket, home[bucket], &self.order, usable)
+                    ranked_choice(bucket, home[bucket], spare[bucket], &self.order, usable)
                 }
             }
         }
     }
 
-    /// Whether a frame that arrives on this port is the bond's, [`LINGER`] aside.
+    /// Whether a frame to a group that arrives on this port is the bond's.
     pub fn accepts(&self, port: PortId, standing: PortStanding) -> bool {
-        match self.spread {
-            Spread::Failover if !self.all_ports_active => self.decide(0, standing) == Some(port),
-            _ => self.order.contains(&port),
+        match &self.receive {
+            Receive::Active | Receive::ActiveAndUnicast => self.active(standing) == Some(port),
+            Receive::Ports(ports) => ports.contains(&port),
+        }
+    }
+}
+
+impl Buckets {
+    /// Buckets in which every port has the same share. A bucket whose home is not usable goes to its
+    /// [`ranked_choice`]; when no port is usable it stays at home.
+    pub fn equal(key: BucketKey, order: &[PortId], usable: impl Fn(PortId) -> bool) -> Self {
+        let home: Vec<PortId> = (0..bucket_count(order.len()))
+            .map(|bucket| order[bucket % order.len()])
+            .collect();
+        let elsewhere = |bucket: usize, home: PortId, usable: &dyn Fn(PortId) -> bool| {
+            ranked_choice(bucket, home, home, order, usable)
+        };
+        let spare: Vec<PortId> = home
+            .iter()
+            .enumerate()
+            .map(|(bucket, home)| elsewhere(bucket, *home, &|port| port != *home).unwrap_or(*home))
+            .collect();
+        let now = home
+            .iter()
+            .enumerate()
+            .map(|(bucket, home)| elsewhere(bucket, *home, &usable).unwrap_or(*home))
+            .collect();
+        Self {
+            key,
+            home,
+            spare,
+            now,
+            exempt: Exempt::Nothing,
+            measured: false,
         }
     }
 }
@@ -177,7 +323,8 @@ pub const fn bucket_count(ports: usize) -> usize {
     }
 }
 
-/// The port a bucket goes to: the first usable one of the bucket's own ranking of all ports, in which `home` is first.
+/// The port a bucket goes to: the first usable one of the bucket's own ranking of all ports, in which `home` is first and
+/// `spare` second.
 ///
 /// The ranking depends on `bucket` and `order` alone, so a bucket moves only when the port it is on fails or a port it
 /// ranks higher returns: the fewest moves possible. And it differs from bucket to bucket in such a way that the buckets
@@ -185,6 +332,7 @@ pub const fn bucket_count(ports: usize) -> usize {
 ///
 /// ```text
 ///   if usable(home): home
+///   if usable(spare): spare
 ///   j    = bucket / order.len()
 ///   rest = order without home, in order
 ///   for m = rest.len() down to 1:
@@ -195,11 +343,14 @@ pub const fn bucket_count(ports: usize) -> usize {
 pub fn ranked_choice(
     bucket: usize,
     home: PortId,
+    spare: PortId,
     order: &[PortId],
     usable: impl Fn(PortId) -> bool,
 ) -> Option<PortId> {
-    if usable(home) {
-        return Some(home);
+    for first in [home, spare] {
+        if usable(first) {
+            return Some(first);
+        }
     }
     let mut rest = [home; MAX_PORTS];
     let mut m = 0;
@@ -238,15 +389,15 @@ mod tests {
     }
 
     fn spread(count: u8, usable: u32) -> TransmitTable {
-        TransmitTable::buckets(HashPolicy::Layer34, ports(count), false, |port| {
+        TransmitTable::hashed(HashPolicy::Layer34, ports(count), |port| {
             usable & port.bit() != 0
         })
     }
 
     fn now(table: &TransmitTable) -> &[PortId] {
         match &table.spread {
-            Spread::Buckets { now, .. } => now,
-            Spread::Failover => panic!("not a table of buckets"),
+            Spread::Buckets(buckets) => &buckets.now,
+            _ => panic!("not a table of buckets"),
         }
     }
 
@@ -263,7 +414,7 @@ mod tests {
         let [a, b, c] = ports(3)[..] else {
             unreachable!()
         };
-        let table = TransmitTable::failover(vec![b, a, c], false);
+        let table = TransmitTable::failover(vec![b, a, c]);
         let decide = |carrier: &[PortId], left: &[PortId]| {
             let standing = PortStanding {
                 carrier: mask(carrier.iter().copied()),
@@ -288,8 +439,11 @@ mod tests {
     }
 
     #[test]
-    fn all_ports_active_opens_every_port() {
-        let table = TransmitTable::failover(ports(2), true);
+    fn named_ports_deliver_whoever_is_active() {
+        let table = TransmitTable {
+            receive: Receive::Ports(ports(2)),
+            ..TransmitTable::failover(ports(2))
+        };
         for port in ports(2) {
             assert!(table.accepts(port, PortStanding::default()));
         }
@@ -312,7 +466,7 @@ mod tests {
             None
         );
         assert_eq!(
-            TransmitTable::failover(vec![], false).decide(5, PortStanding::default()),
+            TransmitTable::failover(vec![]).decide(5, PortStanding::default()),
             None
         );
     }
@@ -405,7 +559,7 @@ mod tests {
         fn left_ports_come_last(count in 1..=32_u8, hash: u32, seen: u32, carrier: u32, left: u32) {
             let all = mask(ports(count));
             let standing = PortStanding { carrier, left };
-            for table in [spread(count, seen), TransmitTable::failover(ports(count), false)] {
+            for table in [spread(count, seen), TransmitTable::failover(ports(count))] {
                 match table.decide(hash, standing) {
                     Some(port) => {
                         prop_assert!(carrier & port.bit() != 0);

@@ -25,7 +25,7 @@ fn main() -> Result<()> {
 
 fn bench(stand: &Stand, runs: usize) -> Result<()> {
     println!("resident before: {}", resident()?);
-    let mut path = stand.install(None, &TransmitTable::failover(ports([0, 1]), false))?;
+    let mut path = stand.install(None, &TransmitTable::failover(ports([0, 1])))?;
     println!(
         "resident after install: {} (peak {})",
         resident()?,
@@ -52,12 +52,7 @@ fn bench(stand: &Stand, runs: usize) -> Result<()> {
         run(&path, PinnedProgram::PortRx, &frame, backup)
     })?;
     for policy in [HashPolicy::Layer2, HashPolicy::Layer23, HashPolicy::Layer34] {
-        path.set_table(&TransmitTable::buckets(
-            policy,
-            ports([0, 1]),
-            false,
-            |_| true,
-        ))?;
+        path.set_table(&TransmitTable::hashed(policy, ports([0, 1]), |_| true))?;
         for (kind, frame) in [("IPv4 TCP", tcp_frame()), ("IPv6 TCP", tcp6_frame())] {
             let name = format!("bond_tx balance-xor {policy} {kind}");
             report(&name, empty, runs, || {
@@ -69,7 +64,7 @@ fn bench(stand: &Stand, runs: usize) -> Result<()> {
         run(&path, PinnedProgram::PortRx, &frame, backup)
     })?;
 
-    path.set_table(&TransmitTable::failover(ports([0, 1]), false))?;
+    path.set_table(&TransmitTable::failover(ports([0, 1])))?;
     stand.rig.cut(0)?;
     report(
         "bond_tx active-backup, active port left",
@@ -77,10 +72,9 @@ fn bench(stand: &Stand, runs: usize) -> Result<()> {
         runs,
         || run(&path, PinnedProgram::BondTx, &frame, 0),
     )?;
-    path.set_table(&TransmitTable::buckets(
+    path.set_table(&TransmitTable::hashed(
         HashPolicy::Layer34,
         ports([0, 1]),
-        false,
         |_| true,
     ))?;
     report(

@@ -7,7 +7,7 @@ use std::{ptr, slice};
 
 use oxbond_core::option::HashPolicy;
 use oxbond_core::port::{MAX_PORTS, PortId};
-use oxbond_core::table::{MAX_BUCKETS, Spread, TransmitTable};
+use oxbond_core::table::{BucketKey, Buckets, MAX_BUCKETS, Receive, Spread, TransmitTable};
 
 /// First word of the `abi` map.
 pub(crate) const ABI_MAGIC: u32 = 0x6f78_626e;
@@ -158,10 +158,13 @@ impl Table {
         if let Some(port) = table.linger {
             raw.linger = port.bit();
         }
-        if table.all_ports_active {
+        if matches!(table.receive, Receive::Ports(_)) {
             raw.flags |= TABLE_ALL_PORTS_ACTIVE;
         }
-        if let Spread::Buckets { policy, home, now } = &table.spread {
+        if let Spread::Buckets(Buckets { key, home, now, .. }) = &table.spread {
+            let BucketKey::Hash(policy) = key else {
+                return Err("the programs do not know this key yet");
+            };
             raw.spread = SPREAD_BUCKETS;
             raw.policy = policy_code(*policy).ok_or("the programs do not know this hash policy")?;
             if home.len() != now.len() {
@@ -185,20 +188,29 @@ impl Table {
     pub(crate) fn to_transmit_table(self) -> Option<TransmitTable> {
         let spread = match self.spread {
             SPREAD_FAILOVER => Spread::Failover,
-            SPREAD_BUCKETS => Spread::Buckets {
-                policy: policy_of(self.policy)?,
-                home: ports(self.home.get(..self.bucket_len as usize)?)?,
-                now: ports(self.now.get(..self.bucket_len as usize)?)?,
-            },
+            SPREAD_BUCKETS => {
+                let key = BucketKey::Hash(policy_of(self.policy)?);
+                let order = ports(self.order.get(..self.order_len as usize)?)?;
+                Spread::Buckets(Buckets {
+                    home: ports(self.home.get(..self.bucket_len as usize)?)?,
+                    now: ports(self.now.get(..self.bucket_len as usize)?)?,
+                    ..Buckets::equal(key, &order, |_| true)
+                })
+            }
             _ => return None,
         };
+        let order = ports(self.order.get(..self.order_len as usize)?)?;
         Some(TransmitTable {
             spread,
-            order: ports(self.order.get(..self.order_len as usize)?)?,
-            all_ports_active: self.flags & TABLE_ALL_PORTS_ACTIVE != 0,
+            receive: if self.flags & TABLE_ALL_PORTS_ACTIVE != 0 {
+                Receive::Ports(order.clone())
+            } else {
+                Receive::Active
+            },
             linger: (self.linger != 0)
                 .then(|| PortId::new(self.linger.trailing_zeros() as u8))
                 .flatten(),
+            ..TransmitTable::failover(order)
         })
     }
 
@@ -351,13 +363,13 @@ mod tests {
     fn tables_survive_the_round_trip() {
         let spread = |count: u8| {
             let order: Vec<u8> = (0..count).rev().collect();
-            TransmitTable::buckets(HashPolicy::Layer23, ports(&order), false, |port| {
+            TransmitTable::hashed(HashPolicy::Layer23, ports(&order), |port| {
                 port.index() % 3 != 0
             })
         };
         for table in [
-            TransmitTable::failover(ports(&[]), false),
-            TransmitTable::failover(ports(&[31, 0, 7]), true),
+            TransmitTable::failover(ports(&[])),
+            TransmitTable::failover(ports(&[31, 0, 7])),
             spread(0),
             spread(1),
             spread(7),
@@ -371,18 +383,17 @@ mod tests {
     #[test]
     fn tables_that_the_programs_cannot_obey_are_refused() {
         let refused = |table: TransmitTable| Table::new(&table).err().unwrap();
-        assert!(refused(TransmitTable::failover(ports(&[1, 1]), false)).contains("twice"));
-        let encap = TransmitTable::buckets(HashPolicy::Encap34, ports(&[0, 1]), false, |_| true);
+        assert!(refused(TransmitTable::failover(ports(&[1, 1]))).contains("twice"));
+        let encap = TransmitTable::hashed(HashPolicy::Encap34, ports(&[0, 1]), |_| true);
         assert!(refused(encap).contains("policy"));
-        let mut stranger =
-            TransmitTable::buckets(HashPolicy::Layer2, ports(&[0, 1]), false, |_| true);
+        let mut stranger = TransmitTable::hashed(HashPolicy::Layer2, ports(&[0, 1]), |_| true);
         stranger.order = ports(&[0]);
         assert!(refused(stranger).contains("outside the order"));
     }
 
     #[test]
     fn what_a_program_left_is_no_difference_of_orders() {
-        let raw = Table::new(&TransmitTable::failover(ports(&[1, 2]), false)).unwrap();
+        let raw = Table::new(&TransmitTable::failover(ports(&[1, 2]))).unwrap();
         assert!(raw.same_orders(&Table { left: 2, ..raw }));
         assert!(!raw.same_orders(&Table {
             flags: TABLE_ALL_PORTS_ACTIVE,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use common::{Stand, best_hook, ifindex, port, ports};
-use oxbond_core::table::TransmitTable;
+use oxbond_core::table::{Receive, TransmitTable};
 use oxbond_datapath::{DataPath, DatapathError, Hook, LeftReason, PinnedProgram, TestInput};
 use oxbond_lab::capture;
 use oxbond_lab::netns::Namespace;
@@ -24,7 +24,7 @@ const DROPPED: u32 = 2;
 const SOON: Duration = Duration::from_secs(10);
 
 fn both() -> TransmitTable {
-    TransmitTable::failover(ports([0, 1]), false)
+    TransmitTable::failover(ports([0, 1]))
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn root_refusals_leave_nothing() -> Result<()> {
             path.detach_port(port(2)),
             Err(DatapathError::Contract(_))
         ));
-        let twice = TransmitTable::failover(ports([0, 0]), false);
+        let twice = TransmitTable::failover(ports([0, 0]));
         assert!(matches!(
             path.set_table(&twice),
             Err(DatapathError::Contract(_))
@@ -317,7 +317,10 @@ fn root_an_inactive_port_keeps_only_control_frames() -> Result<()> {
     stand.host().run(|| {
         stand
             .adopt()?
-            .set_table(&TransmitTable::failover(ports([0, 1]), true))
+            .set_table(&TransmitTable {
+                receive: Receive::Ports(ports([0, 1])),
+                ..TransmitTable::failover(ports([0, 1]))
+            })
             .map_err(anyhow::Error::from)
     })?;
     capture::send(middle, "sw1", data)?;
@@ -334,7 +337,7 @@ fn root_the_port_used_before_delivers_for_a_moment() -> Result<()> {
     let (unicast, multicast) = ([0x02; 64], [0x03; 64]);
     let lingering = TransmitTable {
         linger: Some(port(0)),
-        ..TransmitTable::failover(ports([1, 0]), false)
+        ..TransmitTable::failover(ports([1, 0]))
     };
     stand.host().run(|| -> Result<()> {
         let mut path = stand.install(None, &both())?;
@@ -430,7 +433,7 @@ fn root_a_vanished_port_is_left_and_another_can_take_its_place() -> Result<()> {
             path.refresh_port(port(0)),
             Err(DatapathError::NoInterface(_))
         ));
-        path.set_table(&TransmitTable::failover(ports([1]), false))?;
+        path.set_table(&TransmitTable::failover(ports([1])))?;
         path.detach_port(port(0))?;
 
         host.ip("link add p0 type veth peer name q0")?;

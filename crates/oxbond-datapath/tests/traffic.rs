@@ -31,7 +31,7 @@ fn dead_link_is_left_without_a_daemon(
     front: Hook,
     ports_on: Hook,
 ) -> Result<()> {
-    let table = TransmitTable::failover(ports([0, 1]), false);
+    let table = TransmitTable::failover(ports([0, 1]));
     let unsent = stand.host().run(|| -> Result<u64> {
         let path = stand.install(hook, &table)?;
         let hooks = path.hooks()?;
@@ -167,7 +167,7 @@ fn root_both_directions_are_seen_on_the_bond() -> Result<()> {
     let stand = Stand::new(&["p0", "p1"])?;
     stand.host().run(|| {
         stand
-            .install(None, &TransmitTable::failover(ports([1, 0]), false))
+            .install(None, &TransmitTable::failover(ports([1, 0])))
             .map(drop)
     })?;
     let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
@@ -210,7 +210,7 @@ fn inside_netkit_vlan_frames_pass_and_spread_by_their_addresses() -> Result<()> 
 /// Frames of a VLAN on the bond keep their tag and are spread by what is behind it.
 fn vlan_frames_pass_and_spread(kind: FrontKind) -> Result<()> {
     let stand = Stand::with_front(&["p0", "p1"], kind)?;
-    let table = TransmitTable::buckets(HashPolicy::Layer34, ports([0, 1]), false, |_| true);
+    let table = TransmitTable::hashed(HashPolicy::Layer34, ports([0, 1]), |_| true);
     stand.host().run(|| stand.install(None, &table).map(drop))?;
     stand
         .host()
@@ -254,7 +254,7 @@ fn vlan_frames_pass_and_spread(kind: FrontKind) -> Result<()> {
 fn root_tcp_segmentation_stays_with_the_ports() -> Result<()> {
     const BYTES: usize = 20_000_000;
     let stand = Stand::new(&["p0", "p1"])?;
-    let table = TransmitTable::buckets(HashPolicy::Layer23, ports([0, 1]), false, |_| true);
+    let table = TransmitTable::hashed(HashPolicy::Layer23, ports([0, 1]), |_| true);
     stand.host().run(|| stand.install(None, &table).map(drop))?;
     let listener = stand.rig.peer.run(|| TcpListener::bind((PEER, 0)))?;
     let address = listener.local_addr()?;
@@ -291,7 +291,7 @@ fn root_tcp_segmentation_stays_with_the_ports() -> Result<()> {
 #[test]
 fn root_balance_xor_spreads_flows_and_moves_only_those_of_a_dead_port() -> Result<()> {
     let stand = Stand::new(&["p0", "p1"])?;
-    let table = TransmitTable::buckets(HashPolicy::Layer34, ports([0, 1]), false, |_| true);
+    let table = TransmitTable::hashed(HashPolicy::Layer34, ports([0, 1]), |_| true);
     stand.host().run(|| stand.install(None, &table).map(drop))?;
     let report = stand
         .traffic()

@@ -12,7 +12,7 @@ use common::{Stand, port};
 use oxbond_core::hash::hash;
 use oxbond_core::option::HashPolicy;
 use oxbond_core::port::PortId;
-use oxbond_core::table::{PortStanding, Spread, TransmitTable};
+use oxbond_core::table::{BucketKey, Buckets, PortStanding, Spread, TransmitTable};
 use oxbond_datapath::{DataPath, PinnedProgram, Probe, TestInput};
 use serde_json::Value;
 
@@ -206,7 +206,8 @@ fn left_after(table: &TransmitTable, hash: u32, standing: PortStanding) -> u32 {
             .iter()
             .filter(|port| dead(port))
             .fold(left, |left, port| left | port.bit()),
-        Spread::Buckets { now, .. } => {
+        Spread::Broadcast => left,
+        Spread::Buckets(Buckets { now, .. }) => {
             let planned = now[hash as usize % now.len()];
             if dead(&planned) {
                 left | planned.bit()
@@ -251,7 +252,7 @@ fn root_choice_of_port_agrees_while_links_come_and_go() -> Result<()> {
     stand.host().set_link("bond0", false)?;
     let mut random = Random(0x0000_1eaf);
     stand.host().run(|| -> Result<()> {
-        let mut path = stand.install(None, &TransmitTable::failover(vec![], false))?;
+        let mut path = stand.install(None, &TransmitTable::failover(vec![]))?;
         let mut counts = vec![0; PORTS];
         let mut carrier = (1 << PORTS) - 1;
         let mut table = path.table()?;
@@ -269,9 +270,9 @@ fn root_choice_of_port_agrees_while_links_come_and_go() -> Result<()> {
                 order.truncate(random.below(PORTS + 1));
                 let seen = random.next() as u32;
                 table = if random.below(2) == 0 {
-                    TransmitTable::failover(order, false)
+                    TransmitTable::failover(order)
                 } else {
-                    TransmitTable::buckets(random.pick(&POLICIES), order, false, |port| {
+                    TransmitTable::hashed(random.pick(&POLICIES), order, |port| {
                         seen & port.bit() != 0
                     })
                 };
@@ -286,8 +287,11 @@ fn root_choice_of_port_agrees_while_links_come_and_go() -> Result<()> {
                 frame.resize(frame.len().max(54), 0);
                 let standing = PortStanding { carrier, left };
                 let hash = match &table.spread {
-                    Spread::Buckets { policy, .. } => hash(*policy, &frame).unwrap(),
-                    Spread::Failover => 0,
+                    Spread::Buckets(Buckets {
+                        key: BucketKey::Hash(policy),
+                        ..
+                    }) => hash(*policy, &frame).unwrap(),
+                    _ => 0,
                 };
                 let expected = table.decide(hash, standing);
                 left = left_after(&table, hash, standing);

@@ -19,7 +19,7 @@ use oxbond_core::option::{
     Mode, OptionChange, OptionId, OptionValue, PortOptionChange, PortOptionId,
 };
 use oxbond_core::port::{Duplex, LinkState, MAX_PORTS, PortId, PortInfo};
-use oxbond_core::table::{PortStanding, Spread, TransmitTable};
+use oxbond_core::table::{Buckets, PortStanding, Spread, TransmitTable};
 use oxbond_core::time::Instant;
 use oxbond_wire::MacAddr;
 
@@ -246,8 +246,10 @@ impl Host {
                 .iter()
                 .take_while(|port| Some(**port) != chosen)
                 .fold(0, |set, port| set | port.bit()),
-            Spread::Buckets { now, .. } if !now.is_empty() => now[hash as usize % now.len()].bit(),
-            Spread::Buckets { .. } => 0,
+            Spread::Buckets(Buckets { now, .. }) if !now.is_empty() => {
+                now[hash as usize % now.len()].bit()
+            }
+            Spread::Buckets(_) | Spread::Broadcast => 0,
         };
         let newly_left = passed & !standing.carrier & !self.data_path.left;
         self.data_path.left |= newly_left;
@@ -552,7 +554,9 @@ impl Host {
                 }
                 self.bond_mac = mac;
             }
-            Action::SendFrame { .. } | Action::RejoinMulticast => self.counters.announcements += 1,
+            Action::SendFrame { .. } | Action::SendOnPort { .. } | Action::RejoinMulticast => {
+                self.counters.announcements += 1;
+            }
             Action::Event(_) => {}
         }
         Ok(())

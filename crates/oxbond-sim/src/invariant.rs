@@ -5,7 +5,7 @@ use core::fmt;
 use oxbond_core::option::{FailOverMac, Mode, PrimaryReselect};
 use oxbond_core::port::PortId;
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole};
-use oxbond_core::table::Spread;
+use oxbond_core::table::{Buckets, Spread};
 use oxbond_core::time::Instant;
 
 use crate::host::{Daemon, Host, Port};
@@ -252,7 +252,8 @@ fn data_path(host: &Host, status: &BondStatus, alive: &[&Port]) -> Check {
                 )
             })
         }
-        Spread::Buckets { home, now, .. } => {
+        Spread::Broadcast => Ok(()),
+        Spread::Buckets(Buckets { home, now, .. }) => {
             for (hash, (home, now)) in (0..).zip(home.iter().zip(now)) {
                 let chosen = table.decide(hash, host.standing());
                 let right = if lives(*home) {

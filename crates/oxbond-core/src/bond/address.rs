@@ -2,9 +2,9 @@
 //!
 //! | `fail_over_mac` | bond | active port | other ports |
 //! |---|---|---|---|
-//! | `none`, and in every mode but active-backup | its own | the bond's | the bond's |
-//! | `active` | the active port's | its own | their own |
-//! | `follow` | its own | the bond's | their own; the one before takes over the new one's |
+//! | `none`, and in every mode but the three below | its own | the bond's | the bond's |
+//! | `active` (active-backup) | the active port's | its own | their own |
+//! | `follow` (active-backup); balance-tlb, balance-alb | its own | the bond's | their own; the one before takes over the new one's |
 //!
 //! The bond's own address is the one its user gave it, else that of the first port that joined.
 
@@ -19,11 +19,57 @@ use crate::port::PortId;
 impl Bond {
     /// The rule in force; `fail_over_mac` acts in active-backup alone.
     fn rule(&self) -> FailOverMac {
-        if self.options.mode == Mode::ActiveBackup {
-            self.options.fail_over_mac
-        } else {
-            FailOverMac::None
+        match self.options.mode {
+            Mode::ActiveBackup => self.options.fail_over_mac,
+            Mode::BalanceTlb | Mode::BalanceAlb => FailOverMac::Follow,
+            _ => FailOverMac::None,
         }
+    }
+
+    /// The mode, or `fail_over_mac`, is another: every address as it would be had the bond begun with it.
+    pub(super) fn address_ruled_anew(&mut self) {
+        let ids: Vec<PortId> = self.ports.iter().map(|port| port.id).collect();
+        match self.rule() {
+            FailOverMac::None => {
+                for id in ids {
+                    self.set_port_mac(id, self.mac);
+                }
+            }
+            rule => {
+                // The active one first: under `follow` the others find a free address among what it leaves.
+                let active = self.active;
+                if rule == FailOverMac::Follow
+                    && let Some(active) = active
+                {
+                    self.set_port_mac(active, self.mac);
+                }
+                for id in ids
+                    .into_iter()
+                    .filter(|id| rule == FailOverMac::Active || Some(*id) != active)
+                {
+                    self.own_address_back(id);
+                }
+                let active = active.and_then(|id| self.port(id)).map(|port| port.mac);
+                if let (FailOverMac::Active, Some(mac)) = (rule, active) {
+                    self.set_own_mac(mac);
+                }
+            }
+        }
+    }
+
+    /// Gives a port its permanent address, or a free one where another port has that.
+    fn own_address_back(&mut self, id: PortId) {
+        let Some(at) = self.ports.iter().position(|port| port.id == id) else {
+            return;
+        };
+        let own = self.ports[at].permanent_mac;
+        let others = self.ports.iter().filter(|port| port.id != id);
+        let used: Vec<MacAddr> = others.map(|port| port.mac).collect();
+        let permanent = self.ports.iter().map(|port| port.permanent_mac);
+        let free = core::iter::once(own)
+            .chain(permanent)
+            .find(|mac| !used.contains(mac));
+        self.set_port_mac(id, free.unwrap_or(own));
     }
 
     /// A port is about to join, not yet in the list: addresses of bond and port. Answers the port's.
@@ -95,12 +141,19 @@ impl Bond {
         if mac == self.mac {
             return;
         }
-        if self.rule() != FailOverMac::None && !self.ports.is_empty() {
+        let ignored = self.options.mode == Mode::ActiveBackup && self.rule() != FailOverMac::None;
+        if ignored && !self.ports.is_empty() {
             self.actions.push_back(Action::SetBondMac { mac: self.mac });
             return;
         }
         self.mac_set = true;
         self.note_own_mac(mac);
+        if self.rule() == FailOverMac::Follow {
+            if let Some(active) = self.active {
+                self.address_active(None, active);
+            }
+            return;
+        }
         for id in self.ports.iter().map(|port| port.id).collect::<Vec<_>>() {
             self.set_port_mac(id, mac);
         }

@@ -1,6 +1,6 @@
 //! Why a bond cannot be as asked, or a request to it is refused.
 
-use crate::option::{DriverError, HashPolicy, Mode, OptionError};
+use crate::option::{DriverError, Mode, OptionError};
 use crate::port::MAX_PORTS;
 
 /// The configuration asks for what cannot be. Nothing has been changed.
@@ -19,18 +19,10 @@ pub enum ConfigError {
         name: String,
     },
     /// The mode is described but not built.
-    #[error("mode {mode} is not built yet on engine ebpf; choose active-backup or balance-xor")]
+    #[error("mode {mode} is not built yet on engine ebpf")]
     ModeNotBuilt {
         /// The mode.
         mode: Mode,
-    },
-    /// The hash policy is described but not built.
-    #[error(
-        "xmit_hash_policy {policy} is not built yet on engine ebpf; choose layer2, layer2+3 or layer3+4"
-    )]
-    PolicyNotBuilt {
-        /// The policy.
-        policy: HashPolicy,
     },
     /// Monitoring by ARP is described but not built.
     #[error(
@@ -39,14 +31,6 @@ pub enum ConfigError {
     ArpNotBuilt {
         /// The interval asked for, in milliseconds.
         interval: u32,
-    },
-    /// Choosing a port by transmit queue is described but not built.
-    #[error(
-        "queue_id={queue_id}: choosing a port by transmit queue is not built yet on engine ebpf; leave queue_id at 0"
-    )]
-    QueueNotBuilt {
-        /// The queue id asked for.
-        queue_id: u16,
     },
 }
 

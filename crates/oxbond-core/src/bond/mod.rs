@@ -10,6 +10,7 @@
 
 mod address;
 mod error;
+mod forward;
 mod report;
 
 use core::time::Duration;
@@ -25,11 +26,11 @@ use crate::event::{Cause, Event};
 use crate::input::{Announced, Input};
 use crate::mii::{Delays, Mii, Stimulus};
 use crate::option::{
-    Applied, BondContext, BondOptions, DriverError, HashPolicy, Mode, OptionChange, OptionError,
-    OptionFault, OptionId, PortOptionChange, PortOptionId, PortOptions, is_interface_name,
+    Applied, BondContext, BondOptions, DriverError, Mode, OptionChange, OptionError, OptionFault,
+    OptionId, PortOptionChange, PortOptionId, PortOptions, is_interface_name,
 };
 use crate::port::{LinkState, MAX_PORTS, PortId, PortInfo};
-use crate::select::{Candidate, Wishes, failover_order, select};
+use crate::select::{Candidate, Wishes, select};
 use crate::status::PortRole;
 use crate::table::TransmitTable;
 use crate::time::Instant;
@@ -98,7 +99,7 @@ impl Bond {
     /// A bond without ports. `mac` is the address its user chose for it; without one it takes that of its first port.
     /// `changes` start from the driver's defaults; order does not matter.
     ///
-    /// Modes, hash policies and the ARP monitor that this engine does not have yet are refused.
+    /// Modes and the ARP monitor that this engine does not have yet are refused.
     pub fn new(
         now: Instant,
         name: &str,
@@ -124,7 +125,7 @@ impl Bond {
             active: None,
             force_primary: false,
             failovers: 0,
-            table: TransmitTable::failover(Vec::new(), false),
+            table: TransmitTable::failover(Vec::new()),
             maybe_left: 0,
             addresses: Vec::new(),
             peers: Repeat::default(),
@@ -185,6 +186,12 @@ impl Bond {
                 }
             }
             Input::Addresses { addresses } => self.addresses = addresses,
+            // Nothing asks for these yet.
+            Input::Received { .. }
+            | Input::Sent { .. }
+            | Input::Arrivals { .. }
+            | Input::Loads { .. }
+            | Input::ProbePaths { .. } => {}
             Input::SetOptions { changes } => self.set_options(now, &changes)?,
             Input::SetPortOptions { port, changes } => {
                 self.set_port_options(now, port, &changes)?
@@ -405,6 +412,7 @@ impl Bond {
             &BondContext {
                 up: self.admin_up,
                 ports: &names,
+                live: true,
             },
         )?;
         check_built(&applied.options)?;
@@ -434,6 +442,12 @@ impl Bond {
         let given = |id| changes.iter().any(|change| change.id == id);
         if (before.miimon == 0) != (self.options.miimon == 0) {
             self.monitor_switched(now);
+        }
+        if self.options.mode != before.mode {
+            self.mode_switched(now, &cause);
+        }
+        if (self.options.mode, self.options.fail_over_mac) != (before.mode, before.fail_over_mac) {
+            self.address_ruled_anew();
         }
         if given(OptionId::Primary) && self.primary().is_some() {
             self.force_primary = true;
@@ -508,18 +522,7 @@ impl Bond {
             .filter(|port| Some(port.id) != id)
             .map(|port| (port.name.as_str(), port.options.queue_id))
             .collect();
-        let options = from.apply(changes, self.options.mode, &others)?;
-        if options.queue_id != 0
-            && PortOptionId::QueueId
-                .spec()
-                .acts_in
-                .contains(self.options.mode)
-        {
-            return Err(ConfigError::QueueNotBuilt {
-                queue_id: options.queue_id,
-            });
-        }
-        Ok(options)
+        Ok(from.apply(changes, self.options.mode, &others)?)
     }
 
     /// The port that option `active_slave` names, if it can be made active: the driver's conditions.
@@ -559,6 +562,17 @@ impl Bond {
             } else if monitored && !port.link.is_usable() {
                 self.stimulate(now, id, Stimulus::Lost);
             }
+        }
+    }
+
+    /// The active role comes and goes with the mode. The port that has it keeps it where the new mode knows it too; in a
+    /// mode that has none, peers know the bond's address on any port, so nothing is announced.
+    fn mode_switched(&mut self, now: Instant, cause: &Cause) {
+        if self.options.mode.has_active_port() {
+            self.reselect(now, cause);
+        } else {
+            self.active = None;
+            (self.peers, self.groups) = (Repeat::default(), Repeat::default());
         }
     }
 
@@ -651,7 +665,7 @@ impl Bond {
 
     /// What the selection answers now; `None` too in modes without an active port.
     fn choice(&self) -> Option<PortId> {
-        if self.options.mode != Mode::ActiveBackup {
+        if !self.options.mode.has_active_port() {
             return None;
         }
         let wishes = Wishes {
@@ -716,10 +730,10 @@ impl Bond {
     /// Brings everything that follows from the state in line with it: a port for a bond that has none, the transmit
     /// table, the carrier, announcements that are due.
     fn settle(&mut self, now: Instant, cause: &Cause) {
-        match self.options.mode {
-            Mode::ActiveBackup if self.active.is_none() => self.reselect(now, cause),
-            Mode::ActiveBackup => {}
-            _ => self.promote_one(now),
+        if !self.options.mode.has_active_port() {
+            self.promote_one(now);
+        } else if self.active.is_none() {
+            self.reselect(now, cause);
         }
         let table = self.wanted_table();
         if table != self.table || self.must_return() {
@@ -734,11 +748,7 @@ impl Bond {
                 cause: cause.clone(),
             });
         }
-        // Within its down delay a port still counts: that delay is there to ride out short losses.
-        let carrier = self
-            .ports
-            .iter()
-            .any(|port| matches!(port.mii, Mii::Up | Mii::GoingDown(_)));
+        let carrier = self.carries();
         if carrier != self.carrier {
             self.carrier = carrier;
             self.actions.push_back(Action::SetCarrier {
@@ -776,40 +786,6 @@ impl Bond {
             .iter()
             .filter(back)
             .any(|port| self.maybe_left & port.id.bit() != 0)
-    }
-
-    fn wanted_table(&self) -> TransmitTable {
-        let all_ports_active = self.options.all_slaves_active;
-        if self.options.mode == Mode::ActiveBackup {
-            let order = failover_order(&self.candidates(), self.active, self.primary());
-            let linger = self.lingering(order.first().copied());
-            return TransmitTable {
-                linger,
-                ..TransmitTable::failover(order, all_ports_active)
-            };
-        }
-        let usable = |id| {
-            self.port(id)
-                .is_some_and(|port| port.mii == Mii::Up && port.link.is_usable())
-        };
-        let order = self.ports.iter().map(|port| port.id).collect();
-        TransmitTable::buckets(
-            self.options.xmit_hash_policy,
-            order,
-            all_ports_active,
-            usable,
-        )
-    }
-
-    /// The port to go on receiving on while the neighbours learn that `first` is the one now.
-    fn lingering(&self, first: Option<PortId>) -> Option<PortId> {
-        let before = self.table.order.first().copied();
-        let old = if before == first {
-            self.table.linger
-        } else {
-            before
-        };
-        old.filter(|id| self.port(*id).is_some_and(|port| port.link.is_usable()))
     }
 
     fn announce(&mut self, now: Instant) {
@@ -904,11 +880,8 @@ impl Bond {
 
 /// Refuses what this engine does not have yet, by name.
 const fn check_built(options: &BondOptions) -> Result<(), ConfigError> {
-    match (options.mode, options.xmit_hash_policy) {
-        (Mode::ActiveBackup, _)
-        | (Mode::BalanceXor, HashPolicy::Layer2 | HashPolicy::Layer23 | HashPolicy::Layer34) => {}
-        (Mode::BalanceXor, policy) => return Err(ConfigError::PolicyNotBuilt { policy }),
-        (mode, _) => return Err(ConfigError::ModeNotBuilt { mode }),
+    if matches!(options.mode, Mode::BalanceTlb | Mode::BalanceAlb) {
+        return Err(ConfigError::ModeNotBuilt { mode: options.mode });
     }
     if options.arp_interval != 0 {
         return Err(ConfigError::ArpNotBuilt {

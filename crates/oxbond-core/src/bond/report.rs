@@ -48,14 +48,6 @@ impl Bond {
         }
     }
 
-    /// As in the driver: in modes without an active port every port is active, whatever its link.
-    pub(super) fn role(&self, port: &Port) -> PortRole {
-        match self.options.mode {
-            Mode::ActiveBackup if self.active != Some(port.id) => PortRole::Backup,
-            _ => PortRole::Active,
-        }
-    }
-
     fn reason(&self, port: &Port, now: Instant) -> String {
         let missing = if !port.link.admin_up {
             "the interface is set down"

@@ -14,6 +14,8 @@ pub struct BondContext<'a> {
     pub up: bool,
     /// Names of the ports in the bond.
     pub ports: &'a [&'a str],
+    /// The engine changes every option while the bond works. The driver does not: see [`OptionSpec::changeable`].
+    pub live: bool,
 }
 
 /// An option that ended with another value than asked for, or changed along with another.
@@ -113,7 +115,7 @@ impl BondOptions {
                     Some(&DriverError::MODE),
                 );
             }
-            if self.value(change.id) != change.value {
+            if !context.live && self.value(change.id) != change.value {
                 check_changeable(change, spec, context)?;
             }
             change.value.check(spec)?;

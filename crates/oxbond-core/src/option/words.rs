@@ -88,6 +88,16 @@ words! {
     }
 }
 
+impl Mode {
+    /// One port has the active role: active-backup, balance-tlb, balance-alb.
+    pub const fn has_active_port(self) -> bool {
+        matches!(
+            self,
+            Self::ActiveBackup | Self::BalanceTlb | Self::BalanceAlb
+        )
+    }
+}
+
 words! {
     /// Which header fields decide the port of a frame. Formulas: [`crate::hash`].
     pub enum HashPolicy {

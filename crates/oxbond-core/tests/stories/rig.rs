@@ -332,7 +332,10 @@ impl Rig {
                     let name = self.name_of(*port).to_owned();
                     self.port_macs.insert(name, *mac);
                 }
-                Action::SendFrame { .. } | Action::RejoinMulticast | Action::Event(_) => {}
+                Action::SendFrame { .. }
+                | Action::SendOnPort { .. }
+                | Action::RejoinMulticast
+                | Action::Event(_) => {}
             }
             self.log
                 .push((self.now.as_nanos() / 1_000_000 - 1_000_000, action));

@@ -549,6 +549,9 @@ impl EbpfEngine {
                 Ok(())
             }
             Action::SendFrame { frame } => Ok(self.sender.send(self.record.ifindex, frame)?),
+            Action::SendOnPort { port, frame } => {
+                Ok(self.sender.send(self.port(*port)?.ifindex, frame)?)
+            }
             Action::RejoinMulticast => {
                 igmp::rejoin(nl, &self.sender, self.record.ifindex)?;
                 Ok(())

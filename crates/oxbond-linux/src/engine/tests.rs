@@ -82,7 +82,7 @@ fn carrier(up: bool) -> Action {
 
 fn table(ports: &[u8]) -> Action {
     let order = ports.iter().map(|index| id(*index)).collect();
-    let table = TransmitTable::failover(order, false);
+    let table = TransmitTable::failover(order);
     Action::SetTransmitTable {
         table,
         cause: Cause::Start,
