@@ -1,0 +1,145 @@
+//! What follows from the state for the data path: the transmit table and the carrier, mode by mode.
+//!
+//! | mode | spread | order | receives |
+//! |---|---|---|---|
+//! | balance-rr | buckets by sequence, IGMP exempt | list | every port |
+//! | active-backup | failover | the active port, then who follows | the active port |
+//! | balance-xor | buckets by hash | list | every port |
+//! | broadcast | every port | list | every port |
+//! | 802.3ad | buckets by hash | distributing ports | collecting ports |
+//!
+//! `all_slaves_active` makes every port of the bond deliver, whatever the mode.
+
+use super::{Bond, Port};
+use crate::mii::Mii;
+use crate::option::Mode;
+use crate::port::PortId;
+use crate::select::failover_order;
+use crate::status::PortRole;
+use crate::table::{BucketKey, Buckets, Exempt, Receive, Spread, TransmitTable};
+
+impl Bond {
+    /// The table that the state asks for.
+    pub(super) fn wanted_table(&self) -> TransmitTable {
+        let mode = self.options.mode;
+        let order = match mode {
+            _ if mode.has_active_port() => {
+                failover_order(&self.candidates(), self.active, self.primary())
+            }
+            Mode::Ieee8023ad => self.distributing(),
+            _ => self.everyone(),
+        };
+        let spread = match mode {
+            Mode::ActiveBackup => Spread::Failover,
+            Mode::Broadcast => Spread::Broadcast,
+            Mode::BalanceRr => {
+                let packets_per_port = self.options.packets_per_slave;
+                Spread::Buckets(Buckets {
+                    exempt: Exempt::Igmp,
+                    ..self.buckets(BucketKey::Sequence { packets_per_port }, &order)
+                })
+            }
+            _ => Spread::Buckets(self.buckets(self.hashed(), &order)),
+        };
+        let receive = if self.options.all_slaves_active {
+            Receive::Ports(self.everyone())
+        } else if mode.has_active_port() {
+            Receive::Active
+        } else {
+            Receive::Ports(order.clone())
+        };
+        let first = order.first().copied();
+        TransmitTable {
+            spread,
+            linger: if receive == Receive::Active {
+                self.lingering(first)
+            } else {
+                None
+            },
+            receive,
+            queues: self.queues(),
+            neighbours_to_all: mode == Mode::Ieee8023ad
+                && self.options.broadcast_neighbor == crate::option::Switch::On,
+            ..TransmitTable::failover(order)
+        }
+    }
+
+    /// Whether the bond can carry traffic. Within its down delay a port still counts: that delay is there to ride out
+    /// short losses.
+    pub(super) fn carries(&self) -> bool {
+        let mut links = self.ports.iter();
+        match self.options.mode {
+            Mode::Ieee8023ad => {
+                let least = (self.options.min_links as usize).max(1);
+                self.distributing().len() >= least
+            }
+            _ => links.any(|port| matches!(port.mii, Mii::Up | Mii::GoingDown(_))),
+        }
+    }
+
+    /// As in the driver: in balance-tlb and balance-alb, and in modes without an active port, every port is active,
+    /// whatever its link.
+    pub(super) fn role(&self, port: &Port) -> PortRole {
+        let carries = match self.options.mode {
+            Mode::ActiveBackup => self.active == Some(port.id),
+            Mode::Ieee8023ad => self.distributing().contains(&port.id),
+            _ => true,
+        };
+        if carries {
+            PortRole::Active
+        } else {
+            PortRole::Backup
+        }
+    }
+
+    /// 802.3ad without a partner: each port stands alone, and one of those that are up carries the traffic, the one
+    /// that did before if it can.
+    fn distributing(&self) -> Vec<PortId> {
+        let works = |id: &PortId| self.is_usable(*id);
+        let before = self.table.order.first().copied();
+        let all = || self.ports.iter().map(|port| port.id);
+        before
+            .filter(|_| matches!(self.table.spread, Spread::Buckets(_)))
+            .filter(works)
+            .or_else(|| all().find(works))
+            .into_iter()
+            .collect()
+    }
+
+    fn hashed(&self) -> BucketKey {
+        BucketKey::Hash(self.options.xmit_hash_policy)
+    }
+
+    fn buckets(&self, key: BucketKey, order: &[PortId]) -> Buckets {
+        Buckets::equal(key, order, |id| self.is_usable(id))
+    }
+
+    /// `queue_id` acts in balance-rr and active-backup.
+    fn queues(&self) -> Vec<(u16, PortId)> {
+        if !matches!(self.options.mode, Mode::BalanceRr | Mode::ActiveBackup) {
+            return Vec::new();
+        }
+        let named = self.ports.iter().filter(|port| port.options.queue_id != 0);
+        named.map(|port| (port.options.queue_id, port.id)).collect()
+    }
+
+    fn everyone(&self) -> Vec<PortId> {
+        self.ports.iter().map(|port| port.id).collect()
+    }
+
+    fn is_usable(&self, id: PortId) -> bool {
+        self.port(id)
+            .is_some_and(|port| port.mii == Mii::Up && port.link.is_usable())
+    }
+
+    /// The port to go on receiving on while the neighbours learn that `first` is the one now.
+    fn lingering(&self, first: Option<PortId>) -> Option<PortId> {
+        let before = self.table.order.first().copied();
+        let old = if before == first {
+            self.table.linger
+        } else {
+            before
+        };
+        old.filter(|id| self.port(*id).is_some_and(|port| port.link.is_usable()))
+    }
+}
