@@ -28,48 +28,35 @@ impl Bond {
 
     /// The mode, or `fail_over_mac`, is another: every address as it would be had the bond begun with it.
     pub(super) fn address_ruled_anew(&mut self) {
-        let ids: Vec<PortId> = self.ports.iter().map(|port| port.id).collect();
-        match self.rule() {
-            FailOverMac::None => {
-                for id in ids {
+        let permanent = |port: &Port| (port.id, port.permanent_mac);
+        let own: Vec<(PortId, MacAddr)> = self.ports.iter().map(permanent).collect();
+        let active = own.iter().find(|(id, _)| Some(*id) == self.active).copied();
+        match (self.rule(), active) {
+            (FailOverMac::None, _) => {
+                for (id, _) in own {
                     self.set_port_mac(id, self.mac);
                 }
             }
-            rule => {
-                // The active one first: under `follow` the others find a free address among what it leaves.
-                let active = self.active;
-                if rule == FailOverMac::Follow
-                    && let Some(active) = active
-                {
-                    self.set_port_mac(active, self.mac);
+            (FailOverMac::Follow, Some((active, free))) => {
+                for (id, mac) in own {
+                    let mac = match mac {
+                        _ if id == active => self.mac,
+                        // Who lent the bond its address gets that of the port which has it now.
+                        lent if lent == self.mac => free,
+                        own => own,
+                    };
+                    self.set_port_mac(id, mac);
                 }
-                for id in ids
-                    .into_iter()
-                    .filter(|id| rule == FailOverMac::Active || Some(*id) != active)
-                {
-                    self.own_address_back(id);
+            }
+            (FailOverMac::Active | FailOverMac::Follow, _) => {
+                for (id, mac) in own {
+                    self.set_port_mac(id, mac);
                 }
-                let active = active.and_then(|id| self.port(id)).map(|port| port.mac);
-                if let (FailOverMac::Active, Some(mac)) = (rule, active) {
+                if let Some((_, mac)) = active {
                     self.set_own_mac(mac);
                 }
             }
         }
-    }
-
-    /// Gives a port its permanent address, or a free one where another port has that.
-    fn own_address_back(&mut self, id: PortId) {
-        let Some(at) = self.ports.iter().position(|port| port.id == id) else {
-            return;
-        };
-        let own = self.ports[at].permanent_mac;
-        let others = self.ports.iter().filter(|port| port.id != id);
-        let used: Vec<MacAddr> = others.map(|port| port.mac).collect();
-        let permanent = self.ports.iter().map(|port| port.permanent_mac);
-        let free = core::iter::once(own)
-            .chain(permanent)
-            .find(|mac| !used.contains(mac));
-        self.set_port_mac(id, free.unwrap_or(own));
     }
 
     /// A port is about to join, not yet in the list: addresses of bond and port. Answers the port's.

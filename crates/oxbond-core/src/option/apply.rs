@@ -45,6 +45,9 @@ const NEED_MIIMON: ModeSet = ModeSet::of(&[Mode::Ieee8023ad, Mode::BalanceTlb, M
 /// What they set miimon to when it is 0, in milliseconds.
 const FORCED_MIIMON: u32 = 100;
 
+/// Transmit queues of a bond, ours and (unless its module was told otherwise) the driver's.
+pub const TX_QUEUES: u16 = 16;
+
 const DELAYS: [OptionId; 3] = [
     OptionId::Updelay,
     OptionId::Downdelay,
@@ -274,6 +277,11 @@ impl PortOptions {
             change.value.check(spec)?;
             if !next.store(change.id, &change.value) {
                 return Err(OptionError::bad_value(spec, &change.text()));
+            }
+            if next.queue_id > TX_QUEUES {
+                let fault = OptionFault::NoSuchQueue { queues: TX_QUEUES };
+                let way_out = format!("choose one of 1 - {TX_QUEUES}, or 0 for none");
+                return refuse(fault, way_out, Some(&DriverError::QUEUE_ID));
             }
             if change.id == PortOptionId::QueueId
                 && next.queue_id != 0

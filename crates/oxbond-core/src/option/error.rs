@@ -56,7 +56,7 @@ impl DriverError {
         errno: 22,
         text: "option obsolete, use_carrier cannot be disabled",
     };
-    /// Two ports with one `queue_id`.
+    /// Two ports with one `queue_id`, or a queue that the bond does not have.
     pub const QUEUE_ID: Self = Self {
         errno: 1,
         text: "Operation not permitted",
@@ -125,6 +125,12 @@ pub enum OptionFault {
     CannotActivate {
         /// Why.
         why: &'static str,
+    },
+    /// A transmit queue that no bond has.
+    #[error("the bond has {queues} transmit queues")]
+    NoSuchQueue {
+        /// How many it has.
+        queues: u16,
     },
     /// Another port has this queue id.
     #[error("port {port} has this queue id already")]

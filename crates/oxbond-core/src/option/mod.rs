@@ -19,7 +19,7 @@ mod table;
 mod value;
 mod words;
 
-pub use apply::{Adapted, Applied, BondContext};
+pub use apply::{Adapted, Applied, BondContext, TX_QUEUES};
 pub use error::{DriverError, OptionError, OptionFault};
 pub use options::{BondOptions, PortOptions};
 pub use spec::{

@@ -142,13 +142,16 @@ fn follow_a_returning_port_gets_a_free_address() {
 }
 
 #[test]
-fn the_rule_can_change_while_the_bond_is_empty_only() {
-    let mut rig = rig("none", None, &["a"]);
-    let error = rig.set(&["fail_over_mac=active"]).unwrap_err();
-    assert!(
-        error.contains("cannot be changed while the bond has ports"),
-        "{error}"
-    );
-    rig.remove("a");
+fn the_rule_changes_under_way() {
+    let (a, b) = (mac_of("a"), mac_of("b"));
+    let mut rig = rig("none", None, &["a", "b"]);
+    expect(&rig, a, &[("a", a), ("b", a)]);
+    rig.set(&["fail_over_mac=follow"]).unwrap();
+    expect(&rig, a, &[("a", a), ("b", b)]);
+    rig.link_down("a");
+    expect(&rig, a, &[("a", b), ("b", a)]);
     rig.set(&["fail_over_mac=active"]).unwrap();
+    expect(&rig, b, &[("a", a), ("b", b)]);
+    rig.set(&["fail_over_mac=none"]).unwrap();
+    expect(&rig, b, &[("a", b), ("b", b)]);
 }

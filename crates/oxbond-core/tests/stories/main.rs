@@ -3,9 +3,13 @@
 
 mod active_backup;
 mod addresses;
+mod aggregation;
 mod announcements;
 mod any_order;
 mod balance_xor;
+mod broadcast;
+mod live;
 mod monitor;
 mod options;
 mod rig;
+mod round_robin;

@@ -208,7 +208,6 @@ fn a_set_is_applied_whole_or_not_at_all() {
     for words in [
         &["resend_igmp=5", "lacp_rate=fast"][..],
         &["primary=b", "mode=balance-xor"],
-        &["primary=b", "fail_over_mac=follow"],
         &["num_grat_arp=5", "active_slave=c"],
         &["updelay=100", "miimon=0"],
         &["miimon=0", "arp_interval=100"],
@@ -220,25 +219,29 @@ fn a_set_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
-fn the_mode_changes_while_the_bond_is_down_and_empty() {
-    let mut rig = Rig::new(&["mode=active-backup", "miimon=100"], &["a"]);
-    assert!(
-        rig.set(&["mode=balance-xor"])
-            .unwrap_err()
-            .contains("has ports")
+fn the_driver_wants_the_bond_down_or_empty_for_some() {
+    let active_backup = changes(&["mode=active-backup", "miimon=100"]);
+    let options = BondOptions::default()
+        .apply(&active_backup, &BondContext::default())
+        .unwrap()
+        .options;
+    let driver = |word: &str, up, ports: &[&str]| {
+        let context = BondContext {
+            up,
+            ports,
+            live: false,
+        };
+        let refused = options.apply(&changes(&[word]), &context).unwrap_err();
+        refused.driver.unwrap().text
+    };
+    let (has_ports, is_up) = (
+        "unable to set option because the bond device has slaves",
+        "unable to set option because the bond is up",
     );
-    rig.set(&["mode=active-backup"]).unwrap();
-    rig.remove("a");
-    assert!(
-        rig.set(&["mode=balance-xor"])
-            .unwrap_err()
-            .contains("is up")
-    );
-    rig.tell(oxbond_core::input::Input::BondAdmin { up: false });
-    rig.set(&["mode=balance-xor"]).unwrap();
-    rig.add("a", &[]).unwrap();
-    rig.add("b", &[]).unwrap();
-    assert_ne!(rig.goes_to(0), rig.goes_to(1));
+    assert_eq!(driver("mode=balance-xor", true, &["a"]), has_ports);
+    assert_eq!(driver("mode=balance-xor", true, &[]), is_up);
+    assert_eq!(driver("fail_over_mac=active", false, &["a"]), has_ports);
+    assert_eq!(driver("ad_select=count", true, &[]), is_up);
 }
 
 proptest! {
