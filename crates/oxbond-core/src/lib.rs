@@ -14,6 +14,7 @@
 pub mod action;
 mod announce;
 pub mod bond;
+pub mod buckets;
 pub mod event;
 pub mod hash;
 pub mod input;
