@@ -48,7 +48,22 @@ pub enum Fault {
         /// Number of the port.
         port: Option<usize>,
     },
+    /// The user chooses another mode while the bond works.
+    Mode {
+        /// The mode.
+        mode: Mode,
+    },
 }
+
+/// Modes that are drawn. 802.3ad is not among them: it needs a partner.
+const MODES: &[Mode] = &[
+    Mode::ActiveBackup,
+    Mode::ActiveBackup,
+    Mode::ActiveBackup,
+    Mode::BalanceXor,
+    Mode::BalanceRr,
+    Mode::Broadcast,
+];
 
 /// A port as it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +134,7 @@ fn options(rng: &mut Rng, ports: &[PortSetup], miimon: u64) -> Vec<OptionChange>
         // Only small numbers are asked for.
         value: OptionValue::Number(i64::try_from(value).unwrap_or(0)),
     };
-    let mode = *rng.pick(&[Mode::ActiveBackup, Mode::ActiveBackup, Mode::BalanceXor]);
+    let mode = *rng.pick(MODES);
     let mut options = vec![
         number(OptionId::Mode, mode.code().into()),
         number(OptionId::Miimon, miimon),
@@ -134,13 +149,8 @@ fn options(rng: &mut Rng, ports: &[PortSetup], miimon: u64) -> Vec<OptionChange>
             *rng.pick(&[0, 0, 1, 4]) * miimon,
         ));
     }
-    if mode == Mode::BalanceXor {
-        let policy = *rng.pick(&[HashPolicy::Layer2, HashPolicy::Layer23, HashPolicy::Layer34]);
-        options.push(number(OptionId::XmitHashPolicy, policy.code().into()));
-        return options;
-    }
-    let reselect = *rng.pick(PrimaryReselect::ALL);
-    options.push(number(OptionId::PrimaryReselect, reselect.code().into()));
+    let policy = *rng.pick(HashPolicy::ALL);
+    options.push(number(OptionId::XmitHashPolicy, policy.code().into()));
     let follow = *rng.pick(&[
         FailOverMac::None,
         FailOverMac::None,
@@ -149,6 +159,11 @@ fn options(rng: &mut Rng, ports: &[PortSetup], miimon: u64) -> Vec<OptionChange>
     ]);
     options.push(number(OptionId::FailOverMac, follow.code().into()));
     options.push(number(OptionId::NumGratArp, rng.range(0, 4)));
+    if !mode.has_active_port() {
+        return options;
+    }
+    let reselect = *rng.pick(PrimaryReselect::ALL);
+    options.push(number(OptionId::PrimaryReselect, reselect.code().into()));
     if rng.chance(50) {
         let name = rng.pick(ports).name.clone();
         options.push(OptionChange {
@@ -211,6 +226,12 @@ fn draw_fault(
             faults.push((at(start), Fault::RemovePort { port }));
             faults.push((at(start + rng.range(1, 2_000)), Fault::AddPort { port }));
         }
+        95..97 => faults.push((
+            at(start),
+            Fault::Mode {
+                mode: *rng.pick(MODES),
+            },
+        )),
         _ => {
             let port = rng.chance(80).then_some(port);
             faults.push((at(start), Fault::Primary { port }));

@@ -401,7 +401,7 @@ impl Host {
             link: port.link(port.carrier),
         };
         let mut options = Vec::new();
-        if self.bond.options().mode == Mode::ActiveBackup {
+        if self.bond.options().mode.has_active_port() {
             let value = OptionValue::Number(port.setup.prio.into());
             options.push(PortOptionChange {
                 id: PortOptionId::Prio,
@@ -431,22 +431,26 @@ impl Host {
 
     /// The user names another primary port, or none.
     pub fn set_primary(&mut self, now: Instant, number: Option<usize>) -> Result<(), Violation> {
-        if self.daemon != Daemon::Running || self.bond.options().mode != Mode::ActiveBackup {
+        if self.daemon != Daemon::Running || !self.bond.options().mode.has_active_port() {
             return Ok(());
         }
         let name = number
             .map(|number| self.ports[number].setup.name.clone())
             .unwrap_or_default();
-        let change = OptionChange {
-            id: OptionId::Primary,
-            value: OptionValue::Name(name),
-        };
-        self.feed(
-            now,
-            Input::SetOptions {
-                changes: vec![change],
-            },
-        )
+        self.set(now, OptionId::Primary, OptionValue::Name(name))
+    }
+
+    /// The user chooses another mode.
+    pub fn set_mode(&mut self, now: Instant, mode: Mode) -> Result<(), Violation> {
+        if self.daemon != Daemon::Running {
+            return Ok(());
+        }
+        self.set(now, OptionId::Mode, OptionValue::Number(mode.code().into()))
+    }
+
+    fn set(&mut self, now: Instant, id: OptionId, value: OptionValue) -> Result<(), Violation> {
+        let changes = vec![OptionChange { id, value }];
+        self.feed(now, Input::SetOptions { changes })
     }
 
     fn feed(&mut self, now: Instant, input: Input) -> Result<(), Violation> {

@@ -282,14 +282,17 @@ fn right_port(status: &BondStatus, alive: &[&Port]) -> Check {
             format!("{active:?} is active")
         });
     };
+    // A port that joined in another mode has none of its own.
+    let prio = |port: &Port| {
+        let known = status.ports.iter().find(|seen| Some(seen.id) == port.id);
+        known.map(|seen| seen.prio)
+    };
     let primary = alive
         .iter()
         .find(|port| status.options.primary.as_ref() == Some(&port.setup.name));
     let right = match (status.options.primary_reselect, primary) {
         (PrimaryReselect::Always, Some(primary)) => active.setup.name == primary.setup.name,
-        (PrimaryReselect::Always, None) => alive
-            .iter()
-            .all(|port| port.setup.prio <= active.setup.prio),
+        (PrimaryReselect::Always, None) => alive.iter().all(|port| prio(port) <= prio(active)),
         // A faster primary takes over; what else is active depends on who came first.
         (PrimaryReselect::Better, Some(primary)) => {
             active.setup.name == primary.setup.name

@@ -234,6 +234,7 @@ impl Simulation<'_> {
             (Fault::RemovePort { port }, _) => self.host.remove_port(now, port)?,
             (Fault::AddPort { port }, _) => self.host.add_port(now, port)?,
             (Fault::Primary { port }, _) => self.host.set_primary(now, port)?,
+            (Fault::Mode { mode }, _) => self.host.set_mode(now, mode)?,
             (Fault::Stop | Fault::Resume | Fault::Kill { .. } | Fault::Start, _) => {}
         }
         Ok(())
