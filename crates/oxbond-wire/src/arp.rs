@@ -136,10 +136,15 @@ impl Arp {
 
     /// The message as a whole frame to everyone, from its sender, in these VLANs (outermost first), padded.
     pub fn broadcast_frame(&self, vlans: &[u16]) -> Vec<u8> {
+        self.frame(MacAddr::BROADCAST, vlans)
+    }
+
+    /// The message as a whole frame to one station or group, from its sender, in these VLANs (outermost first), padded.
+    pub fn frame(&self, destination: MacAddr, vlans: &[u16]) -> Vec<u8> {
         let mut message = [0; LEN];
         self.emit(&mut message);
         let header = Header {
-            destination: MacAddr::BROADCAST,
+            destination,
             source: self.sender_mac,
             tags: vlans.iter().map(|id| Tag::vlan(*id)).collect(),
             ether_type: EtherType::Arp,

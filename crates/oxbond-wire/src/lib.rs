@@ -9,6 +9,7 @@ pub mod arp;
 mod error;
 pub mod ethernet;
 pub mod igmp;
+pub mod learning;
 mod mac;
 pub mod mld;
 pub mod ndp;

@@ -1,4 +1,5 @@
-//! Neighbour advertisements (RFC 4861, sections 4.4 and 7.2.6): how IPv6 neighbours learn where an address is now.
+//! Neighbour solicitations and advertisements (RFC 4861, sections 4.3, 4.4 and 7.2): how IPv6 neighbours ask and learn
+//! where an address is.
 
 use core::net::Ipv6Addr;
 
@@ -14,7 +15,9 @@ const MESSAGE_LEN: usize = FIXED_LEN + 8;
 pub const LEN: usize = IPV6_HEADER_LEN + MESSAGE_LEN;
 
 const NEXT_HEADER_ICMPV6: u8 = 58;
+const TYPE_NEIGHBOUR_SOLICITATION: u8 = 135;
 const TYPE_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const OPTION_SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const OPTION_TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 const FLAG_ROUTER: u8 = 0x80;
 const FLAG_SOLICITED: u8 = 0x40;
@@ -71,84 +74,27 @@ impl NeighbourAdvertisement {
     /// Reads an IPv6 packet (after the Ethernet header), with the checks of RFC 4861, section 7.1.2. Options other than
     /// the target's address are passed over; bytes behind the packet are padding.
     pub fn parse(packet: &[u8]) -> Result<Self, DecodeError> {
-        let cut = |what, need, have| DecodeError::Truncated { what, need, have };
-        let unexpected = |field, expected: u8, found: u8| DecodeError::Unexpected {
-            field,
-            expected: expected.into(),
-            found: found.into(),
-        };
-        let (header, rest) = packet
-            .split_first_chunk::<IPV6_HEADER_LEN>()
-            .ok_or_else(|| cut("IPv6 header", IPV6_HEADER_LEN, packet.len()))?;
-        for (field, expected, found) in [
-            ("IP version", 6, header[0] >> 4),
-            ("IPv6 next header", NEXT_HEADER_ICMPV6, header[6]),
-            (
-                "hop limit of a neighbour advertisement",
-                HOP_LIMIT,
-                header[7],
-            ),
-        ] {
-            if found != expected {
-                return Err(unexpected(field, expected, found));
-            }
-        }
-        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-        let message = rest
-            .get(..length)
-            .ok_or_else(|| cut("IPv6 payload", length, rest.len()))?;
-        let (fixed, mut options) = message
-            .split_first_chunk::<FIXED_LEN>()
-            .ok_or_else(|| cut("neighbour advertisement", FIXED_LEN, message.len()))?;
-        for (field, expected, found) in [
-            ("ICMPv6 type", TYPE_NEIGHBOUR_ADVERTISEMENT, fixed[0]),
-            ("ICMPv6 code of a neighbour advertisement", 0, fixed[1]),
-        ] {
-            if found != expected {
-                return Err(unexpected(field, expected, found));
-            }
-        }
-        let source = address(header, 8);
-        let destination = address(header, 24);
-        if checksum(source, destination, message) != 0 {
-            return Err(DecodeError::Checksum { what: "ICMPv6" });
-        }
-        let target = address(fixed, 8);
-        if target.is_multicast() {
-            return Err(DecodeError::Address {
-                field: "target of a neighbour advertisement",
-            });
-        }
-        let flags = fixed[4];
+        let message = Message::parse(
+            packet,
+            TYPE_NEIGHBOUR_ADVERTISEMENT,
+            "neighbour advertisement",
+        )?;
+        let Message {
+            source,
+            destination,
+            flags,
+            target,
+            ..
+        } = message;
         let solicited = flags & FLAG_SOLICITED != 0;
         if solicited && destination.is_multicast() {
-            let field = "solicited flag of a multicast neighbour advertisement";
-            return Err(unexpected(field, 0, FLAG_SOLICITED));
+            return Err(DecodeError::Unexpected {
+                field: "solicited flag of a multicast neighbour advertisement",
+                expected: 0,
+                found: FLAG_SOLICITED.into(),
+            });
         }
-        let mut target_mac = None;
-        while !options.is_empty() {
-            let [kind, units, ..] = *options else {
-                return Err(cut("option of a neighbour advertisement", 2, options.len()));
-            };
-            let length = usize::from(units) * 8;
-            if length == 0 || length > options.len() {
-                return Err(DecodeError::Length {
-                    field: "length of an option in bytes",
-                    value: length,
-                });
-            }
-            if let (OPTION_TARGET_LINK_LAYER_ADDRESS, [_, _, mac @ ..]) = (kind, &options[..length])
-            {
-                let Ok(mac) = <[u8; 6]>::try_from(mac) else {
-                    return Err(DecodeError::Length {
-                        field: "length of an Ethernet address option",
-                        value: length,
-                    });
-                };
-                target_mac = Some(MacAddr(mac));
-            }
-            options = &options[length..];
-        }
+        let target_mac = message.mac(OPTION_TARGET_LINK_LAYER_ADDRESS)?;
         Ok(Self {
             source,
             destination,
@@ -169,7 +115,231 @@ impl NeighbourAdvertisement {
 
     /// Writes the packet and answers its length: [`LEN`], or 8 less without an address.
     pub fn emit(&self, buffer: &mut [u8; LEN]) -> usize {
-        let message_len: u8 = if self.target_mac.is_some() {
+        let mut flags = 0;
+        for (set, flag) in [
+            (self.router, FLAG_ROUTER),
+            (self.solicited, FLAG_SOLICITED),
+            (self.override_cached, FLAG_OVERRIDE),
+        ] {
+            flags |= if set { flag } else { 0 };
+        }
+        let message = Message {
+            source: self.source,
+            destination: self.destination,
+            flags,
+            target: self.target,
+            options: &[],
+        };
+        let option = self
+            .target_mac
+            .map(|mac| (OPTION_TARGET_LINK_LAYER_ADDRESS, mac));
+        message.emit(TYPE_NEIGHBOUR_ADVERTISEMENT, option, buffer)
+    }
+
+    /// The packet as a whole frame to all nodes, from this address, in these VLANs (outermost first).
+    pub fn multicast_frame(&self, source: MacAddr, vlans: &[u16]) -> Vec<u8> {
+        self.frame(ALL_NODES_MAC, source, vlans)
+    }
+
+    /// The packet as a whole frame from one address to another, in these VLANs (outermost first).
+    pub fn frame(&self, destination: MacAddr, source: MacAddr, vlans: &[u16]) -> Vec<u8> {
+        frame(destination, source, vlans, &self.packet())
+    }
+}
+
+/// A neighbour solicitation in its IPv6 packet.
+///
+/// ```text
+/// | IPv6 header, hop limit 255 (40) |
+/// | 135 (1) | 0 (1) | checksum (2) | reserved (4) | target (16) | { 1 (1) | 1 (1) | source MAC (6) } |
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourSolicitation {
+    /// IPv6 source; `::` when the sender only tests whether the address is free (RFC 4862, section 5.4.2).
+    pub source: Ipv6Addr,
+    /// IPv6 destination: the target's solicited-node group, or the target.
+    pub destination: Ipv6Addr,
+    /// The address asked for.
+    pub target: Ipv6Addr,
+    /// Where the source is; the option may be missing, and is from `::`.
+    pub source_mac: Option<MacAddr>,
+}
+
+impl NeighbourSolicitation {
+    /// The question who has `target`, to its solicited-node group.
+    pub fn multicast(source_mac: MacAddr, source: Ipv6Addr, target: Ipv6Addr) -> Self {
+        Self {
+            source,
+            destination: solicited_node(target),
+            target,
+            source_mac: (!source.is_unspecified()).then_some(source_mac),
+        }
+    }
+
+    /// Reads an IPv6 packet (after the Ethernet header), with the checks of RFC 4861, section 7.1.1. Options other than
+    /// the source's address are passed over; bytes behind the packet are padding.
+    pub fn parse(packet: &[u8]) -> Result<Self, DecodeError> {
+        let message = Message::parse(
+            packet,
+            TYPE_NEIGHBOUR_SOLICITATION,
+            "neighbour solicitation",
+        )?;
+        let source_mac = message.mac(OPTION_SOURCE_LINK_LAYER_ADDRESS)?;
+        if message.source.is_unspecified() && source_mac.is_some() {
+            return Err(DecodeError::Address {
+                field: "source of a neighbour solicitation with a source address option",
+            });
+        }
+        Ok(Self {
+            source: message.source,
+            destination: message.destination,
+            target: message.target,
+            source_mac,
+        })
+    }
+
+    /// The whole packet, with the address option if there is an address.
+    pub fn packet(&self) -> Vec<u8> {
+        let message = Message {
+            source: self.source,
+            destination: self.destination,
+            flags: 0,
+            target: self.target,
+            options: &[],
+        };
+        let option = self
+            .source_mac
+            .map(|mac| (OPTION_SOURCE_LINK_LAYER_ADDRESS, mac));
+        let mut buffer = [0; LEN];
+        let length = message.emit(TYPE_NEIGHBOUR_SOLICITATION, option, &mut buffer);
+        buffer[..length].to_vec()
+    }
+
+    /// The packet as a whole frame from one address to another, in these VLANs (outermost first).
+    pub fn frame(&self, destination: MacAddr, source: MacAddr, vlans: &[u16]) -> Vec<u8> {
+        frame(destination, source, vlans, &self.packet())
+    }
+}
+
+/// The group in which the holder of an address hears solicitations for it (RFC 4291, section 2.7.1).
+pub const fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
+    let [.., high, low] = target.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | high & 0xff, low)
+}
+
+/// The group of link-layer addresses of an IPv6 group (RFC 2464, section 7).
+pub const fn multicast_mac(group: Ipv6Addr) -> MacAddr {
+    let [.., a, b, c, d] = group.octets();
+    MacAddr([0x33, 0x33, a, b, c, d])
+}
+
+/// What solicitation and advertisement have in common.
+struct Message<'a> {
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    /// First byte of the reserved field of a solicitation.
+    flags: u8,
+    target: Ipv6Addr,
+    options: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// The checks of RFC 4861, sections 7.1.1 and 7.1.2, for both; options are checked by [`Message::mac`]. `name` is what it
+    /// is called.
+    fn parse(packet: &'a [u8], kind: u8, name: &'static str) -> Result<Self, DecodeError> {
+        let cut = |what, need, have| DecodeError::Truncated { what, need, have };
+        let (header, rest) = packet
+            .split_first_chunk::<IPV6_HEADER_LEN>()
+            .ok_or_else(|| cut("IPv6 header", IPV6_HEADER_LEN, packet.len()))?;
+        let unexpected = |field, expected: u8, found: u8| DecodeError::Unexpected {
+            field,
+            expected: expected.into(),
+            found: found.into(),
+        };
+        for (field, expected, found) in [
+            ("IP version", 6, header[0] >> 4),
+            ("IPv6 next header", NEXT_HEADER_ICMPV6, header[6]),
+            (
+                "hop limit of a neighbour discovery message",
+                HOP_LIMIT,
+                header[7],
+            ),
+        ] {
+            if found != expected {
+                return Err(unexpected(field, expected, found));
+            }
+        }
+        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let message = rest
+            .get(..length)
+            .ok_or_else(|| cut("IPv6 payload", length, rest.len()))?;
+        let (fixed, options) = message
+            .split_first_chunk::<FIXED_LEN>()
+            .ok_or_else(|| cut(name, FIXED_LEN, message.len()))?;
+        for (field, expected, found) in [
+            ("ICMPv6 type", kind, fixed[0]),
+            ("ICMPv6 code of a neighbour discovery message", 0, fixed[1]),
+        ] {
+            if found != expected {
+                return Err(unexpected(field, expected, found));
+            }
+        }
+        let (source, destination) = (address(header, 8), address(header, 24));
+        if checksum(source, destination, message) != 0 {
+            return Err(DecodeError::Checksum { what: "ICMPv6" });
+        }
+        let target = address(fixed, 8);
+        if target.is_multicast() {
+            return Err(DecodeError::Address {
+                field: "target of a neighbour discovery message",
+            });
+        }
+        Ok(Self {
+            source,
+            destination,
+            flags: fixed[4],
+            target,
+            options,
+        })
+    }
+
+    /// The Ethernet address in the option of this kind, the last if there are several.
+    fn mac(&self, wanted: u8) -> Result<Option<MacAddr>, DecodeError> {
+        let mut found = None;
+        let mut options = self.options;
+        while !options.is_empty() {
+            let [kind, units, ..] = *options else {
+                return Err(DecodeError::Truncated {
+                    what: "option of a neighbour discovery message",
+                    need: 2,
+                    have: options.len(),
+                });
+            };
+            let length = usize::from(units) * 8;
+            if length == 0 || length > options.len() {
+                return Err(DecodeError::Length {
+                    field: "length of an option in bytes",
+                    value: length,
+                });
+            }
+            let (option, rest) = options.split_at(length);
+            if kind == wanted {
+                let Ok(mac) = <[u8; 6]>::try_from(&option[2..]) else {
+                    return Err(DecodeError::Length {
+                        field: "length of an Ethernet address option",
+                        value: length,
+                    });
+                };
+                found = Some(MacAddr(mac));
+            }
+            options = rest;
+        }
+        Ok(found)
+    }
+
+    /// Writes the packet, with one option or none in place of `options`, and answers its length.
+    fn emit(&self, kind: u8, option: Option<(u8, MacAddr)>, buffer: &mut [u8; LEN]) -> usize {
+        let message_len: u8 = if option.is_some() {
             MESSAGE_LEN as u8
         } else {
             FIXED_LEN as u8
@@ -187,18 +357,10 @@ impl NeighbourAdvertisement {
         ]);
         buffer[8..24].copy_from_slice(&self.source.octets());
         buffer[24..40].copy_from_slice(&self.destination.octets());
-        let mut flags = 0;
-        for (set, flag) in [
-            (self.router, FLAG_ROUTER),
-            (self.solicited, FLAG_SOLICITED),
-            (self.override_cached, FLAG_OVERRIDE),
-        ] {
-            flags |= if set { flag } else { 0 };
-        }
-        buffer[40..48].copy_from_slice(&[TYPE_NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]);
+        buffer[40..48].copy_from_slice(&[kind, 0, 0, 0, self.flags, 0, 0, 0]);
         buffer[48..64].copy_from_slice(&self.target.octets());
-        if let Some(mac) = self.target_mac {
-            buffer[64..66].copy_from_slice(&[OPTION_TARGET_LINK_LAYER_ADDRESS, 1]);
+        if let Some((kind, mac)) = option {
+            buffer[64..66].copy_from_slice(&[kind, 1]);
             buffer[66..72].copy_from_slice(&mac.octets());
         }
         let sum = checksum(
@@ -209,17 +371,16 @@ impl NeighbourAdvertisement {
         buffer[42..44].copy_from_slice(&sum.to_be_bytes());
         length
     }
+}
 
-    /// The packet as a whole frame to all nodes, from this address, in these VLANs (outermost first).
-    pub fn multicast_frame(&self, source: MacAddr, vlans: &[u16]) -> Vec<u8> {
-        let header = Header {
-            destination: ALL_NODES_MAC,
-            source,
-            tags: vlans.iter().map(|id| Tag::vlan(*id)).collect(),
-            ether_type: EtherType::Ipv6,
-        };
-        header.frame(&self.packet())
-    }
+fn frame(destination: MacAddr, source: MacAddr, vlans: &[u16], packet: &[u8]) -> Vec<u8> {
+    let header = Header {
+        destination,
+        source,
+        tags: vlans.iter().map(|id| Tag::vlan(*id)).collect(),
+        ether_type: EtherType::Ipv6,
+    };
+    header.frame(packet)
 }
 
 /// The 16 bytes from `at` on, which the caller's fixed-size buffer has.
@@ -335,7 +496,47 @@ mod tests {
         assert!(refused(&|p| p[65] = 9).starts_with("length of an option"));
     }
 
+    #[test]
+    fn solicitation_byte_for_byte() {
+        let asker: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        let solicitation = NeighbourSolicitation::multicast(MAC, asker, ip());
+        let group = "ff02::1:ff00:100".parse().unwrap();
+        assert_eq!(solicitation.destination, group);
+        assert_eq!(
+            multicast_mac(group),
+            MacAddr([0x33, 0x33, 0xff, 0, 0x01, 0])
+        );
+        let packet = solicitation.packet();
+        assert_eq!(packet[40..42], [135, 0]);
+        assert_eq!(packet[44..48], [0; 4]);
+        assert_eq!(packet[64..], [1, 1, 0x02, 0, 0x5e, 0x10, 0, 1]);
+        assert_eq!(NeighbourSolicitation::parse(&packet), Ok(solicitation));
+        assert!(NeighbourAdvertisement::parse(&packet).is_err());
+        // One that only tests whether the address is free names no sender.
+        let test = NeighbourSolicitation::multicast(MAC, Ipv6Addr::UNSPECIFIED, ip());
+        assert_eq!(test.packet().len(), 64);
+        let liar = NeighbourSolicitation {
+            source_mac: Some(MAC),
+            ..test
+        };
+        let error = NeighbourSolicitation::parse(&liar.packet()).unwrap_err();
+        assert!(error.to_string().starts_with("source"), "{error}");
+    }
+
     proptest! {
+        #[test]
+        fn solicitation_round_trip(source: [u8; 16], destination: [u8; 16], target: [u8; 16], mac: Option<[u8; 6]>) {
+            let (source, target) = (Ipv6Addr::from(source), Ipv6Addr::from(target));
+            prop_assume!(!target.is_multicast());
+            let solicitation = NeighbourSolicitation {
+                source,
+                destination: destination.into(),
+                target,
+                source_mac: mac.map(MacAddr),
+            };
+            prop_assert_eq!(NeighbourSolicitation::parse(&solicitation.packet()), Ok(solicitation));
+        }
+
         #[test]
         fn round_trip(
             source: [u8; 16], destination: [u8; 16], router: bool, solicited: bool, override_cached: bool,
@@ -362,6 +563,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..100), tail in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
             let _ = NeighbourAdvertisement::parse(&bytes);
+            let _ = NeighbourSolicitation::parse(&bytes);
             // Valid up to the options, then anything.
             let mut packet = NeighbourAdvertisement::unsolicited(MAC, ip(), false).packet();
             packet.truncate(64);
