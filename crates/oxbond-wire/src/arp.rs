@@ -134,6 +134,18 @@ impl Arp {
         buffer[24..28].copy_from_slice(&self.target_ip.octets());
     }
 
+    /// The question who has `target`, from `mac` and `source`; from 0.0.0.0 it leaves no trace in the caches of those who
+    /// hear it (RFC 5227, section 1.1).
+    pub const fn request(mac: MacAddr, source: Ipv4Addr, target: Ipv4Addr) -> Self {
+        Self {
+            operation: Operation::Request,
+            sender_mac: mac,
+            sender_ip: source,
+            target_mac: MacAddr::ZERO,
+            target_ip: target,
+        }
+    }
+
     /// The message as a whole frame to everyone, from its sender, in these VLANs (outermost first), padded.
     pub fn broadcast_frame(&self, vlans: &[u16]) -> Vec<u8> {
         self.frame(MacAddr::BROADCAST, vlans)
@@ -141,6 +153,11 @@ impl Arp {
 
     /// The message as a whole frame to one station or group, from its sender, in these VLANs (outermost first), padded.
     pub fn frame(&self, destination: MacAddr, vlans: &[u16]) -> Vec<u8> {
+        self.marked_frame(destination, vlans, &[])
+    }
+
+    /// The same with these bytes in place of the padding.
+    pub fn marked_frame(&self, destination: MacAddr, vlans: &[u16], mark: &[u8]) -> Vec<u8> {
         let mut message = [0; LEN];
         self.emit(&mut message);
         let header = Header {
@@ -149,7 +166,7 @@ impl Arp {
             tags: vlans.iter().map(|id| Tag::vlan(*id)).collect(),
             ether_type: EtherType::Arp,
         };
-        header.frame(&message)
+        header.frame(&[&message, mark].concat())
     }
 }
 
@@ -158,6 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::probe::ProbeIdentity;
 
     const MAC: MacAddr = MacAddr([0x02, 0, 0x5e, 0x10, 0, 1]);
     const IP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 100);
@@ -194,6 +212,33 @@ mod tests {
             [0x81, 0x00, 0, 100, 0x81, 0x00, 0, 7, 0x08, 0x06]
         );
         assert_eq!(frame.len(), 60);
+    }
+
+    /// The identity of a probe fills the least frame exactly, and stays whole behind a tag.
+    #[test]
+    fn padding_carries_an_identity() {
+        let identity = ProbeIdentity {
+            bond: MAC,
+            port: 1,
+            sequence: 7,
+        };
+        let target = Ipv4Addr::new(192, 168, 1, 1);
+        for (vlans, at) in [(&[][..], 42), (&[100], 46)] {
+            let request = Arp::request(MAC, IP, target);
+            let frame = request.marked_frame(MacAddr::BROADCAST, vlans, &identity.bytes());
+            assert_eq!(frame.len(), at + 18);
+            assert_eq!(ProbeIdentity::find(&frame[at..]), Some(identity));
+            let asked = Arp::parse(&frame[at - LEN..]).unwrap();
+            assert_eq!(
+                (
+                    asked.operation,
+                    asked.sender_ip,
+                    asked.target_ip,
+                    asked.target_mac
+                ),
+                (Operation::Request, IP, target, MacAddr::ZERO)
+            );
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod learning;
 mod mac;
 pub mod mld;
 pub mod ndp;
+pub mod probe;
 
 pub use error::DecodeError;
 pub use mac::{MacAddr, MacParseError};

@@ -9,16 +9,15 @@ use crate::{DecodeError, MacAddr};
 const IPV6_HEADER_LEN: usize = 40;
 /// Type to target address.
 const FIXED_LEN: usize = 24;
-/// With the target link-layer address option.
-const MESSAGE_LEN: usize = FIXED_LEN + 8;
-/// Length of an IPv6 packet with an advertisement as emitted here.
-pub const LEN: usize = IPV6_HEADER_LEN + MESSAGE_LEN;
+/// Length of the nonces written and read here; the option has then 24 bytes.
+pub const NONCE_LEN: usize = 22;
 
 const NEXT_HEADER_ICMPV6: u8 = 58;
 const TYPE_NEIGHBOUR_SOLICITATION: u8 = 135;
 const TYPE_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const OPTION_SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const OPTION_TARGET_LINK_LAYER_ADDRESS: u8 = 2;
+const OPTION_NONCE: u8 = 14;
 const FLAG_ROUTER: u8 = 0x80;
 const FLAG_SOLICITED: u8 = 0x40;
 const FLAG_OVERRIDE: u8 = 0x20;
@@ -108,13 +107,6 @@ impl NeighbourAdvertisement {
 
     /// The whole packet, with the address option if there is an address.
     pub fn packet(&self) -> Vec<u8> {
-        let mut buffer = [0; LEN];
-        let length = self.emit(&mut buffer);
-        buffer[..length].to_vec()
-    }
-
-    /// Writes the packet and answers its length: [`LEN`], or 8 less without an address.
-    pub fn emit(&self, buffer: &mut [u8; LEN]) -> usize {
         let mut flags = 0;
         for (set, flag) in [
             (self.router, FLAG_ROUTER),
@@ -123,17 +115,22 @@ impl NeighbourAdvertisement {
         ] {
             flags |= if set { flag } else { 0 };
         }
+        let mut options = Vec::new();
+        if let Some(mac) = self.target_mac {
+            push_option(
+                &mut options,
+                OPTION_TARGET_LINK_LAYER_ADDRESS,
+                &mac.octets(),
+            );
+        }
         let message = Message {
             source: self.source,
             destination: self.destination,
             flags,
             target: self.target,
-            options: &[],
+            options: &options,
         };
-        let option = self
-            .target_mac
-            .map(|mac| (OPTION_TARGET_LINK_LAYER_ADDRESS, mac));
-        message.emit(TYPE_NEIGHBOUR_ADVERTISEMENT, option, buffer)
+        message.packet(TYPE_NEIGHBOUR_ADVERTISEMENT)
     }
 
     /// The packet as a whole frame to all nodes, from this address, in these VLANs (outermost first).
@@ -152,6 +149,7 @@ impl NeighbourAdvertisement {
 /// ```text
 /// | IPv6 header, hop limit 255 (40) |
 /// | 135 (1) | 0 (1) | checksum (2) | reserved (4) | target (16) | { 1 (1) | 1 (1) | source MAC (6) } |
+/// | { 14 (1) | 3 (1) | nonce (22) } |
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourSolicitation {
@@ -163,6 +161,9 @@ pub struct NeighbourSolicitation {
     pub target: Ipv6Addr,
     /// Where the source is; the option may be missing, and is from `::`.
     pub source_mac: Option<MacAddr>,
+    /// Bytes by which a sender knows its own question again (RFC 3971, section 5.3.2, without the signatures; RFC 7527 uses
+    /// it so too). One of another length is taken for none.
+    pub nonce: Option<[u8; NONCE_LEN]>,
 }
 
 impl NeighbourSolicitation {
@@ -173,11 +174,12 @@ impl NeighbourSolicitation {
             destination: solicited_node(target),
             target,
             source_mac: (!source.is_unspecified()).then_some(source_mac),
+            nonce: None,
         }
     }
 
     /// Reads an IPv6 packet (after the Ethernet header), with the checks of RFC 4861, section 7.1.1. Options other than
-    /// the source's address are passed over; bytes behind the packet are padding.
+    /// the source's address and the nonce are passed over; bytes behind the packet are padding.
     pub fn parse(packet: &[u8]) -> Result<Self, DecodeError> {
         let message = Message::parse(
             packet,
@@ -195,24 +197,33 @@ impl NeighbourSolicitation {
             destination: message.destination,
             target: message.target,
             source_mac,
+            nonce: message
+                .option(OPTION_NONCE)?
+                .and_then(|nonce| nonce.try_into().ok()),
         })
     }
 
-    /// The whole packet, with the address option if there is an address.
+    /// The whole packet, with an option for the address and one for the nonce if there are such.
     pub fn packet(&self) -> Vec<u8> {
+        let mut options = Vec::new();
+        if let Some(mac) = self.source_mac {
+            push_option(
+                &mut options,
+                OPTION_SOURCE_LINK_LAYER_ADDRESS,
+                &mac.octets(),
+            );
+        }
+        if let Some(nonce) = &self.nonce {
+            push_option(&mut options, OPTION_NONCE, nonce);
+        }
         let message = Message {
             source: self.source,
             destination: self.destination,
             flags: 0,
             target: self.target,
-            options: &[],
+            options: &options,
         };
-        let option = self
-            .source_mac
-            .map(|mac| (OPTION_SOURCE_LINK_LAYER_ADDRESS, mac));
-        let mut buffer = [0; LEN];
-        let length = message.emit(TYPE_NEIGHBOUR_SOLICITATION, option, &mut buffer);
-        buffer[..length].to_vec()
+        message.packet(TYPE_NEIGHBOUR_SOLICITATION)
     }
 
     /// The packet as a whole frame from one address to another, in these VLANs (outermost first).
@@ -244,7 +255,7 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The checks of RFC 4861, sections 7.1.1 and 7.1.2, for both; options are checked by [`Message::mac`]. `name` is what it
+    /// The checks of RFC 4861, sections 7.1.1 and 7.1.2, for both; options are checked by [`Message::option`]. `name` is what it
     /// is called.
     fn parse(packet: &'a [u8], kind: u8, name: &'static str) -> Result<Self, DecodeError> {
         let cut = |what, need, have| DecodeError::Truncated { what, need, have };
@@ -303,8 +314,20 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The Ethernet address in the option of this kind, the last if there are several.
+    /// The Ethernet address in the option of this kind.
     fn mac(&self, wanted: u8) -> Result<Option<MacAddr>, DecodeError> {
+        let Some(value) = self.option(wanted)? else {
+            return Ok(None);
+        };
+        let mac = <[u8; 6]>::try_from(value).map_err(|_| DecodeError::Length {
+            field: "length of an Ethernet address option",
+            value: value.len() + 2,
+        })?;
+        Ok(Some(MacAddr(mac)))
+    }
+
+    /// The value of the option of this kind, the last if there are several. Checks all options.
+    fn option(&self, wanted: u8) -> Result<Option<&'a [u8]>, DecodeError> {
         let mut found = None;
         let mut options = self.options;
         while !options.is_empty() {
@@ -324,53 +347,34 @@ impl<'a> Message<'a> {
             }
             let (option, rest) = options.split_at(length);
             if kind == wanted {
-                let Ok(mac) = <[u8; 6]>::try_from(&option[2..]) else {
-                    return Err(DecodeError::Length {
-                        field: "length of an Ethernet address option",
-                        value: length,
-                    });
-                };
-                found = Some(MacAddr(mac));
+                found = Some(&option[2..]);
             }
             options = rest;
         }
         Ok(found)
     }
 
-    /// Writes the packet, with one option or none in place of `options`, and answers its length.
-    fn emit(&self, kind: u8, option: Option<(u8, MacAddr)>, buffer: &mut [u8; LEN]) -> usize {
-        let message_len: u8 = if option.is_some() {
-            MESSAGE_LEN as u8
-        } else {
-            FIXED_LEN as u8
-        };
-        let length = IPV6_HEADER_LEN + usize::from(message_len);
-        buffer[0..8].copy_from_slice(&[
-            0x60,
-            0,
-            0,
-            0,
-            0,
-            message_len,
-            NEXT_HEADER_ICMPV6,
-            HOP_LIMIT,
-        ]);
-        buffer[8..24].copy_from_slice(&self.source.octets());
-        buffer[24..40].copy_from_slice(&self.destination.octets());
-        buffer[40..48].copy_from_slice(&[kind, 0, 0, 0, self.flags, 0, 0, 0]);
-        buffer[48..64].copy_from_slice(&self.target.octets());
-        if let Some((kind, mac)) = option {
-            buffer[64..66].copy_from_slice(&[kind, 1]);
-            buffer[66..72].copy_from_slice(&mac.octets());
-        }
-        let sum = checksum(
-            self.source,
-            self.destination,
-            &buffer[IPV6_HEADER_LEN..length],
-        );
-        buffer[42..44].copy_from_slice(&sum.to_be_bytes());
-        length
+    /// The whole packet with the message in it.
+    fn packet(&self, kind: u8) -> Vec<u8> {
+        let length = FIXED_LEN + self.options.len();
+        let [high, low] = (length as u16).to_be_bytes();
+        let mut packet = Vec::with_capacity(IPV6_HEADER_LEN + length);
+        packet.extend([0x60, 0, 0, 0, high, low, NEXT_HEADER_ICMPV6, HOP_LIMIT]);
+        packet.extend(self.source.octets());
+        packet.extend(self.destination.octets());
+        packet.extend([kind, 0, 0, 0, self.flags, 0, 0, 0]);
+        packet.extend(self.target.octets());
+        packet.extend(self.options);
+        let sum = checksum(self.source, self.destination, &packet[IPV6_HEADER_LEN..]);
+        packet[42..44].copy_from_slice(&sum.to_be_bytes());
+        packet
     }
+}
+
+/// Writes an option whose value is 2 bytes short of a multiple of 8.
+fn push_option(options: &mut Vec<u8>, kind: u8, value: &[u8]) {
+    options.extend([kind, ((2 + value.len()) / 8) as u8]);
+    options.extend(value);
 }
 
 fn frame(destination: MacAddr, source: MacAddr, vlans: &[u16], packet: &[u8]) -> Vec<u8> {
@@ -429,9 +433,8 @@ mod tests {
 
     #[test]
     fn announcement_byte_for_byte() {
-        let mut packet = [0xa5; LEN];
         let advertisement = NeighbourAdvertisement::unsolicited(MAC, ip(), false);
-        assert_eq!(advertisement.emit(&mut packet), LEN);
+        let packet = advertisement.packet();
         let address = [
             0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00,
         ];
@@ -442,7 +445,7 @@ mod tests {
         expected.extend([136, 0, 0x99, 0x1c, 0x20, 0, 0, 0]);
         expected.extend(address);
         expected.extend([2, 1, 0x02, 0, 0x5e, 0x10, 0, 1]);
-        assert_eq!(packet[..], expected);
+        assert_eq!(packet, expected);
 
         let frame = advertisement.multicast_frame(MAC, &[100]);
         assert_eq!(
@@ -512,6 +515,16 @@ mod tests {
         assert_eq!(packet[64..], [1, 1, 0x02, 0, 0x5e, 0x10, 0, 1]);
         assert_eq!(NeighbourSolicitation::parse(&packet), Ok(solicitation));
         assert!(NeighbourAdvertisement::parse(&packet).is_err());
+        // The checksum was worked out apart, as above.
+        assert_eq!(packet[42..44], [0xbc, 0x1a]);
+        let marked = NeighbourSolicitation {
+            nonce: Some([7; NONCE_LEN]),
+            ..solicitation
+        };
+        let packet = marked.packet();
+        assert_eq!(packet[4..6], [0, 56]);
+        assert_eq!(packet[72..], [&[14, 3][..], &[7; NONCE_LEN]].concat());
+        assert_eq!(NeighbourSolicitation::parse(&packet), Ok(marked));
         // One that only tests whether the address is free names no sender.
         let test = NeighbourSolicitation::multicast(MAC, Ipv6Addr::UNSPECIFIED, ip());
         assert_eq!(test.packet().len(), 64);
@@ -525,7 +538,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn solicitation_round_trip(source: [u8; 16], destination: [u8; 16], target: [u8; 16], mac: Option<[u8; 6]>) {
+        fn solicitation_round_trip(source: [u8; 16], destination: [u8; 16], target: [u8; 16], mac: Option<[u8; 6]>, nonce: Option<[u8; NONCE_LEN]>) {
             let (source, target) = (Ipv6Addr::from(source), Ipv6Addr::from(target));
             prop_assume!(!target.is_multicast());
             let solicitation = NeighbourSolicitation {
@@ -533,6 +546,7 @@ mod tests {
                 destination: destination.into(),
                 target,
                 source_mac: mac.map(MacAddr),
+                nonce,
             };
             prop_assert_eq!(NeighbourSolicitation::parse(&solicitation.packet()), Ok(solicitation));
         }
@@ -553,9 +567,10 @@ mod tests {
                 target,
                 target_mac: mac.map(MacAddr),
             };
-            let mut packet = [0xa5; LEN];
-            let length = advertisement.emit(&mut packet);
-            prop_assert_eq!(NeighbourAdvertisement::parse(&packet[..length]), Ok(advertisement));
+            let mut packet = advertisement.packet();
+            prop_assert_eq!(NeighbourAdvertisement::parse(&packet), Ok(advertisement));
+            packet.push(0xa5);
+            prop_assert_eq!(NeighbourAdvertisement::parse(&packet), Ok(advertisement));
         }
 
         #[test]
