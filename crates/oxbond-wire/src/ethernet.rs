@@ -22,6 +22,8 @@ pub enum EtherType {
     Vlan,
     /// IPv6, 0x86dd.
     Ipv6,
+    /// Slow protocols, 0x8809 (IEEE 802.3, annex 57A): LACP, Marker.
+    SlowProtocols,
     /// A service VLAN tag follows, 0x88a8 (802.1ad).
     ServiceVlan,
     /// Anything else; below 0x0600 it is the length of an LLC frame.
@@ -36,6 +38,7 @@ impl EtherType {
             Self::Arp => 0x0806,
             Self::Vlan => 0x8100,
             Self::Ipv6 => 0x86dd,
+            Self::SlowProtocols => 0x8809,
             Self::ServiceVlan => 0x88a8,
             Self::Unknown(number) => number,
         }
@@ -49,6 +52,7 @@ impl From<u16> for EtherType {
             0x0806 => Self::Arp,
             0x8100 => Self::Vlan,
             0x86dd => Self::Ipv6,
+            0x8809 => Self::SlowProtocols,
             0x88a8 => Self::ServiceVlan,
             other => Self::Unknown(other),
         }
