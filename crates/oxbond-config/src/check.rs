@@ -62,7 +62,11 @@ fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondO
         .partition(|option| option.value.id == OptionId::ActiveSlave);
     let options = loop {
         let changes: Vec<OptionChange> = wanted.iter().map(|option| option.value.clone()).collect();
-        match BondOptions::default().apply(&changes, &BondContext::default()) {
+        let context = BondContext {
+            own_engine: true,
+            ..BondContext::default()
+        };
+        match BondOptions::default().apply(&changes, &context) {
             Ok(applied) => {
                 for adapted in &applied.adapted {
                     if let Some(option) = wanted.iter().find(|option| option.value.id == adapted.id)

@@ -111,7 +111,11 @@ impl Bond {
                 name: name.to_owned(),
             });
         }
-        let applied = BondOptions::default().apply(changes, &BondContext::default())?;
+        let created = BondContext {
+            own_engine: true,
+            ..BondContext::default()
+        };
+        let applied = BondOptions::default().apply(changes, &created)?;
         check_built(&applied.options)?;
         let mut bond = Self {
             name: name.to_owned(),
@@ -412,7 +416,7 @@ impl Bond {
             &BondContext {
                 up: self.admin_up,
                 ports: &names,
-                live: true,
+                own_engine: true,
             },
         )?;
         check_built(&applied.options)?;

@@ -14,8 +14,9 @@ pub struct BondContext<'a> {
     pub up: bool,
     /// Names of the ports in the bond.
     pub ports: &'a [&'a str],
-    /// The engine changes every option while the bond works. The driver does not: see [`OptionSpec::changeable`].
-    pub live: bool,
+    /// The bond is our own engine's, which changes every option while the bond works, and has some in more modes. The
+    /// driver does neither: see [`OptionSpec::changeable`] and [`OptionSpec::extended_to`].
+    pub own_engine: bool,
 }
 
 /// An option that ended with another value than asked for, or changed along with another.
@@ -40,7 +41,7 @@ pub struct Applied {
     pub active_port: Option<Option<String>>,
 }
 
-/// Modes that cannot monitor by ARP and therefore come with miimon 100.
+/// Modes that come with miimon 100 when no monitor was chosen, as the driver cannot monitor by ARP in them.
 const NEED_MIIMON: ModeSet = ModeSet::of(&[Mode::Ieee8023ad, Mode::BalanceTlb, Mode::BalanceAlb]);
 /// What they set miimon to when it is 0, in milliseconds.
 const FORCED_MIIMON: u32 = 100;
@@ -89,8 +90,14 @@ impl BondOptions {
             next.arp_validate = ArpValidate::None;
             next.broadcast_neighbor = Switch::Off;
             if NEED_MIIMON.contains(mode) {
-                next.arp_interval = 0;
-                if next.miimon == 0 {
+                if !context.own_engine {
+                    next.arp_interval = 0;
+                }
+                let by_arp = match asked(OptionId::ArpInterval) {
+                    Some(value) => context.own_engine && *value != OptionValue::Number(0),
+                    None => next.arp_interval != 0,
+                };
+                if next.miimon == 0 && !by_arp {
                     next.miimon = FORCED_MIIMON;
                 }
             }
@@ -110,15 +117,16 @@ impl BondOptions {
                 };
                 return refuse(fault, "give it once".to_owned(), None);
             }
-            if !spec.modes.contains(mode) {
-                let way_out = format!("it exists in mode {}", spec.modes.words());
+            let settable = spec.settable_in(context.own_engine);
+            if !settable.contains(mode) {
+                let way_out = format!("it exists in mode {}", settable.words());
                 return refuse(
                     OptionFault::Mode { mode },
                     way_out,
                     Some(&DriverError::MODE),
                 );
             }
-            if !context.live && self.value(change.id) != change.value {
+            if !context.own_engine && self.value(change.id) != change.value {
                 check_changeable(change, spec, context)?;
             }
             change.value.check(spec)?;

@@ -91,6 +91,9 @@ impl ModeSet {
     /// All seven.
     pub const ALL: Self = Self(0x7f);
 
+    /// The empty set.
+    pub const NONE: Self = Self(0);
+
     /// The modes listed.
     pub const fn of(modes: &[Mode]) -> Self {
         let mut bits = 0;
@@ -100,6 +103,11 @@ impl ModeSet {
             i += 1;
         }
         Self(bits)
+    }
+
+    /// The modes of both.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// All but the modes listed.
@@ -192,9 +200,11 @@ pub struct OptionSpec {
     pub unit: Unit,
     /// Default, as text in our own notation; empty for none.
     pub default: &'static str,
-    /// Modes in which it can be set.
+    /// Modes in which the driver lets it be set.
     pub modes: ModeSet,
-    /// Modes in which it has an effect.
+    /// Modes in which our own engine has it besides.
+    pub extended_to: ModeSet,
+    /// Modes in which it has an effect, those of `extended_to` aside.
     pub acts_in: ModeSet,
     /// When it can be changed.
     pub changeable: Changeable,
@@ -211,6 +221,15 @@ pub struct OptionSpec {
 }
 
 impl OptionSpec {
+    /// Modes in which it can be set, by our own engine or the driver.
+    pub const fn settable_in(&self, own_engine: bool) -> ModeSet {
+        if own_engine {
+            self.modes.with(self.extended_to)
+        } else {
+            self.modes
+        }
+    }
+
     /// The keys a dialect reads, the one to write first; empty when it cannot say this option.
     pub const fn spelled(&self, dialect: Dialect) -> &[&'static str] {
         match dialect {

@@ -98,8 +98,11 @@ const INT_MAX: i64 = i32::MAX as i64;
 /// Modes that have one active port and know a primary.
 const USES_PRIMARY: ModeSet =
     ModeSet::of(&[Mode::ActiveBackup, Mode::BalanceTlb, Mode::BalanceAlb]);
-/// Modes that can monitor by ARP.
-const USES_ARP: ModeSet = ModeSet::except(&[Mode::Ieee8023ad, Mode::BalanceTlb, Mode::BalanceAlb]);
+/// Modes in which the driver can monitor by ARP.
+const USES_ARP: ModeSet = ModeSet::except(LACKS_ARP_MODES);
+/// The others, in which our own engine can.
+const LACKS_ARP: ModeSet = ModeSet::of(LACKS_ARP_MODES);
+const LACKS_ARP_MODES: &[Mode] = &[Mode::Ieee8023ad, Mode::BalanceTlb, Mode::BalanceAlb];
 const LB: ModeSet = ModeSet::of(&[Mode::BalanceTlb, Mode::BalanceAlb]);
 const LACP: ModeSet = ModeSet::of(&[Mode::Ieee8023ad]);
 const ACTIVE_BACKUP: ModeSet = ModeSet::of(&[Mode::ActiveBackup]);
@@ -128,6 +131,7 @@ const BASE: OptionSpec = OptionSpec {
     unit: Unit::None,
     default: "0",
     modes: ModeSet::ALL,
+    extended_to: ModeSet::NONE,
     acts_in: ModeSet::ALL,
     changeable: Changeable::Always,
     netlink: 0,
@@ -147,7 +151,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "balance-rr",
         changeable: Changeable::BondDownNoPorts,
         netlink: 1,
-        depends: "802.3ad, balance-tlb and balance-alb switch ARP monitoring off and set miimon to 100 if it is 0; \
+        depends: "802.3ad, balance-tlb and balance-alb set miimon to 100 if there is no other monitor (the driver \
+                  switches ARP monitoring off in them); \
                   any change of mode resets arp_validate and broadcast_neighbor",
         help: "how the bond uses its ports",
         spellings: Spellings {
@@ -317,6 +322,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         },
         unit: Unit::Milliseconds,
         modes: USES_ARP,
+        extended_to: LACKS_ARP,
         acts_in: USES_ARP,
         netlink: 7,
         depends: "a value other than 0 switches miimon off; needs arp_ip_target or ns_ip6_target to be of use",
@@ -393,6 +399,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Words(ArpValidate::WORDS),
         default: "none",
         modes: USES_ARP,
+        extended_to: LACKS_ARP,
         acts_in: USES_ARP,
         netlink: 9,
         depends: "acts with arp_interval; cannot be set together with miimon",
@@ -895,6 +902,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Number { min: 1, max: 255 },
         default: "2",
         modes: USES_ARP,
+        extended_to: LACKS_ARP,
         acts_in: USES_ARP,
         netlink: 30,
         since: Some((5, 17)),

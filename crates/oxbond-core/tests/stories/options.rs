@@ -229,7 +229,7 @@ fn the_driver_wants_the_bond_down_or_empty_for_some() {
         let context = BondContext {
             up,
             ports,
-            live: false,
+            own_engine: false,
         };
         let refused = options.apply(&changes(&[word]), &context).unwrap_err();
         refused.driver.unwrap().text
@@ -242,6 +242,48 @@ fn the_driver_wants_the_bond_down_or_empty_for_some() {
     assert_eq!(driver("mode=balance-xor", true, &[]), is_up);
     assert_eq!(driver("fail_over_mac=active", false, &["a"]), has_ports);
     assert_eq!(driver("ad_select=count", true, &[]), is_up);
+}
+
+/// Our own engine monitors by ARP in every mode, and so need not be given miimon in those in which the driver must.
+#[test]
+fn arp_monitoring_in_more_modes_than_the_driver() {
+    let ours = |from: &BondOptions, words: &[&str]| {
+        let context = BondContext {
+            own_engine: true,
+            ..BondContext::default()
+        };
+        from.apply(&changes(words), &context)
+            .map(|applied| (applied.options, applied.adapted.len()))
+    };
+    let fresh = BondOptions::default();
+    for mode in ["mode=802.3ad", "mode=balance-tlb", "mode=balance-alb"] {
+        let words = [
+            mode,
+            "arp_interval=200",
+            "arp_validate=all",
+            "arp_missed_max=3",
+        ];
+        let (options, adapted) = ours(&fresh, &words).unwrap();
+        assert_eq!((options.arp_interval, options.miimon, adapted), (200, 0, 0));
+        assert_eq!(ours(&fresh, &[mode]).unwrap().0.miimon, 100);
+        assert_eq!(
+            ours(&fresh, &[mode, "arp_interval=0"]).unwrap().0.miimon,
+            100
+        );
+        // It is kept when the mode changes; the driver drops it.
+        let (asking, _) = ours(&fresh, &["mode=active-backup", "arp_interval=200"]).unwrap();
+        let (options, _) = ours(&asking, &[mode]).unwrap();
+        assert_eq!((options.arp_interval, options.miimon), (200, 0));
+        let (options, _) = ours(&asking, &[mode, "miimon=50"]).unwrap();
+        assert_eq!((options.arp_interval, options.miimon), (0, 50));
+        let driver = asking
+            .apply(&changes(&[mode]), &BondContext::default())
+            .unwrap();
+        assert_eq!(
+            (driver.options.arp_interval, driver.options.miimon),
+            (0, 100)
+        );
+    }
 }
 
 proptest! {

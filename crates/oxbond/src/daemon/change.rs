@@ -312,8 +312,12 @@ impl ManagedBond {
         let mut rehearsal = self.core.clone();
         let mut steps = Vec::new();
 
+        let created = BondContext {
+            own_engine: true,
+            ..BondContext::default()
+        };
         let changes = BondOptions::default()
-            .apply(&parse_options(&wanted.options)?, &BondContext::default())
+            .apply(&parse_options(&wanted.options)?, &created)
             .map_err(configuration)?
             .options
             .changes_from(self.core.options());
