@@ -25,6 +25,9 @@
 #define POLICY_LAYER2 0
 #define POLICY_LAYER34 1
 #define POLICY_LAYER23 2
+#define POLICY_ENCAP23 3
+#define POLICY_ENCAP34 4
+#define POLICY_VLAN_SRCMAC 5
 
 /* left_record.reason */
 #define LEFT_NO_CARRIER 1
@@ -164,6 +167,9 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	POLICY_LAYER2,
 	POLICY_LAYER34,
 	POLICY_LAYER23,
+	POLICY_ENCAP23,
+	POLICY_ENCAP34,
+	POLICY_VLAN_SRCMAC,
 	LEFT_NO_CARRIER,
 	LEFT_DOWN,
 	LEFT_GONE,

@@ -25,6 +25,10 @@ static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC
 static long (*const bpf_skb_pull_data)(struct __sk_buff *skb, __u32 len) = (void *)BPF_FUNC_skb_pull_data;
 static long (*const bpf_skb_change_tail)(struct __sk_buff *skb, __u32 len,
 					 __u64 flags) = (void *)BPF_FUNC_skb_change_tail;
+static long (*const bpf_skb_load_bytes)(const struct __sk_buff *skb, __u32 offset, void *to,
+					__u32 len) = (void *)BPF_FUNC_skb_load_bytes;
+static long (*const bpf_skb_vlan_push)(struct __sk_buff *skb, __u16 protocol,
+				       __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size,
 					   const void *unsafe_ptr) = (void *)BPF_FUNC_probe_read_kernel;
 static long (*const bpf_ringbuf_output)(void *ringbuf, void *data, __u64 size,

@@ -145,15 +145,17 @@ int find_netdev(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* The hash under policy cb[0] of the frame cut to cb[1] bytes, as the run's answer. (The kernel refuses to run a
- * program on a frame that breaks off within its IP header, so it is cut here.) 0 in cb[1] means that all went well.
- * Not loaded by the daemon: the twin test runs it. */
+/* The hash under policy cb[0] of the frame cut to cb[1] bytes, with VLAN tag cb[2] (0 for none) in its metadata, as the
+ * run's answer. (The kernel refuses to run a program on a frame that breaks off within its IP header, so it is cut
+ * here.) 0 in cb[1] means that all went well. Not loaded by the daemon: the twin test runs it. */
 SEC("classifier")
 int hash_only(struct __sk_buff *skb)
 {
 	__u32 len = skb->cb[1];
 
 	if (len != skb->len && bpf_skb_change_tail(skb, len, 0))
+		return 0;
+	if (skb->cb[2] && bpf_skb_vlan_push(skb, __builtin_bswap16(TYPE_VLAN), skb->cb[2]))
 		return 0;
 	skb->cb[1] = 0;
 	return frame_hash(skb, skb->cb[0]);

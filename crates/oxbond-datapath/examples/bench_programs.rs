@@ -51,9 +51,14 @@ fn bench(stand: &Stand, runs: usize) -> Result<()> {
     report("port_rx active-backup, backup port", empty, runs, || {
         run(&path, PinnedProgram::PortRx, &frame, backup)
     })?;
-    for policy in [HashPolicy::Layer2, HashPolicy::Layer23, HashPolicy::Layer34] {
+    for policy in HashPolicy::ALL.iter().copied() {
         path.set_table(&TransmitTable::hashed(policy, ports([0, 1]), |_| true))?;
-        for (kind, frame) in [("IPv4 TCP", tcp_frame()), ("IPv6 TCP", tcp6_frame())] {
+        let frames = [
+            ("IPv4 TCP", tcp_frame()),
+            ("IPv6 TCP", tcp6_frame()),
+            ("IPv4 TCP over GRE", gre_frame()),
+        ];
+        for (kind, frame) in frames {
             let name = format!("bond_tx balance-xor {policy} {kind}");
             report(&name, empty, runs, || {
                 run(&path, PinnedProgram::BondTx, &frame, 0)
@@ -148,5 +153,13 @@ fn tcp6_frame() -> Vec<u8> {
     frame.extend([0xfd; 32]);
     frame.extend([0x9c, 0x40, 0x01, 0xbb]);
     frame.resize(90, 0);
+    frame
+}
+
+fn gre_frame() -> Vec<u8> {
+    let mut frame = tcp_frame();
+    let outer = [&frame[14..34], &[0, 0, 0x08, 0x00]].concat();
+    frame.splice(14..14, outer);
+    frame[14 + 9] = 47;
     frame
 }

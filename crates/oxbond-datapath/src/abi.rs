@@ -166,7 +166,7 @@ impl Table {
                 return Err("the programs do not know this key yet");
             };
             raw.spread = SPREAD_BUCKETS;
-            raw.policy = policy_code(*policy).ok_or("the programs do not know this hash policy")?;
+            raw.policy = policy_code(*policy);
             if home.len() != now.len() {
                 return Err("`home` and `now` differ in length");
             }
@@ -226,23 +226,13 @@ impl Table {
     }
 }
 
-/// The number under which the programs know a policy; `None` for those they do not know yet.
-pub(crate) const fn policy_code(policy: HashPolicy) -> Option<u32> {
-    match policy {
-        HashPolicy::Layer2 => Some(0),
-        HashPolicy::Layer34 => Some(1),
-        HashPolicy::Layer23 => Some(2),
-        HashPolicy::Encap23 | HashPolicy::Encap34 | HashPolicy::VlanSrcMac => None,
-    }
+/// The number under which the programs know a policy: that of the option.
+pub(crate) fn policy_code(policy: HashPolicy) -> u32 {
+    policy.code().into()
 }
 
-const fn policy_of(code: u32) -> Option<HashPolicy> {
-    match code {
-        0 => Some(HashPolicy::Layer2),
-        1 => Some(HashPolicy::Layer34),
-        2 => Some(HashPolicy::Layer23),
-        _ => None,
-    }
+fn policy_of(code: u32) -> Option<HashPolicy> {
+    HashPolicy::from_code(u8::try_from(code).ok()?)
 }
 
 /// The bytes of a map value.
@@ -342,9 +332,12 @@ mod tests {
             SPREAD_FAILOVER as usize,
             SPREAD_BUCKETS as usize,
             TABLE_ALL_PORTS_ACTIVE as usize,
-            policy_code(HashPolicy::Layer2).unwrap() as usize,
-            policy_code(HashPolicy::Layer34).unwrap() as usize,
-            policy_code(HashPolicy::Layer23).unwrap() as usize,
+            policy_code(HashPolicy::Layer2) as usize,
+            policy_code(HashPolicy::Layer34) as usize,
+            policy_code(HashPolicy::Layer23) as usize,
+            policy_code(HashPolicy::Encap23) as usize,
+            policy_code(HashPolicy::Encap34) as usize,
+            policy_code(HashPolicy::VlanSrcMac) as usize,
             LEFT_NO_CARRIER as usize,
             LEFT_DOWN as usize,
             LEFT_GONE as usize,
@@ -363,15 +356,17 @@ mod tests {
     fn tables_survive_the_round_trip() {
         let spread = |count: u8| {
             let order: Vec<u8> = (0..count).rev().collect();
-            TransmitTable::hashed(HashPolicy::Layer23, ports(&order), |port| {
-                port.index() % 3 != 0
-            })
+            let policy = HashPolicy::ALL[usize::from(count) % HashPolicy::ALL.len()];
+            TransmitTable::hashed(policy, ports(&order), |port| port.index() % 3 != 0)
         };
         for table in [
             TransmitTable::failover(ports(&[])),
             TransmitTable::failover(ports(&[31, 0, 7])),
             spread(0),
             spread(1),
+            spread(3),
+            spread(4),
+            spread(5),
             spread(7),
             spread(32),
         ] {
@@ -384,8 +379,6 @@ mod tests {
     fn tables_that_the_programs_cannot_obey_are_refused() {
         let refused = |table: TransmitTable| Table::new(&table).err().unwrap();
         assert!(refused(TransmitTable::failover(ports(&[1, 1]))).contains("twice"));
-        let encap = TransmitTable::hashed(HashPolicy::Encap34, ports(&[0, 1]), |_| true);
-        assert!(refused(encap).contains("policy"));
         let mut stranger = TransmitTable::hashed(HashPolicy::Layer2, ports(&[0, 1]), |_| true);
         stranger.order = ports(&[0]);
         assert!(refused(stranger).contains("outside the order"));

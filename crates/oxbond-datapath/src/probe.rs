@@ -34,18 +34,15 @@ impl Probe {
         }
     }
 
-    /// The hash of a frame of at least 14 bytes as the transmit program computes it; `None` for a policy that it does
-    /// not know.
-    pub fn hash(&self, policy: HashPolicy, frame: &[u8]) -> Result<Option<u32>, DatapathError> {
-        let Some(code) = policy_code(policy) else {
-            return Ok(None);
-        };
+    /// The hash of a frame of at least 14 bytes, with this VLAN tag in its metadata (0 for none), as the transmit
+    /// program computes it.
+    pub fn hash(&self, policy: HashPolicy, frame: &[u8], tag: u16) -> Result<u32, DatapathError> {
         let mut padded = frame.to_vec();
         padded.resize(frame.len().max(RUNNABLE), 0);
         let input = TestInput {
             repeat: 1,
             ifindex: 0,
-            cb: [code, frame.len() as u32, 0, 0, 0],
+            cb: [policy_code(policy), frame.len() as u32, tag.into(), 0, 0],
         };
         let run = sys::test_run(self.hash_only.as_fd(), &padded, input)
             .map_err(|error| DatapathError::kernel("test-run hash_only", error))?;
@@ -55,7 +52,7 @@ impl Probe {
                 frame.len()
             )));
         }
-        Ok(Some(run.returned))
+        Ok(run.returned)
     }
 
     /// Runs the program that does nothing, as a measure of what running any program costs.
