@@ -208,7 +208,8 @@ mod tests {
         let told = [
             1, 1, // LACP, version 1
             1, 20, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0, 15, 0, 255, 0, 1, 0x3f, 0, 0, 0, // actor
-            2, 20, 0x80, 0, 2, 0, 0, 0, 0, 2, 0x12, 0x34, 0, 7, 2, 3, 0x3d, 0, 0, 0, // partner
+            2, 20, 0x80, 0, 2, 0, 0, 0, 0, 2, 0x12, 0x34, 0, 7, 2, 3, 0x3d, 0, 0,
+            0, // partner
             3, 16, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // collector
         ];
         assert_eq!(pdu[..58], told);
@@ -219,7 +220,11 @@ mod tests {
     fn refusals_name_their_cause() {
         let pdu = PDU.emit();
         for len in 0..LEN {
-            let refused = DecodeError::Truncated { what: "LACPDU", need: LEN, have: len };
+            let refused = DecodeError::Truncated {
+                what: "LACPDU",
+                need: LEN,
+                have: len,
+            };
             assert_eq!(Lacpdu::parse(&pdu[..len]), Err(refused));
         }
         for (at, field) in [
@@ -241,16 +246,25 @@ mod tests {
         let mut pdu = PDU.emit();
         pdu[1] = 2;
         pdu[58..64].copy_from_slice(&[4, 6, 0, 0x80, 0xc2, 1]);
-        pdu[64..84].copy_from_slice(&[5, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 1]);
+        pdu[64..84].copy_from_slice(&[
+            5, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 1,
+        ]);
         pdu[84] = 9;
         pdu[85] = 255;
         assert_eq!(Lacpdu::parse(&pdu), Ok(Lacpdu { version: 2, ..PDU }));
     }
 
     fn information() -> impl Strategy<Value = Information> {
-        any::<(u16, [u8; 6], u16, u16, u16, u8)>().prop_map(|(system_priority, system, key, port_priority, port, state)| {
-            Information { system_priority, system: MacAddr(system), key, port_priority, port, state: State(state) }
-        })
+        any::<(u16, [u8; 6], u16, u16, u16, u8)>().prop_map(
+            |(system_priority, system, key, port_priority, port, state)| Information {
+                system_priority,
+                system: MacAddr(system),
+                key,
+                port_priority,
+                port,
+                state: State(state),
+            },
+        )
     }
 
     proptest! {

@@ -9,11 +9,14 @@ pub mod arp;
 mod error;
 pub mod ethernet;
 pub mod igmp;
+pub mod lacp;
 pub mod learning;
 mod mac;
+pub mod marker;
 pub mod mld;
 pub mod ndp;
 pub mod probe;
+pub mod slow;
 
 pub use error::DecodeError;
 pub use mac::{MacAddr, MacParseError};
