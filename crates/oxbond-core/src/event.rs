@@ -46,6 +46,8 @@ pub enum Cause {
     },
     /// The user set the bond's address.
     BondMac,
+    /// Ports were not equally busy.
+    Load,
 }
 
 impl fmt::Display for Cause {
@@ -61,6 +63,7 @@ impl fmt::Display for Cause {
             }
             Self::Options { names } => write!(f, "{names} was set"),
             Self::BondMac => write!(f, "the address of the bond was set"),
+            Self::Load => write!(f, "the load was balanced"),
         }
     }
 }
