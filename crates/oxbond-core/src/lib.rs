@@ -13,15 +13,19 @@
 
 pub mod action;
 mod announce;
+mod balance;
 pub mod bond;
 pub mod buckets;
+mod clients;
 pub mod event;
 pub mod hash;
 pub mod input;
+mod learn;
 mod mii;
 pub mod option;
 pub mod port;
 mod select;
+mod share;
 pub mod status;
 pub mod table;
 pub mod time;

@@ -1,6 +1,6 @@
 //! Why a bond cannot be as asked, or a request to it is refused.
 
-use crate::option::{DriverError, Mode, OptionError};
+use crate::option::{DriverError, OptionError};
 use crate::port::MAX_PORTS;
 
 /// The configuration asks for what cannot be. Nothing has been changed.
@@ -17,12 +17,6 @@ pub enum ConfigError {
     Name {
         /// The name.
         name: String,
-    },
-    /// The mode is described but not built.
-    #[error("mode {mode} is not built yet on engine ebpf")]
-    ModeNotBuilt {
-        /// The mode.
-        mode: Mode,
     },
     /// Monitoring by ARP is described but not built.
     #[error(

@@ -7,6 +7,8 @@
 //! | balance-xor | buckets by hash | list | every port |
 //! | broadcast | every port | list | every port |
 //! | 802.3ad | buckets by hash | distributing ports | collecting ports |
+//! | balance-tlb | buckets by load, or by hash; groups exempt | as active-backup | the active port |
+//! | balance-alb | buckets by load; groups, addresses exempt | as active-backup | active port; all, to one station |
 //!
 //! `all_slaves_active` makes every port of the bond deliver, whatever the mode.
 
@@ -16,7 +18,7 @@ use crate::option::Mode;
 use crate::port::PortId;
 use crate::select::failover_order;
 use crate::status::PortRole;
-use crate::table::{BucketKey, Buckets, Exempt, Receive, Spread, TransmitTable};
+use crate::table::{BucketKey, Buckets, Exempt, Receive, Spread, Tap, TransmitTable};
 
 impl Bond {
     /// The table that the state asks for.
@@ -39,10 +41,18 @@ impl Bond {
                     ..self.buckets(BucketKey::Sequence { packets_per_port }, &order)
                 })
             }
+            Mode::BalanceTlb if !self.balances_load() => Spread::Buckets(Buckets {
+                exempt: Exempt::Unbalanced,
+                ..self.buckets(self.hashed(), &order)
+            }),
+            Mode::BalanceTlb => self.by_load(self.hashed(), Exempt::Unbalanced),
+            Mode::BalanceAlb => self.by_load(BucketKey::Destination, Exempt::Negotiated),
             _ => Spread::Buckets(self.buckets(self.hashed(), &order)),
         };
         let receive = if self.options.all_slaves_active {
             Receive::Ports(self.everyone())
+        } else if mode == Mode::BalanceAlb {
+            Receive::ActiveAndUnicast
         } else if mode.has_active_port() {
             Receive::Active
         } else {
@@ -58,6 +68,12 @@ impl Bond {
             },
             receive,
             queues: self.queues(),
+            stations: self.stations(&order),
+            tap: Tap {
+                neighbours_received: mode == Mode::BalanceAlb,
+                neighbours_sent: mode == Mode::BalanceAlb,
+                ..Tap::default()
+            },
             neighbours_to_all: mode == Mode::Ieee8023ad
                 && self.options.broadcast_neighbor == crate::option::Switch::On,
             ..TransmitTable::failover(order)
@@ -114,6 +130,18 @@ impl Bond {
         Buckets::equal(key, order, |id| self.is_usable(id))
     }
 
+    fn by_load(&self, key: BucketKey, exempt: Exempt) -> Spread {
+        let now = self.balancer.now().to_vec();
+        Spread::Buckets(Buckets {
+            key,
+            home: now.clone(),
+            spare: self.balancer.spare().to_vec(),
+            now,
+            exempt,
+            measured: true,
+        })
+    }
+
     /// `queue_id` acts in balance-rr and active-backup.
     fn queues(&self) -> Vec<(u16, PortId)> {
         if !matches!(self.options.mode, Mode::BalanceRr | Mode::ActiveBackup) {
@@ -127,7 +155,7 @@ impl Bond {
         self.ports.iter().map(|port| port.id).collect()
     }
 
-    fn is_usable(&self, id: PortId) -> bool {
+    pub(super) fn is_usable(&self, id: PortId) -> bool {
         self.port(id)
             .is_some_and(|port| port.mii == Mii::Up && port.link.is_usable())
     }

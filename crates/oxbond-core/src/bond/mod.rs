@@ -12,6 +12,7 @@ mod address;
 mod error;
 mod forward;
 mod report;
+mod stations;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -22,8 +23,11 @@ use serde::{Deserialize, Serialize};
 pub use self::error::{ConfigError, InputError};
 use crate::action::Action;
 use crate::announce::{self, REJOIN_INTERVAL, Repeat};
+use crate::balance::Balancer;
+use crate::clients::Clients;
 use crate::event::{Cause, Event};
 use crate::input::{Announced, Input};
+use crate::learn::Learning;
 use crate::mii::{Delays, Mii, Stimulus};
 use crate::option::{
     Applied, BondContext, BondOptions, DriverError, Mode, OptionChange, OptionError, OptionFault,
@@ -65,6 +69,9 @@ pub struct Bond {
     addresses: Vec<Announced>,
     peers: Repeat,
     groups: Repeat,
+    balancer: Balancer,
+    clients: Clients,
+    learning: Learning,
     actions: VecDeque<Action>,
 }
 
@@ -99,7 +106,7 @@ impl Bond {
     /// A bond without ports. `mac` is the address its user chose for it; without one it takes that of its first port.
     /// `changes` start from the driver's defaults; order does not matter.
     ///
-    /// Modes and the ARP monitor that this engine does not have yet are refused.
+    /// The ARP monitor, which this engine does not have yet, is refused.
     pub fn new(
         now: Instant,
         name: &str,
@@ -134,6 +141,9 @@ impl Bond {
             addresses: Vec::new(),
             peers: Repeat::default(),
             groups: Repeat::default(),
+            balancer: Balancer::default(),
+            clients: Clients::default(),
+            learning: Learning::default(),
             actions: VecDeque::new(),
         };
         bond.tell_adapted(&applied);
@@ -188,14 +198,22 @@ impl Bond {
                 if !up {
                     (self.peers, self.groups) = (Repeat::default(), Repeat::default());
                 }
+                self.keep_learning(now);
+                self.announce(now);
             }
-            Input::Addresses { addresses } => self.addresses = addresses,
+            Input::Addresses { addresses } => {
+                self.addresses = addresses;
+                self.client_addresses_changed();
+            }
+            Input::Loads {
+                over,
+                buckets,
+                exempt,
+            } => self.loads(now, over, &buckets, exempt),
+            Input::Received { frame, .. } => self.client_heard(now, &frame),
+            Input::Sent { frame } => self.client_told(now, &frame),
             // Nothing asks for these yet.
-            Input::Received { .. }
-            | Input::Sent { .. }
-            | Input::Arrivals { .. }
-            | Input::Loads { .. }
-            | Input::ProbePaths { .. } => {}
+            Input::Arrivals { .. } | Input::ProbePaths { .. } => {}
             Input::SetOptions { changes } => self.set_options(now, &changes)?,
             Input::SetPortOptions { port, changes } => {
                 self.set_port_options(now, port, &changes)?
@@ -237,6 +255,7 @@ impl Bond {
         deadlines
             .chain(self.peers.due())
             .chain(self.groups.due())
+            .chain(self.teach_due())
             .min()
     }
 
@@ -448,7 +467,7 @@ impl Bond {
             self.monitor_switched(now);
         }
         if self.options.mode != before.mode {
-            self.mode_switched(now, &cause);
+            self.mode_switched(now, before.mode, &cause);
         }
         if (self.options.mode, self.options.fail_over_mac) != (before.mode, before.fail_over_mac) {
             self.address_ruled_anew();
@@ -569,14 +588,21 @@ impl Bond {
         }
     }
 
-    /// The active role comes and goes with the mode. The port that has it keeps it where the new mode knows it too; in a
-    /// mode that has none, peers know the bond's address on any port, so nothing is announced.
-    fn mode_switched(&mut self, now: Instant, cause: &Cause) {
-        if self.options.mode.has_active_port() {
-            self.reselect(now, cause);
-        } else {
+    /// The active role comes and goes with the mode. The port that has it keeps it where the new mode knows it too; in
+    /// a mode that has none, peers know the bond's address on any port, so nothing is announced. But clients that
+    /// balance-alb has told addresses of its ports must learn the bond's own.
+    fn mode_switched(&mut self, now: Instant, before: Mode, cause: &Cause) {
+        if self.options.mode != Mode::ActiveBackup {
+            self.peers = Repeat::default();
+        }
+        if !self.options.mode.has_active_port() {
             self.active = None;
-            (self.peers, self.groups) = (Repeat::default(), Repeat::default());
+            self.groups = Repeat::default();
+        } else if self.active.is_none() {
+            self.reselect(now, cause);
+        }
+        if before == Mode::BalanceAlb && self.admin_up {
+            self.peers = Repeat::start(self.options.num_grat_arp.max(1), now);
         }
     }
 
@@ -726,7 +752,11 @@ impl Bond {
         });
         self.address_active(before, id);
         if self.admin_up {
-            self.peers = Repeat::start(self.options.num_grat_arp, now);
+            // In the other two modes with an active port the driver announces nothing either: learning frames tell the
+            // switches, and in balance-alb a notice to all would undo what the clients were told one by one.
+            if self.options.mode == Mode::ActiveBackup {
+                self.peers = Repeat::start(self.options.num_grat_arp, now);
+            }
             self.groups = Repeat::start(self.options.resend_igmp, now);
         }
     }
@@ -739,6 +769,7 @@ impl Bond {
         } else if self.active.is_none() {
             self.reselect(now, cause);
         }
+        self.arrange_stations(now);
         let table = self.wanted_table();
         if table != self.table || self.must_return() {
             self.table = table.clone();
@@ -751,6 +782,7 @@ impl Bond {
                 table,
                 cause: cause.clone(),
             });
+            self.client_stations_changed(now);
         }
         let carrier = self.carries();
         if carrier != self.carrier {
@@ -806,6 +838,7 @@ impl Bond {
         if self.groups.take(now, REJOIN_INTERVAL) {
             self.actions.push_back(Action::RejoinMulticast);
         }
+        self.teach(now);
     }
 
     fn peer_interval(&self) -> Duration {
@@ -884,9 +917,6 @@ impl Bond {
 
 /// Refuses what this engine does not have yet, by name.
 const fn check_built(options: &BondOptions) -> Result<(), ConfigError> {
-    if matches!(options.mode, Mode::BalanceTlb | Mode::BalanceAlb) {
-        return Err(ConfigError::ModeNotBuilt { mode: options.mode });
-    }
     if options.arp_interval != 0 {
         return Err(ConfigError::ArpNotBuilt {
             interval: options.arp_interval,

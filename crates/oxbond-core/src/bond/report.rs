@@ -81,13 +81,36 @@ impl Bond {
                     None => "waits".to_owned(),
                 }
             }
-            _ => {
+            (Mode::BalanceTlb, _) if self.active == Some(port.id) => {
+                let part = self.part(port);
+                format!("the active port: receives, and sends {part}")
+            }
+            (Mode::BalanceTlb, _) => format!("sends {}", self.part(port)),
+            (Mode::BalanceAlb, _) if self.active == Some(port.id) => {
+                let part = self.part(port);
+                format!(
+                    "the active port: receives its clients and what goes to groups, sends {part}"
+                )
+            }
+            (Mode::BalanceAlb, _) => format!("receives its clients, sends {}", self.part(port)),
+            _ => format!("carries {}", self.part(port)),
+        }
+    }
+
+    /// What a port carries of that which is spread over all.
+    fn part(&self, port: &Port) -> String {
+        match self.balancer.load_of(port.id) {
+            (_, 0) => {
                 let carrying = self
                     .ports
                     .iter()
                     .filter(|port| port.mii.status() == MiiStatus::Up)
                     .count();
-                format!("carries its share of the flows, 1 of {carrying}")
+                format!("its share of the flows, 1 of {carrying}")
+            }
+            (own, all) => {
+                let permille = u128::from(own) * 1000 / u128::from(all);
+                format!("{}.{} % of the load", permille / 10, permille % 10)
             }
         }
     }

@@ -3,10 +3,12 @@
 use oxbond_core::input::Input;
 use oxbond_core::option::Mode;
 use oxbond_core::port::LinkState;
-use oxbond_core::status::{MiiStatus, PortRole};
+use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus};
+use oxbond_wire::arp::Operation;
 use proptest::prelude::*;
 
-use crate::rig::{LINK_DOWN, LINK_UP, Rig};
+use crate::balance_alb::{answer, ask, hear, our_address};
+use crate::rig::{LINK_DOWN, LINK_UP, Rig, ms};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -20,6 +22,12 @@ enum Step {
     Remove(usize),
     Set(&'static str),
     Prio(usize, i8),
+    /// What two of the buckets carried.
+    Load(u8, u8),
+    /// A neighbour asks for the bond's address.
+    Ask(u8),
+    /// The host asks for a neighbour's.
+    Asked(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -33,10 +41,13 @@ fn step() -> impl Strategy<Value = Step> {
             "primary=b", "primary=", "primary_reselect=failure", "primary_reselect=better", "primary_reselect=always",
             "active_slave=c", "active_slave=", "all_slaves_active=1", "updelay=0", "downdelay=300", "miimon=50",
             "num_grat_arp=3", "xmit_hash_policy=layer3+4", "mode=active-backup", "mode=balance-xor", "mode=balance-rr",
-            "mode=broadcast", "mode=802.3ad", "min_links=2", "packets_per_slave=0", "fail_over_mac=follow",
+            "mode=broadcast", "mode=802.3ad", "mode=balance-tlb", "mode=balance-alb", "tlb_dynamic_lb=0", "lp_interval=2", "min_links=2", "packets_per_slave=0", "fail_over_mac=follow",
             "fail_over_mac=active", "fail_over_mac=none", "all_slaves_active=0",
         ]).prop_map(Step::Set),
         1 => (0..4_usize, any::<i8>()).prop_map(|(port, prio)| Step::Prio(port, prio)),
+        1 => any::<(u8, u8)>().prop_map(|(one, other)| Step::Load(one, other)),
+        1 => any::<u8>().prop_map(Step::Ask),
+        1 => any::<u8>().prop_map(Step::Asked),
     ]
 }
 
@@ -47,6 +58,8 @@ fn base() -> impl Strategy<Value = Vec<&'static str>> {
         "mode=balance-rr",
         "mode=broadcast",
         "mode=802.3ad",
+        "mode=balance-tlb",
+        "mode=balance-alb",
     ]);
     let delays = prop::sample::select(vec![
         vec!["miimon=100"],
@@ -89,6 +102,24 @@ fn run(rig: &mut Rig, step: &Step) {
         Step::Prio(port, prio) if has(rig, port) => {
             drop(rig.set_port(NAMES[port], &format!("prio={prio}")))
         }
+        Step::Load(one, other) => {
+            let mut buckets = vec![0; 256];
+            buckets[usize::from(one)] += 50_000_000;
+            buckets[usize::from(other)] += 10_000_000;
+            rig.tell(Input::Loads {
+                over: ms(1000),
+                buckets,
+                exempt: 1000,
+            });
+        }
+        Step::Ask(client) => {
+            rig.tell(Input::Addresses {
+                addresses: vec![our_address(rig)],
+            });
+            hear(rig, "a", Operation::Request, client);
+            answer(rig, client);
+        }
+        Step::Asked(client) => ask(rig, client),
         _ => {}
     }
 }
@@ -120,6 +151,10 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
             let good = port.mii_status == MiiStatus::Up || port.mii_status == MiiStatus::GoingDown;
             prop_assert!(good, "{port:?}");
         }
+    } else if status.options.mode.has_active_port() {
+        let up = |port: &&PortStatus| port.mii_status == MiiStatus::Up;
+        prop_assert!(status.active_port.is_some() || !status.ports.iter().any(|port| up(&port)));
+        stations_are_right(rig, &status)?;
     } else {
         prop_assert_eq!(&status.active_port, &None);
     }
@@ -142,9 +177,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
         let enough = rig.table.order.len() >= status.options.min_links.max(1) as usize;
         prop_assert_eq!(status.carrier, enough);
         let idle = rig.goes_to(0).is_none();
-        let any_up = |port: &&oxbond_core::status::PortStatus| {
-            port.mii_status == MiiStatus::Up && usable(&port.name)
-        };
+        let any_up = |port: &&PortStatus| port.mii_status == MiiStatus::Up && usable(&port.name);
         prop_assert!(!idle || !status.ports.iter().any(|port| any_up(&port)));
         return Ok(());
     }
@@ -171,6 +204,35 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
     {
         prop_assert!(usable(rig.name_of(*first)));
     }
+    Ok(())
+}
+
+/// In balance-tlb and balance-alb: every port has an address of its own and the active one the bond's, the table says so,
+/// and no client is told of a port that cannot be used while another can.
+fn stations_are_right(rig: &Rig, status: &BondStatus) -> Result<(), TestCaseError> {
+    let mut macs: Vec<_> = rig.ports().map(|name| rig.port_macs[name]).collect();
+    macs.sort();
+    macs.dedup();
+    prop_assert_eq!(macs.len(), rig.ports().count());
+    if let Some(active) = &status.active_port {
+        prop_assert_eq!(rig.port_macs[active], rig.bond_mac);
+    }
+    let stations = rig.table.stations.as_ref().unwrap();
+    prop_assert_eq!(stations.bond, rig.bond_mac);
+    let order = rig.table.order.iter();
+    let ports: Vec<_> = order.map(|id| rig.port_macs[rig.name_of(*id)]).collect();
+    prop_assert_eq!(&stations.ports, &ports);
+    let clients = status.options.mode == Mode::BalanceAlb && !ports.is_empty();
+    prop_assert_eq!(stations.clients.len(), if clients { 256 } else { 0 });
+    let works =
+        |port: &&PortStatus| port.mii_status == MiiStatus::Up && rig.links[&port.name].is_usable();
+    let working: Vec<_> = status
+        .ports
+        .iter()
+        .filter(works)
+        .map(|port| port.id)
+        .collect();
+    prop_assert!(working.is_empty() || stations.clients.iter().all(|port| working.contains(port)));
     Ok(())
 }
 

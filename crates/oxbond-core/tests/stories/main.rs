@@ -6,6 +6,8 @@ mod addresses;
 mod aggregation;
 mod announcements;
 mod any_order;
+mod balance_alb;
+mod balance_tlb;
 mod balance_xor;
 mod broadcast;
 mod live;
