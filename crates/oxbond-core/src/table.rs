@@ -15,7 +15,8 @@
 //!
 //! A port is *usable* when it is in *carrier* and not in *left*.
 //!
-//! 1. A frame whose transmit queue is in `queues`: the port of that queue if it is usable, else as without.
+//! 1. A frame whose transmit queue is in `queues`: the port of that queue if it is in `order` and usable, else as
+//!    without.
 //! 2. [`Spread::Failover`], and frames that the bond's [`Exempt`] names: the first usable port of `order`.
 //!    [`Spread::Buckets`]: with `bucket = key % now.len()`, the port `now[bucket]` if it is usable, else
 //!    [`ranked_choice`] with `home[bucket]` and `spare[bucket]` among the usable ports of `order`.
@@ -28,7 +29,8 @@
 //!
 //! # Receiving
 //!
-//! [`Receive`] says which ports deliver to the bond. What is not accepted but goes to a link-local group
+//! [`Receive`] says which ports deliver to the bond. The first port of `order` that has not been left counts as active
+//! there without a look at its link: a frame has just come from it. What is not accepted but goes to a link-local group
 //! (`01:80:c2:00:00:00` to `0f`) is passed to the port's own stack; the rest is dropped (counted as *inactive*).
 //!
 //! When the active port changes while the old one still works (a better port returned, the user chose), frames are on
@@ -91,7 +93,8 @@ pub struct Buckets {
 pub enum BucketKey {
     /// The frame's hash under a policy: balance-xor, 802.3ad, balance-tlb.
     Hash(HashPolicy),
-    /// How many frames went before it on this processor, divided by this; a random number if this is 0: balance-rr.
+    /// Its number among the frames that this processor has sent by number, from 1 on and wrapping at 2^32, divided by
+    /// this; a random number if this is 0: balance-rr.
     Sequence {
         /// Option `packets_per_slave`.
         packets_per_port: u16,
@@ -279,7 +282,11 @@ impl TransmitTable {
     /// Whether a frame to a group that arrives on this port is the bond's.
     pub fn accepts(&self, port: PortId, standing: PortStanding) -> bool {
         match &self.receive {
-            Receive::Active | Receive::ActiveAndUnicast => self.active(standing) == Some(port),
+            Receive::Active | Receive::ActiveAndUnicast => {
+                let not_left = |port: &&PortId| standing.left & port.bit() == 0;
+                self.order.iter().find(not_left) == Some(&port)
+                    || self.active(standing) == Some(port)
+            }
             Receive::Ports(ports) => ports.contains(&port),
         }
     }
@@ -327,7 +334,8 @@ mod tests {
             };
             let chosen = table.decide(7, standing);
             for port in [a, b, c] {
-                assert_eq!(table.accepts(port, standing), chosen == Some(port));
+                let first = [b, a, c].into_iter().find(|port| !left.contains(port)) == Some(port);
+                assert_eq!(table.accepts(port, standing), chosen == Some(port) || first);
             }
             chosen
         };

@@ -6,7 +6,7 @@
 #include "bpf.h"
 
 #define ABI_MAGIC 0x6f78626e /* "oxbn" */
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 #define MAX_PORTS 32
 #define MAX_BUCKETS 1024
@@ -14,12 +14,51 @@
 /* How long a port used before goes on delivering: LINGER of the core. */
 #define LINGER_NS 200000000
 
-/* table.spread */
-#define SPREAD_FAILOVER 0
-#define SPREAD_BUCKETS 1
+/* Buckets of a table whose buckets are measured, and of table.clients. */
+#define BALANCE_BUCKETS 256
 
-/* table.flags */
-#define TABLE_ALL_PORTS_ACTIVE 1
+/* Most bytes of a tapped frame: TAPPED_LEN of the core. */
+#define TAPPED_LEN 192
+
+/* table.kind: how frames are spread, in the low bits. A table that needs nothing else has nothing else in the word, so
+ * that one comparison tells the short way from the long one. */
+#define SPREAD_FAILOVER 0
+#define SPREAD_HASH 1
+#define SPREAD_SEQUENCE 2
+#define SPREAD_DESTINATION 3
+#define SPREAD_BROADCAST 4
+#define SPREAD_MASK 7
+/* A frame's class matters: exempt frames, neighbours, destinations. */
+#define TX_CLASSES 0x10
+/* table.queues is not empty. */
+#define TX_QUEUES 0x20
+#define TX_NEIGHBOURS_TO_ALL 0x40
+/* Ports have addresses of their own. */
+#define TX_STATIONS 0x80
+/* table.clients is in use. */
+#define TX_CLIENTS 0x100
+#define TX_MEASURED 0x200
+#define TX_TAP_NEIGHBOURS 0x400
+
+/* table.receive: which ports deliver, in the low bits. */
+#define RECEIVE_ACTIVE 0
+#define RECEIVE_ACTIVE_AND_UNICAST 1
+#define RECEIVE_PORTS 2
+#define RECEIVE_MASK 3
+#define RX_TAP_NEIGHBOURS 0x10
+#define RX_TAP_SLOW 0x20
+#define RX_ARRIVALS 0x40
+#define RX_STATIONS 0x80
+
+/* table.exempt: classes of frames. */
+#define CLASS_GROUP 0x1	      /* to a group of stations */
+#define CLASS_NOT_IP 0x2      /* neither IPv4 nor IPv6 */
+#define CLASS_IGMP 0x4	      /* in IPv4 */
+#define CLASS_LIMITED 0x8     /* IPv4 to 255.255.255.255 */
+#define CLASS_ALL_NODES 0x10  /* IPv6 to ff02::1 */
+#define CLASS_UNSPECIFIED 0x20 /* IPv6 from :: */
+#define CLASS_ARP 0x40	      /* also behind VLAN tags */
+#define CLASS_ND 0x80	      /* neighbour solicitation or advertisement, also behind VLAN tags */
 
 /* table.policy: the numbers of xmit_hash_policy */
 #define POLICY_LAYER2 0
@@ -36,24 +75,44 @@
 
 /* One slot of the transmit table. */
 struct table {
-	__u32 spread;
+	/* SPREAD_ and TX_ */
+	__u32 kind;
+	/* RECEIVE_ and RX_ */
+	__u32 receive;
+	/* SPREAD_HASH: POLICY_; SPREAD_SEQUENCE: packets per port, 0 for a random bucket. */
 	__u32 policy;
-	__u32 flags;
+	/* Classes of the frames that go to the active port, not by bucket. */
+	__u32 exempt;
 	/* Ports in `order`; 0 drops everything. */
 	__u32 order_len;
-	/* Buckets in `home` and `now`. */
+	/* Buckets in `home`, `spare` and `now`. */
 	__u32 bucket_len;
+	/* Entries of `queues` and `queue_ports`. */
+	__u32 queue_len;
 	/* Set of the ports in `order`. */
 	__u32 members;
+	/* RECEIVE_PORTS: set of the ports that deliver. */
+	__u32 receivers;
+	/* Set of the ports whose address in `stations` is not the bond's. */
+	__u32 foreign;
 	/* Set of the ports that a program has left since the table was written. With left_until, all that the
 	 * programs write in here. */
 	__u32 left;
 	/* Set of the one port that was used before and may deliver frames to one station until linger_until; or empty. */
 	__u32 linger;
+	/* Transmit queues, and the port of each. */
+	__u16 queues[MAX_PORTS];
+	__u8 queue_ports[MAX_PORTS];
 	__u8 order[MAX_PORTS];
 	/* Where a port stands in `order`, by port. */
 	__u8 place[MAX_PORTS];
+	/* Link-layer addresses, the bond's and by port; two bytes of zero behind each. */
+	__u8 bond[8];
+	__u8 stations[MAX_PORTS][8];
+	/* Port on which a client is to reach us, by the XOR of the bytes of its IP address. */
+	__u8 clients[BALANCE_BUCKETS];
 	__u8 home[MAX_BUCKETS];
+	__u8 spare[MAX_BUCKETS];
 	__u8 now[MAX_BUCKETS];
 	/* CLOCK_MONOTONIC, nanoseconds. */
 	__u64 linger_until;
@@ -90,6 +149,27 @@ struct bond_counters {
 	__u64 tx_no_port;
 	/* Times a program left a port by itself. */
 	__u64 ports_left;
+	/* SPREAD_SEQUENCE: frames so far. Wraps. */
+	__u64 sequence;
+};
+
+/* Bytes sent under one slot of the table, by bucket. Per CPU, and cleared before the slot is written. */
+struct loads {
+	__u64 buckets[BALANCE_BUCKETS];
+	/* By exempt frames. */
+	__u64 exempt;
+};
+
+/* When frames last arrived on a port. Per CPU; CLOCK_MONOTONIC_COARSE, nanoseconds; 0: none yet. */
+struct arrivals {
+	__u64 any;
+	/* ARP or IPv6. */
+	__u64 neighbour;
+};
+
+/* By interface index modulo its size: the port that may have it. Only a hint, the port itself has the truth. */
+struct hints {
+	__u8 ports[256];
 };
 
 /* The daemon's mark on the maps; the programs do not read it. */
@@ -112,25 +192,52 @@ struct left_record {
 	__u32 reason;
 };
 
+/* tapped.port: sent by the host. */
+#define FROM_HOST 0xffffffff
+
+/* Written to a ring buffer of its own: a frame that the daemon asked to see. */
+struct tapped {
+	/* CLOCK_MONOTONIC. */
+	__u64 time_ns;
+	/* Where it arrived, or FROM_HOST. */
+	__u32 port;
+	/* Bytes in `frame`. */
+	__u32 len;
+	/* From the destination address on, a VLAN tag out of the metadata in its place again. */
+	__u8 frame[TAPPED_LEN];
+};
+
 /* Sizes and offsets for the test that compares src/abi.rs with this file. Never loaded. */
 static const __u32 layout[] SEC("oxbond_layout") = {
 	ABI_MAGIC,
 	ABI_VERSION,
 	MAX_PORTS,
 	MAX_BUCKETS,
+	BALANCE_BUCKETS,
+	TAPPED_LEN,
 	LINGER_NS,
 	sizeof(struct table),
-	offsetof(struct table, spread),
+	offsetof(struct table, kind),
+	offsetof(struct table, receive),
 	offsetof(struct table, policy),
-	offsetof(struct table, flags),
+	offsetof(struct table, exempt),
 	offsetof(struct table, order_len),
 	offsetof(struct table, bucket_len),
+	offsetof(struct table, queue_len),
 	offsetof(struct table, members),
+	offsetof(struct table, receivers),
+	offsetof(struct table, foreign),
 	offsetof(struct table, left),
 	offsetof(struct table, linger),
+	offsetof(struct table, queues),
+	offsetof(struct table, queue_ports),
 	offsetof(struct table, order),
 	offsetof(struct table, place),
+	offsetof(struct table, bond),
+	offsetof(struct table, stations),
+	offsetof(struct table, clients),
 	offsetof(struct table, home),
+	offsetof(struct table, spare),
 	offsetof(struct table, now),
 	offsetof(struct table, linger_until),
 	offsetof(struct table, left_until),
@@ -148,6 +255,15 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	sizeof(struct bond_counters),
 	offsetof(struct bond_counters, tx_no_port),
 	offsetof(struct bond_counters, ports_left),
+	offsetof(struct bond_counters, sequence),
+	sizeof(struct loads),
+	offsetof(struct loads, buckets),
+	offsetof(struct loads, exempt),
+	sizeof(struct arrivals),
+	offsetof(struct arrivals, any),
+	offsetof(struct arrivals, neighbour),
+	sizeof(struct hints),
+	offsetof(struct hints, ports),
 	sizeof(struct abi),
 	offsetof(struct abi, magic),
 	offsetof(struct abi, version),
@@ -161,9 +277,40 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	offsetof(struct left_record, time_ns),
 	offsetof(struct left_record, port),
 	offsetof(struct left_record, reason),
+	sizeof(struct tapped),
+	offsetof(struct tapped, time_ns),
+	offsetof(struct tapped, port),
+	offsetof(struct tapped, len),
+	offsetof(struct tapped, frame),
 	SPREAD_FAILOVER,
-	SPREAD_BUCKETS,
-	TABLE_ALL_PORTS_ACTIVE,
+	SPREAD_HASH,
+	SPREAD_SEQUENCE,
+	SPREAD_DESTINATION,
+	SPREAD_BROADCAST,
+	SPREAD_MASK,
+	TX_CLASSES,
+	TX_QUEUES,
+	TX_NEIGHBOURS_TO_ALL,
+	TX_STATIONS,
+	TX_CLIENTS,
+	TX_MEASURED,
+	TX_TAP_NEIGHBOURS,
+	RECEIVE_ACTIVE,
+	RECEIVE_ACTIVE_AND_UNICAST,
+	RECEIVE_PORTS,
+	RECEIVE_MASK,
+	RX_TAP_NEIGHBOURS,
+	RX_TAP_SLOW,
+	RX_ARRIVALS,
+	RX_STATIONS,
+	CLASS_GROUP,
+	CLASS_NOT_IP,
+	CLASS_IGMP,
+	CLASS_LIMITED,
+	CLASS_ALL_NODES,
+	CLASS_UNSPECIFIED,
+	CLASS_ARP,
+	CLASS_ND,
 	POLICY_LAYER2,
 	POLICY_LAYER34,
 	POLICY_LAYER23,
@@ -173,4 +320,5 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	LEFT_NO_CARRIER,
 	LEFT_DOWN,
 	LEFT_GONE,
+	FROM_HOST,
 };

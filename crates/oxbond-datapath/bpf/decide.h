@@ -21,10 +21,12 @@ INLINE int has_carrier(__u32 id)
  *
  * Sets are gathered from numbers read out of the table, never from a loop's own counter: the verifier would know each
  * possible sum and follow every one of the 2^32. */
-NOINLINE __u32 carrier_now(const struct table *table)
+APART __u32 carrier_now(const struct table *table)
 {
 	__u32 found = 0;
 
+	if (!table)
+		return 0;
 	for (__u32 i = 0; i < MAX_PORTS && i < table->order_len; i++) {
 		__u32 id = table->order[i];
 
@@ -35,11 +37,11 @@ NOINLINE __u32 carrier_now(const struct table *table)
 }
 
 /* Latch the ports of `dead`, and tell the daemon of those that are newly so. */
-NOINLINE int leave(struct table *table, __u32 dead)
+APART int leave(struct table *table, __u32 dead)
 {
 	struct bond_counters *counters = counters_of_bond();
 
-	if (!counters)
+	if (!table || !counters)
 		return 0;
 	/* Before the set, so that whoever sees the port in it sees the time too. */
 	table->left_until = bpf_ktime_get_ns() + LINGER_NS;
@@ -88,13 +90,17 @@ INLINE __u32 before(const struct table *table, __u32 id)
 	return found;
 }
 
-NOINLINE __u32 failover_around_dead(struct table *table)
+/* The active port, when the first that has not been left has no carrier; else NO_PORT. */
+APART __u32 failover_around_dead(struct table *table)
 {
-	__u32 left = table->left;
-	__u32 carrier = carrier_now(table);
-	__u32 dead = table->members & ~carrier & ~left;
-	__u32 id = first_of(table, carrier & ~left);
+	__u32 left, carrier, dead, id;
 
+	if (!table)
+		return NO_PORT;
+	left = table->left;
+	carrier = carrier_now(table);
+	dead = table->members & ~carrier & ~left;
+	id = first_of(table, carrier & ~left);
 	if (id != NO_PORT)
 		dead &= before(table, id);
 	else
@@ -105,14 +111,15 @@ NOINLINE __u32 failover_around_dead(struct table *table)
 	return id;
 }
 
-/* SPREAD_FAILOVER: the port in use now, for sending and for receiving, else NO_PORT. */
-INLINE __u32 failover_port(struct table *table)
+/* The active port: the one in use now, for sending and for receiving, else NO_PORT. */
+APART __u32 active_port(struct table *table)
 {
-	__u32 id = first_of(table, table->members & ~table->left);
+	__u32 id;
 
-	if (likely(id != NO_PORT && has_carrier(id)))
-		return id;
-	return failover_around_dead(table);
+	if (!table)
+		return NO_PORT;
+	id = first_of(table, table->members & ~table->left);
+	return likely(has_carrier(id)) ? id : failover_around_dead(table);
 }
 
 /* Index of the lowest bit of a set that is not empty: the number of ones below it. Without branches, which would each
@@ -129,12 +136,19 @@ INLINE __u32 lowest(__u32 set)
 
 /* First port of `usable` in the bucket's own ranking of all ports, else NO_PORT. The ranking is described at
  * ranked_choice in oxbond-core. What it calls `rest` is here the set of places in `order` not yet taken out. */
-NOINLINE __u32 ranked_choice(const struct table *table, __u32 bucket, __u32 home, __u32 usable)
+APART __u32 ranked_choice(const struct table *table, __u32 bucket, __u32 usable)
 {
-	__u32 count = table->order_len, rest, choice;
+	__u32 count, home, spare, rest, choice;
 
+	if (!table || bucket >= MAX_BUCKETS)
+		return NO_PORT;
+	count = table->order_len;
+	home = table->home[bucket];
 	if (usable & (1U << (home & 31)))
 		return home;
+	spare = table->spare[bucket];
+	if (usable & (1U << (spare & 31)))
+		return spare;
 	if (!count || count > MAX_PORTS)
 		return NO_PORT;
 	choice = bucket / count;
@@ -157,37 +171,71 @@ NOINLINE __u32 ranked_choice(const struct table *table, __u32 bucket, __u32 home
 	return NO_PORT;
 }
 
-NOINLINE __u32 bucket_around_dead(struct table *table, __u32 bucket)
+/* The port of a bucket, when the one it is on is not usable; else NO_PORT. */
+APART __u32 bucket_around_dead(struct table *table, __u32 bucket)
 {
-	__u32 left = table->left;
-	__u32 carrier = carrier_now(table);
-	__u32 usable = carrier & ~left ?: carrier;
-	__u32 now, bit;
+	__u32 left, carrier, usable, now, bit;
 
-	if (!usable || bucket >= MAX_BUCKETS)
+	if (!table || bucket >= MAX_BUCKETS)
 		return NO_PORT;
+	left = table->left;
 	now = table->now[bucket];
 	bit = 1U << (now & 31);
+	if (left & bit) {
+		/* Known already, so that this is the way of every frame: without a look at every port, if that will do. */
+		__u32 home = table->home[bucket], spare = table->spare[bucket];
+
+		if (!(left & (1U << (home & 31))) && has_carrier(home))
+			return home;
+		if (!(left & (1U << (spare & 31))) && has_carrier(spare))
+			return spare;
+	}
+	carrier = carrier_now(table);
+	usable = carrier & ~left ?: carrier;
+	if (!usable)
+		return NO_PORT;
 	if (!(carrier & bit) && !(left & bit))
 		leave(table, bit);
 	if (usable & bit)
 		return now;
-	return ranked_choice(table, bucket, table->home[bucket], usable);
+	return ranked_choice(table, bucket, usable);
 }
 
-/* SPREAD_BUCKETS: the port of a frame with this hash, else NO_PORT. `planned` is set to the port the table names. */
-INLINE __u32 bucket_port(struct table *table, __u32 hash, __u32 *planned)
+/* The bucket of a key; MAX_BUCKETS when the table has none. */
+INLINE __u32 bucket_of(const struct table *table, __u32 key)
 {
-	__u32 bucket, now;
+	__u32 len = table->bucket_len;
 
-	if (!table->bucket_len)
+	return len ? key % len : MAX_BUCKETS;
+}
+
+/* `id` if it is a port of the table and usable, else NO_PORT. If it is dead and another port of the table is not, it is
+ * left. */
+APART __u32 if_usable(struct table *table, __u32 id)
+{
+	__u32 bit = 1U << (id & 31);
+
+	if (!table || !(table->members & ~table->left & bit))
 		return NO_PORT;
-	bucket = hash % table->bucket_len;
-	if (bucket >= MAX_BUCKETS)
-		return NO_PORT;
-	now = table->now[bucket];
-	*planned = now;
-	if (likely(!(table->left & (1U << (now & 31))) && has_carrier(now)))
-		return now;
-	return bucket_around_dead(table, bucket);
+	if (likely(has_carrier(id)))
+		return id;
+	if (carrier_now(table))
+		leave(table, bit);
+	return NO_PORT;
+}
+
+/* The ports for a frame that goes to every port: the usable ones. The others are left, if there is a usable one. */
+APART __u32 usable_ports(struct table *table)
+{
+	__u32 left, carrier, usable, dead;
+
+	if (!table)
+		return 0;
+	left = table->left;
+	carrier = carrier_now(table);
+	usable = carrier & ~left ?: carrier;
+	dead = table->members & ~carrier & ~left;
+	if (usable && dead)
+		leave(table, dead);
+	return usable;
 }

@@ -40,6 +40,28 @@ struct {
 	MAP_TYPE(value, struct bond_counters);
 } bond_counters SEC(".maps");
 
+/* By slot of the table. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, 2);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct loads);
+} loads SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, MAX_PORTS);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct arrivals);
+} arrivals SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct hints);
+} hints SEC(".maps");
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, 1);
@@ -52,15 +74,25 @@ struct {
 	MAP_UINT(max_entries, 4096);
 } left_records SEC(".maps");
 
+/* Apart from the records of left ports, so that a storm of tapped frames cannot push those out. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
+	MAP_UINT(max_entries, 65536);
+} tapped_frames SEC(".maps");
+
 /* The end behind the bond's device, whose transmissions the bond's device receives. Set before loading. */
 const volatile __u32 inner_ifindex = 0;
 
-INLINE struct table *current_table(void)
+/* The table in force; `slot` is set to where it lies. */
+INLINE struct table *current_table(__u32 *slot)
 {
 	__u32 zero = 0;
-	__u32 *slot = bpf_map_lookup_elem(&control, &zero);
+	__u32 *found = bpf_map_lookup_elem(&control, &zero);
 
-	return slot ? bpf_map_lookup_elem(&tables, slot) : 0;
+	if (!found)
+		return 0;
+	*slot = *found;
+	return bpf_map_lookup_elem(&tables, slot);
 }
 
 INLINE struct port *port_at(__u32 id)
@@ -78,4 +110,21 @@ INLINE struct bond_counters *counters_of_bond(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&bond_counters, &zero);
+}
+
+INLINE struct loads *loads_of(__u32 slot)
+{
+	return bpf_map_lookup_elem(&loads, &slot);
+}
+
+INLINE struct arrivals *arrivals_of(__u32 id)
+{
+	return bpf_map_lookup_elem(&arrivals, &id);
+}
+
+INLINE struct hints *all_hints(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&hints, &zero);
 }

@@ -5,20 +5,66 @@
 
 use std::{ptr, slice};
 
+use oxbond_core::input::TAPPED_LEN;
 use oxbond_core::option::HashPolicy;
 use oxbond_core::port::{MAX_PORTS, PortId};
-use oxbond_core::table::{BucketKey, Buckets, MAX_BUCKETS, Receive, Spread, TransmitTable};
+use oxbond_core::table::{
+    BALANCE_BUCKETS, BucketKey, Buckets, Exempt, MAX_BUCKETS, Receive, Spread, Stations, Tap,
+    TransmitTable,
+};
+use oxbond_wire::MacAddr;
 
 /// First word of the `abi` map.
 pub(crate) const ABI_MAGIC: u32 = 0x6f78_626e;
 /// Version of everything in this module.
-pub(crate) const ABI_VERSION: u32 = 1;
+pub(crate) const ABI_VERSION: u32 = 2;
 
-/// `table.spread`.
+/// `table.kind`, low bits.
 pub(crate) const SPREAD_FAILOVER: u32 = 0;
-pub(crate) const SPREAD_BUCKETS: u32 = 1;
-/// `table.flags`.
-pub(crate) const TABLE_ALL_PORTS_ACTIVE: u32 = 1;
+pub(crate) const SPREAD_HASH: u32 = 1;
+pub(crate) const SPREAD_SEQUENCE: u32 = 2;
+pub(crate) const SPREAD_DESTINATION: u32 = 3;
+pub(crate) const SPREAD_BROADCAST: u32 = 4;
+pub(crate) const SPREAD_MASK: u32 = 7;
+/// `table.kind`, flags.
+pub(crate) const TX_CLASSES: u32 = 0x10;
+pub(crate) const TX_QUEUES: u32 = 0x20;
+pub(crate) const TX_NEIGHBOURS_TO_ALL: u32 = 0x40;
+pub(crate) const TX_STATIONS: u32 = 0x80;
+pub(crate) const TX_CLIENTS: u32 = 0x100;
+pub(crate) const TX_MEASURED: u32 = 0x200;
+pub(crate) const TX_TAP_NEIGHBOURS: u32 = 0x400;
+
+/// `table.receive`, low bits.
+pub(crate) const RECEIVE_ACTIVE: u32 = 0;
+pub(crate) const RECEIVE_ACTIVE_AND_UNICAST: u32 = 1;
+pub(crate) const RECEIVE_PORTS: u32 = 2;
+pub(crate) const RECEIVE_MASK: u32 = 3;
+/// `table.receive`, flags.
+pub(crate) const RX_TAP_NEIGHBOURS: u32 = 0x10;
+pub(crate) const RX_TAP_SLOW: u32 = 0x20;
+pub(crate) const RX_ARRIVALS: u32 = 0x40;
+pub(crate) const RX_STATIONS: u32 = 0x80;
+
+/// `table.exempt`.
+pub(crate) const CLASS_GROUP: u32 = 0x1;
+pub(crate) const CLASS_NOT_IP: u32 = 0x2;
+pub(crate) const CLASS_IGMP: u32 = 0x4;
+pub(crate) const CLASS_LIMITED: u32 = 0x8;
+pub(crate) const CLASS_ALL_NODES: u32 = 0x10;
+pub(crate) const CLASS_UNSPECIFIED: u32 = 0x20;
+#[cfg(test)]
+pub(crate) const CLASS_ARP: u32 = 0x40;
+pub(crate) const CLASS_ND: u32 = 0x80;
+const EXEMPT_UNBALANCED: u32 = CLASS_GROUP | CLASS_NOT_IP | CLASS_ND;
+const EXEMPT_NEGOTIATED: u32 =
+    EXEMPT_UNBALANCED | CLASS_IGMP | CLASS_LIMITED | CLASS_ALL_NODES | CLASS_UNSPECIFIED;
+
+/// `tapped.port`: sent by the host.
+pub(crate) const FROM_HOST: u32 = u32::MAX;
+
+/// Length of `hints.ports`.
+pub(crate) const HINTS: usize = 256;
 
 /// `port.flags`: the receive program hangs on clsact, not tcx.
 pub(crate) const HOOK_CLSACT: u32 = 1;
@@ -41,17 +87,27 @@ pub(crate) unsafe trait Plain: Copy {}
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Table {
-    pub(crate) spread: u32,
+    pub(crate) kind: u32,
+    pub(crate) receive: u32,
     pub(crate) policy: u32,
-    pub(crate) flags: u32,
+    pub(crate) exempt: u32,
     pub(crate) order_len: u32,
     pub(crate) bucket_len: u32,
+    pub(crate) queue_len: u32,
     pub(crate) members: u32,
+    pub(crate) receivers: u32,
+    pub(crate) foreign: u32,
     pub(crate) left: u32,
     pub(crate) linger: u32,
+    pub(crate) queues: [u16; MAX_PORTS],
+    pub(crate) queue_ports: [u8; MAX_PORTS],
     pub(crate) order: [u8; MAX_PORTS],
     pub(crate) place: [u8; MAX_PORTS],
+    pub(crate) bond: [u8; 8],
+    pub(crate) stations: [[u8; 8]; MAX_PORTS],
+    pub(crate) clients: [u8; BALANCE_BUCKETS],
     pub(crate) home: [u8; MAX_BUCKETS],
+    pub(crate) spare: [u8; MAX_BUCKETS],
     pub(crate) now: [u8; MAX_BUCKETS],
     pub(crate) linger_until: u64,
     pub(crate) left_until: u64,
@@ -84,6 +140,30 @@ pub(crate) struct RawPortCounters {
 pub(crate) struct RawBondCounters {
     pub(crate) tx_no_port: u64,
     pub(crate) ports_left: u64,
+    pub(crate) sequence: u64,
+}
+
+/// Bytes by bucket on one CPU: `struct loads`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct RawLoads {
+    pub(crate) buckets: [u64; BALANCE_BUCKETS],
+    pub(crate) exempt: u64,
+}
+
+/// Times of the last frames on one CPU: `struct arrivals`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct RawArrivals {
+    pub(crate) any: u64,
+    pub(crate) neighbour: u64,
+}
+
+/// Where to look for a port first: `struct hints`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Hints {
+    pub(crate) ports: [u8; HINTS],
 }
 
 /// The daemon's mark on the maps: `struct abi`. Written last by an installation, so its presence means completeness.
@@ -100,13 +180,23 @@ pub(crate) struct Abi {
     pub(crate) front_flags: u32,
 }
 
-/// What the ring buffer holds: `struct left_record`.
+/// A port left, in its ring buffer: `struct left_record`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct RawLeftRecord {
     pub(crate) time_ns: u64,
     pub(crate) port: u32,
     pub(crate) reason: u32,
+}
+
+/// A tapped frame in its ring buffer: `struct tapped`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct RawTapped {
+    pub(crate) time_ns: u64,
+    pub(crate) port: u32,
+    pub(crate) len: u32,
+    pub(crate) frame: [u8; TAPPED_LEN],
 }
 
 // SAFETY: repr(C), integers and byte arrays only; the layout test shows that no padding lies between them.
@@ -121,23 +211,49 @@ unsafe impl Plain for RawBondCounters {}
 unsafe impl Plain for Abi {}
 // SAFETY: as above.
 unsafe impl Plain for RawLeftRecord {}
+// SAFETY: as above.
+unsafe impl Plain for RawLoads {}
+// SAFETY: as above.
+unsafe impl Plain for RawArrivals {}
+// SAFETY: as above.
+unsafe impl Plain for Hints {}
+// SAFETY: as above.
+unsafe impl Plain for RawTapped {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
+
+impl RawLoads {
+    /// Nothing sent.
+    pub(crate) const NONE: Self = Self {
+        buckets: [0; BALANCE_BUCKETS],
+        exempt: 0,
+    };
+}
 
 impl Table {
     /// No port at all: everything is dropped. What a fresh map holds.
     pub(crate) const EMPTY: Self = Self {
-        spread: SPREAD_FAILOVER,
+        kind: SPREAD_FAILOVER,
+        receive: RECEIVE_ACTIVE,
         policy: 0,
-        flags: 0,
+        exempt: 0,
         order_len: 0,
         bucket_len: 0,
+        queue_len: 0,
         members: 0,
+        receivers: 0,
+        foreign: 0,
         left: 0,
         linger: 0,
+        queues: [0; MAX_PORTS],
+        queue_ports: [0; MAX_PORTS],
         order: [0; MAX_PORTS],
         place: [0; MAX_PORTS],
+        bond: [0; 8],
+        stations: [[0; 8]; MAX_PORTS],
+        clients: [0; BALANCE_BUCKETS],
         home: [0; MAX_BUCKETS],
+        spare: [0; MAX_BUCKETS],
         now: [0; MAX_BUCKETS],
         linger_until: 0,
         left_until: 0,
@@ -151,67 +267,231 @@ impl Table {
         for (place, port) in table.order.iter().enumerate() {
             raw.place[port.index()] = place as u8;
         }
-        raw.members = table.order.iter().fold(0, |set, port| set | port.bit());
+        raw.members = set_of(&table.order);
         if raw.members.count_ones() != raw.order_len {
             return Err("a port stands twice in the order");
         }
         if let Some(port) = table.linger {
             raw.linger = port.bit();
         }
-        if matches!(table.receive, Receive::Ports(_)) {
-            raw.flags |= TABLE_ALL_PORTS_ACTIVE;
-        }
-        if let Spread::Buckets(Buckets { key, home, now, .. }) = &table.spread {
-            let BucketKey::Hash(policy) = key else {
-                return Err("the programs do not know this key yet");
-            };
-            raw.spread = SPREAD_BUCKETS;
-            raw.policy = policy_code(*policy);
-            if home.len() != now.len() {
-                return Err("`home` and `now` differ in length");
+        raw.set_spread(&table.spread)?;
+        raw.set_receive(&table.receive);
+        raw.set_queues(&table.queues)?;
+        if let Some(stations) = &table.stations {
+            if table.spread == Spread::Broadcast || table.neighbours_to_all {
+                return Err("copies of a frame cannot have a source address each");
             }
-            fill(&mut raw.home, home).ok_or("too many buckets")?;
-            fill(&mut raw.now, now).ok_or("too many buckets")?;
-            if home
-                .iter()
-                .chain(now)
-                .any(|port| raw.members & port.bit() == 0)
-            {
+            raw.set_stations(&table.order, stations)?;
+        }
+        if table.neighbours_to_all {
+            raw.kind |= TX_NEIGHBOURS_TO_ALL | TX_CLASSES;
+        }
+        raw.set_tap(table.tap);
+        Ok(raw)
+    }
+
+    fn set_spread(&mut self, spread: &Spread) -> Result<(), &'static str> {
+        let buckets = match spread {
+            Spread::Failover => return Ok(()),
+            Spread::Broadcast => {
+                self.kind = SPREAD_BROADCAST;
+                return Ok(());
+            }
+            Spread::Buckets(buckets) => buckets,
+        };
+        let Buckets {
+            key,
+            home,
+            spare,
+            now,
+            exempt,
+            measured,
+        } = buckets;
+        match key {
+            BucketKey::Hash(policy) => {
+                self.kind = SPREAD_HASH;
+                self.policy = policy_code(*policy);
+            }
+            BucketKey::Sequence { packets_per_port } => {
+                self.kind = SPREAD_SEQUENCE;
+                self.policy = u32::from(*packets_per_port);
+            }
+            BucketKey::Destination => self.kind = SPREAD_DESTINATION | TX_CLASSES,
+        }
+        self.exempt = match exempt {
+            Exempt::Nothing => 0,
+            Exempt::Igmp => CLASS_IGMP,
+            Exempt::Unbalanced => EXEMPT_UNBALANCED,
+            Exempt::Negotiated => EXEMPT_NEGOTIATED,
+        };
+        if self.exempt != 0 {
+            self.kind |= TX_CLASSES;
+        }
+        if *measured {
+            if home.len() > BALANCE_BUCKETS {
+                return Err("more buckets than can be measured");
+            }
+            self.kind |= TX_MEASURED;
+        }
+        if home.len() != now.len() || home.len() != spare.len() {
+            return Err("`home`, `spare` and `now` differ in length");
+        }
+        for (array, list) in [
+            (&mut self.home, home),
+            (&mut self.spare, spare),
+            (&mut self.now, now),
+        ] {
+            fill(array, list).ok_or("too many buckets")?;
+            if set_of(list) & !self.members != 0 {
                 return Err("a bucket names a port outside the order");
             }
-            raw.bucket_len = home.len() as u32;
         }
-        Ok(raw)
+        self.bucket_len = home.len() as u32;
+        Ok(())
+    }
+
+    fn set_receive(&mut self, receive: &Receive) {
+        self.receive |= match receive {
+            Receive::Active => RECEIVE_ACTIVE,
+            Receive::ActiveAndUnicast => RECEIVE_ACTIVE_AND_UNICAST,
+            Receive::Ports(ports) => {
+                self.receivers = set_of(ports);
+                RECEIVE_PORTS
+            }
+        };
+    }
+
+    fn set_queues(&mut self, queues: &[(u16, PortId)]) -> Result<(), &'static str> {
+        if queues.len() > MAX_PORTS {
+            return Err("more queues than a bond can have ports");
+        }
+        for (place, (queue, port)) in queues.iter().enumerate() {
+            self.queues[place] = *queue;
+            self.queue_ports[place] = port.index() as u8;
+        }
+        self.queue_len = queues.len() as u32;
+        if self.queue_len != 0 {
+            self.kind |= TX_QUEUES;
+        }
+        Ok(())
+    }
+
+    fn set_stations(&mut self, order: &[PortId], stations: &Stations) -> Result<(), &'static str> {
+        if stations.ports.len() != order.len() {
+            return Err("a port's address is missing");
+        }
+        self.kind |= TX_STATIONS;
+        self.receive |= RX_STATIONS;
+        self.bond = padded(stations.bond);
+        for (port, mac) in order.iter().zip(&stations.ports) {
+            self.stations[port.index()] = padded(*mac);
+            if *mac != stations.bond {
+                self.foreign |= port.bit();
+            }
+        }
+        if !stations.clients.is_empty() {
+            if stations.clients.len() != BALANCE_BUCKETS {
+                return Err("the clients' ports are not as many as they must be");
+            }
+            fill(&mut self.clients, &stations.clients).ok_or("too many clients' ports")?;
+            self.kind |= TX_CLIENTS | TX_CLASSES;
+        }
+        Ok(())
+    }
+
+    fn set_tap(&mut self, tap: Tap) {
+        if tap.neighbours_sent {
+            self.kind |= TX_TAP_NEIGHBOURS | TX_CLASSES;
+        }
+        for (wanted, flag) in [
+            (tap.neighbours_received, RX_TAP_NEIGHBOURS),
+            (tap.slow_protocols, RX_TAP_SLOW),
+            (tap.arrivals, RX_ARRIVALS),
+        ] {
+            if wanted {
+                self.receive |= flag;
+            }
+        }
     }
 
     /// The table as the core knows it. `None` for contents that [`Table::new`] never writes.
     pub(crate) fn to_transmit_table(self) -> Option<TransmitTable> {
-        let spread = match self.spread {
-            SPREAD_FAILOVER => Spread::Failover,
-            SPREAD_BUCKETS => {
-                let key = BucketKey::Hash(policy_of(self.policy)?);
-                let order = ports(self.order.get(..self.order_len as usize)?)?;
-                Spread::Buckets(Buckets {
-                    home: ports(self.home.get(..self.bucket_len as usize)?)?,
-                    now: ports(self.now.get(..self.bucket_len as usize)?)?,
-                    ..Buckets::equal(key, &order, |_| true)
-                })
-            }
+        let order = ports(self.order.get(..self.order_len as usize)?)?;
+        let receive = match self.receive & RECEIVE_MASK {
+            RECEIVE_ACTIVE => Receive::Active,
+            RECEIVE_ACTIVE_AND_UNICAST => Receive::ActiveAndUnicast,
+            RECEIVE_PORTS => Receive::Ports(in_sequence_of(&order, self.receivers)),
             _ => return None,
         };
-        let order = ports(self.order.get(..self.order_len as usize)?)?;
+        let queues = self.queues.get(..self.queue_len as usize)?.iter().copied();
+        let queue_ports = ports(self.queue_ports.get(..self.queue_len as usize)?)?;
+        let is = |word: u32, flag: u32| word & flag != 0;
+        let stations = if is(self.kind, TX_STATIONS) {
+            let station = |port: &PortId| unpadded(self.stations[port.index()]);
+            Some(Stations {
+                bond: unpadded(self.bond),
+                ports: order.iter().map(station).collect(),
+                clients: if is(self.kind, TX_CLIENTS) {
+                    ports(&self.clients)?
+                } else {
+                    Vec::new()
+                },
+            })
+        } else {
+            None
+        };
         Some(TransmitTable {
-            spread,
-            receive: if self.flags & TABLE_ALL_PORTS_ACTIVE != 0 {
-                Receive::Ports(order.clone())
-            } else {
-                Receive::Active
+            spread: self.to_spread()?,
+            receive,
+            linger: lowest_of(self.linger),
+            queues: queues.zip(queue_ports).collect(),
+            neighbours_to_all: is(self.kind, TX_NEIGHBOURS_TO_ALL),
+            stations,
+            tap: Tap {
+                neighbours_received: is(self.receive, RX_TAP_NEIGHBOURS),
+                neighbours_sent: is(self.kind, TX_TAP_NEIGHBOURS),
+                slow_protocols: is(self.receive, RX_TAP_SLOW),
+                arrivals: is(self.receive, RX_ARRIVALS),
             },
-            linger: (self.linger != 0)
-                .then(|| PortId::new(self.linger.trailing_zeros() as u8))
-                .flatten(),
-            ..TransmitTable::failover(order)
+            order,
         })
+    }
+
+    fn to_spread(self) -> Option<Spread> {
+        let key = match self.kind & SPREAD_MASK {
+            SPREAD_FAILOVER => return Some(Spread::Failover),
+            SPREAD_BROADCAST => return Some(Spread::Broadcast),
+            SPREAD_HASH => BucketKey::Hash(policy_of(self.policy)?),
+            SPREAD_SEQUENCE => BucketKey::Sequence {
+                packets_per_port: u16::try_from(self.policy).ok()?,
+            },
+            SPREAD_DESTINATION => BucketKey::Destination,
+            _ => return None,
+        };
+        let buckets = |array: &[u8]| ports(array.get(..self.bucket_len as usize)?);
+        Some(Spread::Buckets(Buckets {
+            key,
+            home: buckets(&self.home)?,
+            spare: buckets(&self.spare)?,
+            now: buckets(&self.now)?,
+            exempt: match self.exempt {
+                0 => Exempt::Nothing,
+                CLASS_IGMP => Exempt::Igmp,
+                EXEMPT_UNBALANCED => Exempt::Unbalanced,
+                EXEMPT_NEGOTIATED => Exempt::Negotiated,
+                _ => return None,
+            },
+            measured: self.kind & TX_MEASURED != 0,
+        }))
+    }
+
+    /// Buckets whose bytes are counted, if any are.
+    pub(crate) const fn measured(&self) -> Option<usize> {
+        if self.kind & TX_MEASURED != 0 {
+            Some(self.bucket_len as usize)
+        } else {
+            None
+        }
     }
 
     /// Whether what the core wants (all but what the programs wrote, and the end of lingering) is the same.
@@ -262,6 +542,39 @@ fn ports(array: &[u8]) -> Option<Vec<PortId>> {
     array.iter().map(|index| PortId::new(*index)).collect()
 }
 
+fn set_of(ports: &[PortId]) -> u32 {
+    ports.iter().fold(0, |set, port| set | port.bit())
+}
+
+fn lowest_of(set: u32) -> Option<PortId> {
+    // 32, for no bit at all, is no port.
+    PortId::new(set.trailing_zeros() as u8)
+}
+
+/// The ports of a set: those of the order first, as there.
+fn in_sequence_of(order: &[PortId], mut set: u32) -> Vec<PortId> {
+    let mut ports: Vec<PortId> = order
+        .iter()
+        .copied()
+        .filter(|port| set & port.bit() != 0)
+        .collect();
+    set &= !set_of(&ports);
+    while let Some(port) = lowest_of(set) {
+        ports.push(port);
+        set &= !port.bit();
+    }
+    ports
+}
+
+const fn padded(mac: MacAddr) -> [u8; 8] {
+    let [a, b, c, d, e, f] = mac.octets();
+    [a, b, c, d, e, f, 0, 0]
+}
+
+const fn unpadded([a, b, c, d, e, f, _, _]: [u8; 8]) -> MacAddr {
+    MacAddr([a, b, c, d, e, f])
+}
+
 #[cfg(test)]
 mod tests {
     use std::mem::offset_of;
@@ -286,19 +599,31 @@ mod tests {
             ABI_VERSION as usize,
             MAX_PORTS,
             MAX_BUCKETS,
+            BALANCE_BUCKETS,
+            TAPPED_LEN,
             LINGER.as_nanos() as usize,
             size_of::<Table>(),
-            offset_of!(Table, spread),
+            offset_of!(Table, kind),
+            offset_of!(Table, receive),
             offset_of!(Table, policy),
-            offset_of!(Table, flags),
+            offset_of!(Table, exempt),
             offset_of!(Table, order_len),
             offset_of!(Table, bucket_len),
+            offset_of!(Table, queue_len),
             offset_of!(Table, members),
+            offset_of!(Table, receivers),
+            offset_of!(Table, foreign),
             offset_of!(Table, left),
             offset_of!(Table, linger),
+            offset_of!(Table, queues),
+            offset_of!(Table, queue_ports),
             offset_of!(Table, order),
             offset_of!(Table, place),
+            offset_of!(Table, bond),
+            offset_of!(Table, stations),
+            offset_of!(Table, clients),
             offset_of!(Table, home),
+            offset_of!(Table, spare),
             offset_of!(Table, now),
             offset_of!(Table, linger_until),
             offset_of!(Table, left_until),
@@ -316,6 +641,15 @@ mod tests {
             size_of::<RawBondCounters>(),
             offset_of!(RawBondCounters, tx_no_port),
             offset_of!(RawBondCounters, ports_left),
+            offset_of!(RawBondCounters, sequence),
+            size_of::<RawLoads>(),
+            offset_of!(RawLoads, buckets),
+            offset_of!(RawLoads, exempt),
+            size_of::<RawArrivals>(),
+            offset_of!(RawArrivals, any),
+            offset_of!(RawArrivals, neighbour),
+            size_of::<Hints>(),
+            offset_of!(Hints, ports),
             size_of::<Abi>(),
             offset_of!(Abi, magic),
             offset_of!(Abi, version),
@@ -329,9 +663,40 @@ mod tests {
             offset_of!(RawLeftRecord, time_ns),
             offset_of!(RawLeftRecord, port),
             offset_of!(RawLeftRecord, reason),
+            size_of::<RawTapped>(),
+            offset_of!(RawTapped, time_ns),
+            offset_of!(RawTapped, port),
+            offset_of!(RawTapped, len),
+            offset_of!(RawTapped, frame),
             SPREAD_FAILOVER as usize,
-            SPREAD_BUCKETS as usize,
-            TABLE_ALL_PORTS_ACTIVE as usize,
+            SPREAD_HASH as usize,
+            SPREAD_SEQUENCE as usize,
+            SPREAD_DESTINATION as usize,
+            SPREAD_BROADCAST as usize,
+            SPREAD_MASK as usize,
+            TX_CLASSES as usize,
+            TX_QUEUES as usize,
+            TX_NEIGHBOURS_TO_ALL as usize,
+            TX_STATIONS as usize,
+            TX_CLIENTS as usize,
+            TX_MEASURED as usize,
+            TX_TAP_NEIGHBOURS as usize,
+            RECEIVE_ACTIVE as usize,
+            RECEIVE_ACTIVE_AND_UNICAST as usize,
+            RECEIVE_PORTS as usize,
+            RECEIVE_MASK as usize,
+            RX_TAP_NEIGHBOURS as usize,
+            RX_TAP_SLOW as usize,
+            RX_ARRIVALS as usize,
+            RX_STATIONS as usize,
+            CLASS_GROUP as usize,
+            CLASS_NOT_IP as usize,
+            CLASS_IGMP as usize,
+            CLASS_LIMITED as usize,
+            CLASS_ALL_NODES as usize,
+            CLASS_UNSPECIFIED as usize,
+            CLASS_ARP as usize,
+            CLASS_ND as usize,
             policy_code(HashPolicy::Layer2) as usize,
             policy_code(HashPolicy::Layer34) as usize,
             policy_code(HashPolicy::Layer23) as usize,
@@ -341,6 +706,7 @@ mod tests {
             LEFT_NO_CARRIER as usize,
             LEFT_DOWN as usize,
             LEFT_GONE as usize,
+            FROM_HOST as usize,
         ];
         assert_eq!(theirs, ours);
     }
@@ -359,9 +725,58 @@ mod tests {
             let policy = HashPolicy::ALL[usize::from(count) % HashPolicy::ALL.len()];
             TransmitTable::hashed(policy, ports(&order), |port| port.index() % 3 != 0)
         };
+        let order = ports(&[2, 9, 4]);
+        let keyed = |key| {
+            let buckets = Buckets {
+                exempt: Exempt::Unbalanced,
+                ..Buckets::equal(key, &order, |port| port.index() != 9)
+            };
+            TransmitTable::spread(Spread::Buckets(buckets), order.clone())
+        };
+        let mac = |last| MacAddr([2, 0, 0, 0, 0, last]);
+        let clients = (0..BALANCE_BUCKETS).map(|bucket| order[bucket % 3]);
+        let measured = Buckets {
+            exempt: Exempt::Negotiated,
+            measured: true,
+            ..Buckets {
+                home: vec![order[0]; 256],
+                spare: vec![order[1]; 256],
+                now: vec![order[2]; 256],
+                ..Buckets::equal(BucketKey::Destination, &order, |_| true)
+            }
+        };
+        let balanced = TransmitTable {
+            receive: Receive::ActiveAndUnicast,
+            stations: Some(Stations {
+                bond: mac(1),
+                ports: vec![mac(1), mac(2), mac(3)],
+                clients: clients.collect(),
+            }),
+            tap: Tap {
+                neighbours_received: true,
+                neighbours_sent: true,
+                ..Tap::default()
+            },
+            ..TransmitTable::spread(Spread::Buckets(measured), order.clone())
+        };
+        let aggregated = TransmitTable {
+            receive: Receive::Ports(ports(&[9, 0, 31])),
+            neighbours_to_all: true,
+            tap: Tap {
+                slow_protocols: true,
+                arrivals: true,
+                ..Tap::default()
+            },
+            ..spread(12)
+        };
         for table in [
             TransmitTable::failover(ports(&[])),
             TransmitTable::failover(ports(&[31, 0, 7])),
+            TransmitTable {
+                queues: vec![(7, ports(&[3])[0]), (65535, ports(&[0])[0])],
+                linger: Some(ports(&[31])[0]),
+                ..TransmitTable::failover(ports(&[0]))
+            },
             spread(0),
             spread(1),
             spread(3),
@@ -369,6 +784,15 @@ mod tests {
             spread(5),
             spread(7),
             spread(32),
+            TransmitTable::spread(Spread::Broadcast, ports(&[1, 0])),
+            keyed(BucketKey::Sequence {
+                packets_per_port: 0,
+            }),
+            keyed(BucketKey::Sequence {
+                packets_per_port: u16::MAX,
+            }),
+            balanced,
+            aggregated,
         ] {
             let raw = Table::new(&table).unwrap();
             assert_eq!(raw.to_transmit_table(), Some(table));
@@ -389,7 +813,7 @@ mod tests {
         let raw = Table::new(&TransmitTable::failover(ports(&[1, 2]))).unwrap();
         assert!(raw.same_orders(&Table { left: 2, ..raw }));
         assert!(!raw.same_orders(&Table {
-            flags: TABLE_ALL_PORTS_ACTIVE,
+            receive: RECEIVE_PORTS,
             ..raw
         }));
     }

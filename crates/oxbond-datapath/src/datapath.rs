@@ -4,20 +4,21 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use aya::maps::{Map, MapData, RingBuf};
 use oxbond_core::port::{MAX_PORTS, PortId};
 use oxbond_core::table::{LINGER, TransmitTable};
 use oxbond_core::time::Instant;
 
 use crate::abi::{
-    ABI_MAGIC, ABI_VERSION, Abi, HOOK_CLSACT, LEFT_DOWN, LEFT_GONE, LEFT_NO_CARRIER, Port,
-    QDISC_OURS, RawBondCounters, RawLeftRecord, RawPortCounters, Table, from_bytes,
+    ABI_MAGIC, ABI_VERSION, Abi, HINTS, HOOK_CLSACT, Hints, Port, QDISC_OURS, RawArrivals,
+    RawBondCounters, RawLoads, RawPortCounters, Table,
 };
 use crate::attach::{self, Attachment};
 use crate::error::DatapathError;
 use crate::load::Loaded;
 use crate::pins::{Pins, unpin};
+use crate::records::{LEFT_BYTES, Record, Rings, TAPPED_BYTES};
 use crate::sys::{
     ArrayMap, MAP_TYPE_ARRAY, MAP_TYPE_PERCPU_ARRAY, MAP_TYPE_RINGBUF, MapShape, TestInput, TestRun,
 };
@@ -111,26 +112,26 @@ pub struct Counters {
     pub ports_left: u64,
 }
 
-/// Why a program left a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftReason {
-    /// The link went down.
-    NoCarrier,
-    /// The interface was set down.
-    Down,
-    /// The interface no longer exists, or not at the address known ([`DataPath::refresh_port`]).
-    Gone,
+/// What the buckets of a measured table have carried in a span of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loads {
+    /// How long the span was.
+    pub over: Duration,
+    /// Bytes sent by bucket, in the sequence of the table.
+    pub buckets: Vec<u64>,
+    /// Bytes of exempt frames.
+    pub exempt: u64,
 }
 
-/// A program left a port by itself.
+/// When frames last arrived on a port, by `CLOCK_MONOTONIC` to the precision of the kernel's tick (1 to 10 ms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeftRecord {
-    /// When, by `CLOCK_MONOTONIC`.
-    pub time: Instant,
-    /// Which.
+pub struct Arrivals {
+    /// The port.
     pub port: PortId,
-    /// Why.
-    pub reason: LeftReason,
+    /// The last frame of any kind, `None` while there was none.
+    pub any: Option<Instant>,
+    /// The last frame of ARP or IPv6.
+    pub neighbour: Option<Instant>,
 }
 
 /// A program that can be test-run.
@@ -149,7 +150,18 @@ pub struct DataPath {
     front_flags: u32,
     maps: Maps,
     programs: Programs,
-    ring: RingBuf<MapData>,
+    rings: Rings,
+    measured: Option<Measured>,
+}
+
+/// What [`DataPath::loads`] has told already.
+struct Measured {
+    /// Of the table in this slot,
+    slot: u32,
+    /// until then,
+    time_ns: u64,
+    /// this much.
+    told: RawLoads,
 }
 
 #[derive(Debug)]
@@ -159,6 +171,9 @@ struct Maps {
     ports: ArrayMap,
     port_counters: ArrayMap,
     bond_counters: ArrayMap,
+    loads: ArrayMap,
+    arrivals: ArrayMap,
+    hints: ArrayMap,
     abi: ArrayMap,
 }
 
@@ -169,19 +184,20 @@ struct Programs {
     find_netdev: OwnedFd,
 }
 
-const MAP_NAMES: [&str; 7] = [
+const MAP_NAMES: [&str; 11] = [
     "control",
     "tables",
     "ports",
     "port_counters",
     "bond_counters",
+    "loads",
+    "arrivals",
+    "hints",
     "abi",
     "left_records",
+    "tapped_frames",
 ];
 const PROGRAM_NAMES: [&str; 3] = ["bond_tx", "port_rx", "find_netdev"];
-
-/// Bytes of the ring buffer; one page, the least the kernel gives.
-const RING_BYTES: u32 = 4096;
 
 /// Added to the flags of a port in [`Abi::front_flags`]: ports go on clsact even where tcx is to be had.
 const CLSACT_ONLY: u32 = 4;
@@ -355,12 +371,15 @@ impl DataPath {
             ports,
             port_counters,
             bond_counters,
+            loads,
+            arrivals,
+            hints,
             abi,
-            ring,
-        ] = <[OwnedFd; 7]>::try_from(maps).map_err(|_few| few())?;
+            left_records,
+            tapped_frames,
+        ] = <[OwnedFd; 11]>::try_from(maps).map_err(|_few| few())?;
         let [bond_tx, port_rx, find_netdev] =
             <[OwnedFd; 3]>::try_from(programs).map_err(|_few| few())?;
-        let ring = MapData::from_fd(ring).and_then(|data| RingBuf::try_from(Map::RingBuf(data)));
         Ok(Self {
             pins,
             front,
@@ -371,6 +390,9 @@ impl DataPath {
                 ports: ArrayMap::new(ports),
                 port_counters: ArrayMap::new(port_counters),
                 bond_counters: ArrayMap::new(bond_counters),
+                loads: ArrayMap::new(loads),
+                arrivals: ArrayMap::new(arrivals),
+                hints: ArrayMap::new(hints),
                 abi: ArrayMap::new(abi),
             },
             programs: Programs {
@@ -378,7 +400,8 @@ impl DataPath {
                 port_rx,
                 find_netdev,
             },
-            ring: ring.map_err(|error| DatapathError::Load(format!("ring buffer: {error}")))?,
+            rings: Rings::new(left_records, tapped_frames)?,
+            measured: None,
         })
     }
 
@@ -421,7 +444,13 @@ impl DataPath {
         self.maps
             .port_counters
             .clear_per_cpu::<RawPortCounters>(port.index() as u32)
+            .and_then(|()| {
+                self.maps
+                    .arrivals
+                    .clear_per_cpu::<RawArrivals>(port.index() as u32)
+            })
             .map_err(|error| DatapathError::kernel("clear a port's counters", error))?;
+        self.write_hint(port, ifindex)?;
         // Known to the programs before the first frame comes in, so that it is counted at the right place.
         self.write_port(
             port,
@@ -520,6 +549,12 @@ impl DataPath {
             wanted.linger_until = sys::monotonic_ns() + LINGER.as_nanos() as u64;
         }
         let spare = 1 - slot;
+        if wanted.measured().is_some() {
+            self.maps
+                .loads
+                .clear_per_cpu::<RawLoads>(spare)
+                .map_err(|error| DatapathError::kernel("clear the loads", error))?;
+        }
         self.maps
             .tables
             .set(spare, &wanted)
@@ -528,6 +563,11 @@ impl DataPath {
             .control
             .set(0, &spare)
             .map_err(|error| DatapathError::kernel("write map control", error))?;
+        self.measured = Some(Measured {
+            slot: spare,
+            time_ns: sys::monotonic_ns(),
+            told: RawLoads::NONE,
+        });
         Ok(true)
     }
 
@@ -580,19 +620,71 @@ impl DataPath {
         Ok(counters)
     }
 
-    /// Readable (poll, epoll) when [`Self::drain`] has something to give.
-    pub fn ring_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
+    /// What the table's buckets have carried since the last call, or since the table was put in force if that is later.
+    /// `None` when they are not measured, and from the first call after [`Self::adopt`], which cannot know since when.
+    pub fn loads(&mut self) -> Result<Option<Loads>, DatapathError> {
+        let (slot, table) = self.current()?;
+        let Some(buckets) = table.measured() else {
+            return Ok(None);
+        };
+        let time_ns = sys::monotonic_ns();
+        let mut sum = RawLoads::NONE;
+        let cpus = self.maps.loads.get_per_cpu::<RawLoads>(slot);
+        for cpu in cpus.map_err(|error| DatapathError::kernel("read the loads", error))? {
+            for (sum, bytes) in sum.buckets.iter_mut().zip(cpu.buckets) {
+                *sum += bytes;
+            }
+            sum.exempt += cpu.exempt;
+        }
+        let before = self.measured.replace(Measured {
+            slot,
+            time_ns,
+            told: sum,
+        });
+        Ok(before.filter(|before| before.slot == slot).map(|before| {
+            let told = before.told.buckets.iter();
+            let since = sum.buckets.iter().zip(told).map(|(sum, told)| sum - told);
+            Loads {
+                over: Duration::from_nanos(time_ns.saturating_sub(before.time_ns)),
+                buckets: since.take(buckets).collect(),
+                exempt: sum.exempt - before.told.exempt,
+            }
+        }))
     }
 
-    /// The ports that programs have left since the last call, oldest first. Full buffers lose records, never the fact:
-    /// [`Self::left`] has it.
-    pub fn drain(&mut self) -> Vec<LeftRecord> {
-        let mut records = Vec::new();
-        while let Some(item) = self.ring.next() {
-            records.extend(from_bytes::<RawLeftRecord>(&item).and_then(LeftRecord::new));
+    /// When frames last arrived on each attached port, by rising [`PortId`]. The times stand still while the table does
+    /// not ask for them ([`Tap::arrivals`](oxbond_core::table::Tap::arrivals)).
+    pub fn arrivals(&self) -> Result<Vec<Arrivals>, DatapathError> {
+        let time = |ns: u64| (ns != 0).then(|| Instant::from_nanos(ns));
+        let mut arrivals = Vec::new();
+        for (port, _) in self.ports()? {
+            let cpus = self
+                .maps
+                .arrivals
+                .get_per_cpu::<RawArrivals>(port.index() as u32)
+                .map_err(|error| DatapathError::kernel("read the arrivals", error))?;
+            let (any, neighbour) = cpus.iter().fold((0, 0), |(any, neighbour), cpu| {
+                (cpu.any.max(any), cpu.neighbour.max(neighbour))
+            });
+            arrivals.push(Arrivals {
+                port,
+                any: time(any),
+                neighbour: time(neighbour),
+            });
         }
-        records
+        Ok(arrivals)
+    }
+
+    /// Readable (poll, epoll) when [`Self::drain`] has something to give.
+    pub fn ring_fd(&self) -> BorrowedFd<'_> {
+        self.rings.fd()
+    }
+
+    /// What the programs have told since the last call: the ports that they left, then the frames that they tapped, each
+    /// oldest first; of the frames at most 256 at once. Full buffers lose records. Of left ports never the fact:
+    /// [`Self::left`] has it.
+    pub fn drain(&mut self) -> Vec<Record> {
+        self.rings.drain()
     }
 
     /// Which hook is used where.
@@ -680,6 +772,16 @@ impl DataPath {
             .map_err(|error| DatapathError::kernel("write map ports", error))
     }
 
+    /// Tells the receive program where to look for a port first. Ports whose interfaces share a place are found all the
+    /// same, by a search.
+    fn write_hint(&self, port: PortId, ifindex: u32) -> Result<(), DatapathError> {
+        let hints = self.maps.hints.get::<Hints>(0).and_then(|mut hints| {
+            hints.ports[ifindex as usize % HINTS] = port.index() as u8;
+            self.maps.hints.set(0, &hints)
+        });
+        hints.map_err(|error| DatapathError::kernel("write map hints", error))
+    }
+
     /// Address of an interface's `net_device`: a test run whose frame is "on" that interface makes the kernel put the
     /// device into the frame, where a program can read it.
     fn find_netdev(&self, ifindex: u32) -> Result<u64, DatapathError> {
@@ -704,22 +806,6 @@ impl fmt::Debug for DataPath {
             .field("pins", &self.pins)
             .field("front", &self.front)
             .finish_non_exhaustive()
-    }
-}
-
-impl LeftRecord {
-    /// `None` for what the programs never write.
-    fn new(raw: RawLeftRecord) -> Option<Self> {
-        Some(Self {
-            time: Instant::from_nanos(raw.time_ns),
-            port: u8::try_from(raw.port).ok().and_then(PortId::new)?,
-            reason: match raw.reason {
-                LEFT_NO_CARRIER => LeftReason::NoCarrier,
-                LEFT_DOWN => LeftReason::Down,
-                LEFT_GONE => LeftReason::Gone,
-                _ => return None,
-            },
-        })
     }
 }
 
@@ -760,18 +846,23 @@ fn expected_shape(name: &str) -> MapShape {
         map_type: MAP_TYPE_PERCPU_ARRAY,
         ..array(value_size, max_entries)
     };
+    let ring = |bytes| MapShape {
+        map_type: MAP_TYPE_RINGBUF,
+        key_size: 0,
+        value_size: 0,
+        max_entries: bytes,
+    };
     match name {
         "control" => array(4, 1),
         "tables" => array(size_of::<Table>(), 2),
         "ports" => array(size_of::<Port>(), MAX_PORTS as u32),
         "port_counters" => per_cpu(size_of::<RawPortCounters>(), MAX_PORTS as u32),
         "bond_counters" => per_cpu(size_of::<RawBondCounters>(), 1),
+        "loads" => per_cpu(size_of::<RawLoads>(), 2),
+        "arrivals" => per_cpu(size_of::<RawArrivals>(), MAX_PORTS as u32),
+        "hints" => array(size_of::<Hints>(), 1),
         "abi" => array(size_of::<Abi>(), 1),
-        _ => MapShape {
-            map_type: MAP_TYPE_RINGBUF,
-            key_size: 0,
-            value_size: 0,
-            max_entries: RING_BYTES,
-        },
+        "left_records" => ring(LEFT_BYTES),
+        _ => ring(TAPPED_BYTES),
     }
 }

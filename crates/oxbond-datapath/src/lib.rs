@@ -7,7 +7,7 @@
 //!
 //! The core's [`TransmitTable`](oxbond_core::table::TransmitTable) goes into one of two slots and takes effect by the
 //! flip of one word. The programs obey it packet by packet, but see each port's carrier for themselves: a port without
-//! it is *left* at once, and the daemon is told through a ring buffer. Everything is pinned, so that traffic flows
+//! it is *left* at once, and the daemon is told through a ring buffer. Through another come the frames it asked to see. Everything is pinned, so that traffic flows
 //! while no daemon runs, and the next daemon [adopts](DataPath::adopt) what it finds.
 //!
 //! Every call acts in the network namespace of the calling thread, which must be the one the bond lives in.
@@ -28,12 +28,13 @@ mod error;
 mod load;
 mod pins;
 mod probe;
+mod records;
 mod sys;
 
 pub use datapath::{
-    Counters, DataPath, Front, FrontKind, Hook, Hooks, LeftReason, LeftRecord, PinnedProgram,
-    PortCounters,
+    Arrivals, Counters, DataPath, Front, FrontKind, Hook, Hooks, Loads, PinnedProgram, PortCounters,
 };
 pub use error::DatapathError;
 pub use probe::Probe;
+pub use records::{LeftReason, LeftRecord, Record, TappedFrame};
 pub use sys::{TestInput, TestRun};

@@ -1,7 +1,7 @@
 //! What lies where under the directory in which a bond's data path is pinned.
 //!
 //! ```text
-//! maps/{control,tables,ports,port_counters,bond_counters,abi,left_records}
+//! maps/{control,tables,ports,port_counters,bond_counters,loads,arrivals,hints,abi,left_records,tapped_frames}
 //! programs/{bond_tx,port_rx,find_netdev}
 //! links/{front,port-<n>}        only where the kernel has links (tcx, netkit)
 //! ```

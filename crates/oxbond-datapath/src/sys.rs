@@ -56,6 +56,8 @@ pub struct TestRun {
     pub nanoseconds: u32,
     /// `__sk_buff.cb` after the last run.
     pub cb: [u32; 5],
+    /// The frame after the last run.
+    pub frame: Vec<u8>,
 }
 
 /// What goes into a test run beside the frame.
@@ -410,13 +412,14 @@ pub(crate) fn test_run(
     };
     // The kernel refuses to write less than the whole of its own structure.
     let mut after = [0_u32; SK_BUFF_WORDS];
+    let mut changed = vec![0_u8; frame.len()];
     let mut attr = TestRunAttr {
         prog_fd: fd_number(program),
         retval: 0,
         data_size_in: frame.len() as u32,
-        data_size_out: 0,
+        data_size_out: changed.len() as u32,
         data_in: address(frame),
-        data_out: 0,
+        data_out: address_mut(changed.as_mut_slice()),
         repeat: input.repeat,
         duration: 0,
         ctx_size_in: size_of::<SkBuff>() as u32,
@@ -430,6 +433,10 @@ pub(crate) fn test_run(
         returned: attr.retval,
         nanoseconds: attr.duration,
         cb: control_block(&after),
+        frame: {
+            changed.truncate(attr.data_size_out as usize);
+            changed
+        },
     })
 }
 
@@ -459,4 +466,34 @@ pub(crate) fn monotonic_ns() -> u64 {
     // SAFETY: `now` outlives the call, which cannot fail for this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// A descriptor that is readable when one of these is. They must outlive it.
+pub(crate) fn epoll_of(watched: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+    // SAFETY: takes no address.
+    let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if epoll < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call returned a new descriptor that nobody else owns.
+    let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+    for fd in watched {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: 0,
+        };
+        // SAFETY: `event` outlives the call; both descriptors are open.
+        let added = unsafe {
+            libc::epoll_ctl(
+                epoll.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                fd.as_raw_fd(),
+                &raw mut event,
+            )
+        };
+        if added < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(epoll)
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use common::{Stand, best_hook, ifindex, port, ports};
+use common::{Stand, best_hook, departures, ifindex, port, ports};
 use oxbond_core::table::{Receive, TransmitTable};
 use oxbond_datapath::{DataPath, DatapathError, Hook, LeftReason, PinnedProgram, TestInput};
 use oxbond_lab::capture;
@@ -376,27 +376,33 @@ fn root_the_port_used_before_delivers_for_a_moment() -> Result<()> {
 fn root_what_was_under_way_when_the_link_died_is_delivered() -> Result<()> {
     let stand = Stand::new(&["p0", "p1"])?;
     let path = stand.host().run(|| stand.install(None, &both()))?;
-    let input = TestInput {
-        repeat: 1,
-        ifindex: stand.port_ifindex(0)?,
-        cb: [0; 5],
-    };
-    let arrive = |frame: &[u8]| -> Result<u32> {
+    let arrive = |index: usize, frame: &[u8]| -> Result<u32> {
+        let input = TestInput {
+            repeat: 1,
+            ifindex: stand.port_ifindex(index)?,
+            cb: [0; 5],
+        };
         Ok(path.test_run(PinnedProgram::PortRx, frame, input)?.returned)
     };
     // A run takes place in the network namespace of its caller.
     stand.host().run(|| -> Result<()> {
-        assert_eq!(arrive(&[0x02; 64])?, REDIRECTED);
+        assert_eq!(arrive(0, &[0x02; 64])?, REDIRECTED);
+        assert_eq!(arrive(1, &[0x02; 64])?, DROPPED);
         stand.rig.cut(0)?;
-        assert_eq!(arrive(&[0x02; 64])?, REDIRECTED, "to one station");
         assert_eq!(
-            arrive(&[0x03; 64])?,
+            arrive(1, &[0x03; 64])?,
+            REDIRECTED,
+            "the other port takes over"
+        );
+        assert_eq!(path.left()?, port(0).bit());
+        assert_eq!(arrive(0, &[0x02; 64])?, REDIRECTED, "to one station");
+        assert_eq!(
+            arrive(0, &[0x03; 64])?,
             DROPPED,
             "to a group, so it comes on the other port too"
         );
-        assert_eq!(path.left()?, port(0).bit());
         let grace = wait_until(SOON, "the grace ends", || {
-            arrive(&[0x02; 64]).unwrap() == DROPPED
+            arrive(0, &[0x02; 64]).unwrap() == DROPPED
         })?;
         assert!(grace >= oxbond_core::table::LINGER / 2, "{grace:?}");
         Ok(())
@@ -416,7 +422,10 @@ fn root_a_vanished_port_is_left_and_another_can_take_its_place() -> Result<()> {
     host.run(|| -> Result<()> {
         let mut path = stand.adopt()?;
         assert_eq!(path.left()?, port(0).bit());
-        let reasons: Vec<_> = path.drain().iter().map(|record| record.reason).collect();
+        let reasons: Vec<_> = departures(&mut path)
+            .iter()
+            .map(|record| record.reason)
+            .collect();
         assert!(
             matches!(
                 reasons[..],
@@ -468,7 +477,7 @@ fn root_a_port_set_down_by_hand_is_left() -> Result<()> {
     let report = meter.stop(Duration::from_secs(2))?;
     assert_eq!(report.there.lost, 0, "{report:?}");
     stand.host().run(|| -> Result<()> {
-        let records = stand.adopt()?.drain();
+        let records = departures(&mut stand.adopt()?);
         assert_eq!(
             records.iter().map(|record| record.port).collect::<Vec<_>>(),
             [port(0)]
@@ -485,7 +494,7 @@ fn root_records_wake_the_daemon() -> Result<()> {
     let _traffic = stand.traffic().start()?;
     stand.rig.cut(0)?;
     assert!(readable(&path, SOON)?);
-    let records = path.drain();
+    let records = departures(&mut path);
     assert_eq!(records.len(), 1);
     assert!(!readable(&path, Duration::ZERO)?, "once told, it is quiet");
     Ok(())

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use common::{HOST6, PEER, PEER6, Stand, best_hook, port, ports};
+use common::{HOST6, PEER, PEER6, Stand, best_hook, departures, port, ports};
 use oxbond_core::option::HashPolicy;
 use oxbond_core::table::TransmitTable;
 use oxbond_datapath::{FrontKind, Hook, LeftReason};
@@ -77,7 +77,7 @@ fn dead_link_is_left_without_a_daemon(
         let mut path = stand.adopt()?;
         assert_eq!(path.table()?, table);
         assert_eq!(path.left()?, port(0).bit());
-        let records = path.drain();
+        let records = departures(&mut path);
         assert_eq!(records.len(), 1, "{records:?}");
         assert_eq!(
             (records[0].port, records[0].reason),
@@ -325,7 +325,7 @@ fn root_balance_xor_spreads_flows_and_moves_only_those_of_a_dead_port() -> Resul
     stand.host().run(|| -> Result<()> {
         let mut path = stand.adopt()?;
         assert_eq!(path.left()?, port(1).bit());
-        let records = path.drain();
+        let records = departures(&mut path);
         assert_eq!(records.len(), 1, "{records:?}");
         assert_lost_before(&report, meter_clock(records[0].time));
         let counters = path.counters()?;

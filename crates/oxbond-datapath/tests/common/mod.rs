@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use oxbond_core::port::PortId;
 use oxbond_core::table::TransmitTable;
-use oxbond_datapath::{DataPath, Front, FrontKind, Hook};
+use oxbond_datapath::{DataPath, Front, FrontKind, Hook, LeftRecord, Record};
 use oxbond_lab::netns::Namespace;
 use oxbond_lab::rig::{Plan, Rig, Topology};
 use oxbond_lab::traffic::Traffic;
@@ -138,6 +138,15 @@ impl Stand {
         let (host, peer): (IpAddr, IpAddr) = (host.parse().unwrap(), peer.parse().unwrap());
         Traffic::new((self.host(), host), (&self.rig.peer, peer)).both_ways()
     }
+}
+
+/// The records of ports left, of everything that the programs tell.
+pub(crate) fn departures(path: &mut DataPath) -> Vec<LeftRecord> {
+    let left = |record| match record {
+        Record::Left(left) => Some(left),
+        Record::Frame(_) => None,
+    };
+    path.drain().into_iter().filter_map(left).collect()
 }
 
 pub(crate) fn port(index: usize) -> PortId {

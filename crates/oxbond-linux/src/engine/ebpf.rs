@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use oxbond_core::action::Action;
 use oxbond_core::port::{LinkState, PortId, PortInfo};
 use oxbond_core::table::TransmitTable;
-use oxbond_datapath::{Counters, DataPath, DatapathError, Front, FrontKind, Hooks, LeftRecord};
+use oxbond_datapath::{Counters, DataPath, DatapathError, Front, FrontKind, Hooks, Record};
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
@@ -398,13 +398,13 @@ impl EbpfEngine {
             .collect())
     }
 
-    /// Readable when a program has left a port by itself.
+    /// Readable when a program has left a port by itself, or tapped a frame.
     pub fn records_fd(&self) -> BorrowedFd<'_> {
         self.data_path.ring_fd()
     }
 
-    /// The ports that programs have left by themselves since the last call.
-    pub fn drain_records(&mut self) -> Vec<LeftRecord> {
+    /// The ports that programs have left by themselves since the last call, and the frames that they tapped.
+    pub fn drain_records(&mut self) -> Vec<Record> {
         self.data_path.drain()
     }
 

@@ -15,7 +15,7 @@ use oxbond_core::input::{Announced, Input};
 use oxbond_core::option::{OptionChange, PortOptionChange};
 use oxbond_core::port::{MAX_PORTS, PortId};
 use oxbond_core::time::Instant;
-use oxbond_datapath::DatapathError;
+use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
 use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError};
 use oxbond_linux::inspect::{self, Candidate};
 use oxbond_linux::ipv6;
@@ -334,12 +334,24 @@ impl ManagedBond {
         self.rejoin_missing(netlink, now, taken);
     }
 
-    /// The data path left a port: say so to the core, then look at the link itself.
+    /// What the data path tells: of a port that it left, the core hears, then the link itself is looked at; of frames
+    /// that the core wanted to see, the core hears.
     pub(crate) fn on_records(&mut self, netlink: &mut Netlink, now: Instant) {
         for record in self.engine.drain_records() {
-            if self.engine.ports().any(|(id, _)| id == record.port) {
-                self.tell(netlink, now, Input::LeftInPath { port: record.port });
-                self.look_at_port(netlink, now, record.port);
+            match record {
+                Record::Left(LeftRecord { port, .. }) => {
+                    if self.engine.ports().any(|(id, _)| id == port) {
+                        self.tell(netlink, now, Input::LeftInPath { port });
+                        self.look_at_port(netlink, now, port);
+                    }
+                }
+                Record::Frame(TappedFrame { port, frame, .. }) => {
+                    let input = match port {
+                        Some(port) => Input::Received { port, frame },
+                        None => Input::Sent { frame },
+                    };
+                    self.tell(netlink, now, input);
+                }
             }
         }
     }
