@@ -63,6 +63,8 @@ const MODES: &[Mode] = &[
     Mode::BalanceXor,
     Mode::BalanceRr,
     Mode::Broadcast,
+    Mode::BalanceTlb,
+    Mode::BalanceAlb,
 ];
 
 /// A port as it is made.

@@ -67,6 +67,7 @@ pub fn step(host: &Host, now: Instant) -> Check {
     }
     let status = host.bond.status(now, &[]);
     active_port(host, &status)?;
+    stations(host, &status)?;
     carrier(host, &status)?;
     addresses(host, &status)?;
     demand(
@@ -114,6 +115,43 @@ fn active_port(host: &Host, status: &BondStatus) -> Check {
     )
 }
 
+/// Where ports have addresses of their own, the data path knows them; and no client is told of a port that the bond
+/// knows to be dead while another is alive.
+fn stations(host: &Host, status: &BondStatus) -> Check {
+    let Some(table) = &host.data_path.table else {
+        return Ok(());
+    };
+    let wanted = matches!(status.options.mode, Mode::BalanceTlb | Mode::BalanceAlb);
+    demand(
+        table.stations.is_some() == wanted,
+        "the data path knows the ports' addresses where they matter",
+        || format!("{}: {:?}", status.options.mode, table.stations),
+    )?;
+    let Some(stations) = &table.stations else {
+        return Ok(());
+    };
+    let mac = |id: &PortId| {
+        let port = host.attached().find(|(attached, _)| attached == id);
+        port.map(|(_, port)| port.mac)
+    };
+    let truth: Vec<_> = table.order.iter().filter_map(mac).collect();
+    demand(
+        stations.bond == status.mac && stations.ports == truth,
+        "the data path has the true addresses",
+        || format!("{stations:?}, in truth {truth:?}"),
+    )?;
+    let up = |id: PortId| {
+        let port = status.ports.iter().find(|port| port.id == id);
+        port.is_some_and(|port| port.mii_status == MiiStatus::Up)
+    };
+    let any_up = status.ports.iter().any(|port| up(port.id));
+    demand(
+        !any_up || stations.clients.iter().all(|port| up(*port)),
+        "clients are told of ports that are up",
+        || format!("{:?}", stations.clients),
+    )
+}
+
 /// The bond has carrier exactly when its monitor says that a port is up.
 fn carrier(host: &Host, status: &BondStatus) -> Check {
     let up = status
@@ -149,6 +187,7 @@ fn addresses(host: &Host, status: &BondStatus) -> Check {
     const RULE: &str = "addresses are as fail_over_mac asks for";
     let rule = match status.options.mode {
         Mode::ActiveBackup => status.options.fail_over_mac,
+        Mode::BalanceTlb | Mode::BalanceAlb => FailOverMac::Follow,
         _ => FailOverMac::None,
     };
     demand(

@@ -135,6 +135,7 @@ struct Simulation<'a> {
 impl Simulation<'_> {
     fn run(&mut self) -> Result<(), Violation> {
         self.host.begin(Instant::ZERO)?;
+        self.schedule_timeout();
         for (at, fault) in &self.scenario.faults {
             self.world.schedule(*at, Event::Fault(*fault));
         }
@@ -155,7 +156,9 @@ impl Simulation<'_> {
             let detail = format!("{} in {QUIET:?}", after.actions - before.actions);
             return Err(Violation::new("no action while nothing changes", detail));
         }
-        if let Some(at) = self.host.bond.next_timeout() {
+        let learning = self.host.data_path.table.as_ref();
+        let learning = learning.is_some_and(|table| table.stations.is_some());
+        if let Some(at) = self.host.bond.next_timeout().filter(|_| !learning) {
             return Err(Violation::new(
                 "no timeout while nothing changes",
                 format!("{at:?}"),
@@ -234,7 +237,14 @@ impl Simulation<'_> {
             (Fault::RemovePort { port }, _) => self.host.remove_port(now, port)?,
             (Fault::AddPort { port }, _) => self.host.add_port(now, port)?,
             (Fault::Primary { port }, _) => self.host.set_primary(now, port)?,
-            (Fault::Mode { mode }, _) => self.host.set_mode(now, mode)?,
+            (Fault::Mode { mode }, _) => {
+                let before = self.host.poll_interval();
+                self.host.set_mode(now, mode)?;
+                // Some modes switch the monitor on.
+                if self.host.poll_interval() != before {
+                    self.schedule_poll();
+                }
+            }
             (Fault::Stop | Fault::Resume | Fault::Kill { .. } | Fault::Start, _) => {}
         }
         Ok(())
