@@ -105,6 +105,8 @@ pub struct PortStatus {
     pub queue_id: u16,
     /// `prio` option.
     pub prio: i32,
+    /// `actor_port_prio` option.
+    pub actor_port_prio: u16,
     /// How long the link has been in this state.
     pub since: Duration,
     /// In words, why it carries traffic or why not.

@@ -47,6 +47,7 @@ fn port(index: u8, name: &str) -> PortStatus {
         mac: "16:62:3c:0c:84:5c".parse().unwrap(),
         queue_id: 0,
         prio: 0,
+        actor_port_prio: 255,
         since: Duration::from_secs(200),
         reason: "active".to_owned(),
     }

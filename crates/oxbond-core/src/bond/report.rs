@@ -43,6 +43,7 @@ impl Bond {
             mac: port.mac,
             queue_id: port.options.queue_id,
             prio: port.options.prio,
+            actor_port_prio: port.options.actor_port_prio,
             since: now.saturating_since(port.since),
             reason: self.reason(port, now),
         }
