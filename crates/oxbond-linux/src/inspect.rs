@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use oxbond_core::option::DriverError;
 use oxbond_core::port::{LinkState, PortInfo};
 use oxbond_wire::MacAddr;
 
@@ -172,6 +173,24 @@ pub enum PortRefusal {
     /// The question itself failed.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+}
+
+impl PortRefusal {
+    /// What the kernel's driver answers in the same case, where it has an answer of its own.
+    pub const fn driver(&self) -> Option<DriverError> {
+        let (errno, text) = match self {
+            Self::InUse { .. } | Self::Taken { .. } | Self::HasUpper { .. } => {
+                (libc::EBUSY, "Device is in use and cannot be enslaved")
+            }
+            Self::IsMaster { .. } => (
+                libc::EPERM,
+                "Device type (master device) cannot be enslaved",
+            ),
+            Self::Itself { .. } => (libc::EPERM, "Cannot enslave bond to itself"),
+            _ => return None,
+        };
+        Some(DriverError { errno, text })
+    }
 }
 
 /// Why ports do not fit each other.

@@ -300,6 +300,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                     .copied()
                     .collect(),
                 from_file: false,
+                down: false,
             };
             default_monitor(&mut request);
             done(connect()?.call(Request::Up(request))?)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use oxbond_core::option::DriverError;
 use serde::{Deserialize, Serialize};
 
 /// Who has to act, and with it the exit code. Documented in `oxbond --help` and the README.
@@ -53,6 +54,27 @@ pub(crate) struct Failure {
     pub(crate) blame: Blame,
     /// What, why, and the way out; lower case, no full stop.
     pub(crate) message: String,
+    /// What the kernel's driver answers in the same case, where it has an answer of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) driver: Option<DriverAnswer>,
+}
+
+/// An answer of the kernel's driver, which `oxbond ip` repeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DriverAnswer {
+    /// Positive errno number.
+    pub(crate) errno: i32,
+    /// Its words, without a full stop.
+    pub(crate) text: String,
+}
+
+impl From<&DriverError> for DriverAnswer {
+    fn from(error: &DriverError) -> Self {
+        Self {
+            errno: error.errno,
+            text: error.text.to_owned(),
+        }
+    }
 }
 
 impl Failure {
@@ -61,6 +83,15 @@ impl Failure {
         Self {
             blame,
             message: message.to_string(),
+            driver: None,
+        }
+    }
+
+    /// The same with the driver's answer.
+    pub(crate) fn with_driver(self, driver: Option<&DriverError>) -> Self {
+        Self {
+            driver: driver.map(DriverAnswer::from),
+            ..self
         }
     }
 }

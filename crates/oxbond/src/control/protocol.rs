@@ -97,6 +97,9 @@ pub(crate) struct BondRequest {
     pub(crate) gateways: Vec<IpAddr>,
     /// It comes from a configuration file: `apply` removes it when no file names it any more.
     pub(crate) from_file: bool,
+    /// The front device is left down, as `ip link add` leaves it.
+    #[serde(default)]
+    pub(crate) down: bool,
 }
 
 /// A port as asked for.
@@ -183,6 +186,7 @@ impl From<&DesiredBond> for BondRequest {
                 .collect(),
             gateways: v4.into_iter().chain(v6).collect(),
             from_file: true,
+            down: false,
         }
     }
 }

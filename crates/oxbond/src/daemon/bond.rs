@@ -17,7 +17,7 @@ use oxbond_core::port::{MAX_PORTS, PortId};
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
 use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError};
-use oxbond_linux::inspect::{self, Candidate};
+use oxbond_linux::inspect::{self, Candidate, PortRefusal};
 use oxbond_linux::ipv6;
 use oxbond_linux::netlink::{Link, Netlink};
 use oxbond_wire::MacAddr;
@@ -66,13 +66,14 @@ impl ManagedBond {
         let addresses = parse_addresses(&wanted.addresses)?;
         let options = parse_options(&wanted.options)?;
         // The core first: it refuses what makes no sense before anything is touched.
-        let core = Bond::new(now, &wanted.name, mac, &options).map_err(configuration)?;
+        let core = Bond::new(now, &wanted.name, mac, &options).map_err(refused_by_core)?;
         inspect::check_bond_name(netlink, &wanted.name).map_err(refused)?;
         let candidates = wanted
             .ports
             .iter()
             .map(|port| {
-                inspect::inspect_port(netlink, &wanted.name, &port.name, taken).map_err(refused)
+                inspect::inspect_port(netlink, &wanted.name, &port.name, taken)
+                    .map_err(refused_as_port)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let mtu = inspect::check_mtus(&candidates, wanted.mtu).map_err(refused)?;
@@ -137,8 +138,13 @@ impl ManagedBond {
         for (request, candidate) in self.wanted.ports.clone().iter().zip(candidates) {
             self.join(netlink, now, request, candidate)?;
         }
-        netlink.set_up(self.engine.ifindex()).map_err(kernel)?;
-        self.tell(netlink, now, Input::BondAdmin { up: true });
+        let up = !self.wanted.down;
+        if up {
+            netlink.set_up(self.engine.ifindex()).map_err(kernel)?;
+        } else {
+            netlink.set_down(self.engine.ifindex()).map_err(kernel)?;
+        }
+        self.tell(netlink, now, Input::BondAdmin { up });
         self.set_network(netlink, &addresses, &self.wanted.gateways.clone())?;
         self.on_addresses(netlink, now);
         self.schedule_poll(now);
@@ -621,7 +627,7 @@ impl ManagedBond {
             for complaint in self.engine.remove_port(netlink, id) {
                 warn!("while undoing: {complaint}");
             }
-            return Err(configuration(e));
+            return Err(refused_by_core(e));
         }
         Ok(())
     }
@@ -778,7 +784,7 @@ impl ManagedBond {
         };
         let request = request.clone();
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
-            .map_err(refused)
+            .map_err(refused_as_port)
             .and_then(|candidate| self.join(netlink, now, &request, &candidate));
         match joined {
             Ok(()) => {
@@ -805,7 +811,7 @@ pub(super) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionCh
         .iter()
         .map(|(name, value)| OptionChange::parse(name, value))
         .collect::<Result<_, _>>()
-        .map_err(configuration)
+        .map_err(refused_by_core)
 }
 
 pub(super) fn parse_port_options(
@@ -815,7 +821,7 @@ pub(super) fn parse_port_options(
         .iter()
         .map(|(name, value)| PortOptionChange::parse(name, value))
         .collect::<Result<_, _>>()
-        .map_err(configuration)
+        .map_err(refused_by_core)
 }
 
 pub(super) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
@@ -843,6 +849,22 @@ pub(super) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
 
 pub(super) fn configuration(e: impl std::fmt::Display) -> Failure {
     Failure::new(Blame::Configuration, e)
+}
+
+/// A refusal of the core, with the driver's answer where there is one.
+pub(super) fn refused_by_core(e: impl Into<InputError>) -> Failure {
+    let e = e.into();
+    let driver = match &e {
+        InputError::Config(config) => config.driver(),
+        _ => None,
+    };
+    configuration(&e).with_driver(driver)
+}
+
+/// A refusal of an interface as a port, with the driver's answer where there is one.
+pub(super) fn refused_as_port(e: PortRefusal) -> Failure {
+    let driver = e.driver();
+    refused(e).with_driver(driver.as_ref())
 }
 
 pub(super) fn refused(e: impl std::fmt::Display) -> Failure {

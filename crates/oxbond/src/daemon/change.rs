@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::bond::{
     ManagedBond, configuration, engine_failure, kernel, parse_addresses, parse_mac, parse_options,
-    parse_port_options, refused,
+    parse_port_options, refused_as_port, refused_by_core,
 };
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
@@ -96,8 +96,8 @@ impl ManagedBond {
         match step {
             Step::AddPort(request) => {
                 let name = request.name.clone();
-                let candidate =
-                    inspect::inspect_port(netlink, self.name(), &name, taken).map_err(refused)?;
+                let candidate = inspect::inspect_port(netlink, self.name(), &name, taken)
+                    .map_err(refused_as_port)?;
                 self.join(netlink, now, &request, &candidate)?;
                 // One that was away and is asked for again: the newer words count.
                 self.wanted.ports.retain(|port| port.name != name);
@@ -130,7 +130,7 @@ impl ManagedBond {
                 let before = self.core.options().clone();
                 let asked = changes.clone();
                 self.feed(netlink, now, Input::SetOptions { changes })
-                    .map_err(configuration)?;
+                    .map_err(refused_by_core)?;
                 self.schedule_poll(now);
                 let after = self.core.options();
                 undo.push(Step::Options(before.changes_from(after)));
@@ -157,7 +157,7 @@ impl ManagedBond {
                     .map(|change| (change.id.to_string(), change.text()))
                     .collect();
                 self.feed(netlink, now, Input::SetPortOptions { port: id, changes })
-                    .map_err(configuration)?;
+                    .map_err(refused_by_core)?;
                 if let Some(wanted) = self.wanted.ports.iter_mut().find(|p| p.name == port) {
                     merge(&mut wanted.options, &newer);
                 }
@@ -345,12 +345,12 @@ impl ManagedBond {
         for port in &wanted.ports {
             let Some(have) = self.wanted_port(&port.name) else {
                 let candidate = inspect::inspect_port(netlink, self.name(), &port.name, taken)
-                    .map_err(refused)?;
+                    .map_err(refused_as_port)?;
                 let input = Input::AddPort {
                     info: candidate.port_info(),
                     options: parse_port_options(&port.options)?,
                 };
-                rehearsal.handle(now, input).map_err(configuration)?;
+                rehearsal.handle(now, input).map_err(refused_by_core)?;
                 newcomers.push(Step::AddPort(port.clone()));
                 continue;
             };
@@ -361,7 +361,7 @@ impl ManagedBond {
                     port: id,
                     changes: changes.clone(),
                 };
-                rehearsal.handle(now, input).map_err(configuration)?;
+                rehearsal.handle(now, input).map_err(refused_by_core)?;
                 steps.push(Step::PortOptions {
                     port: port.name.clone(),
                     changes,
