@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use oxbond_core::option::{Kind, OPTIONS, OptionKey, OptionSpec};
@@ -164,6 +165,26 @@ pub(crate) fn grammar() -> Command {
                 ),
         )
         .subcommand(
+            Command::new("ip")
+                .about("Understand the words of iproute2's 'ip': a script for the driver's bonds runs with ip replaced")
+                .long_about(
+                    "Understand the words of iproute2's 'ip': a script for the driver's bonds runs with ip replaced.\n\n'link add \
+                     NAME type bond', 'link set' with 'master', 'nomaster', 'type bond' and 'type bond_slave', 'link delete' \
+                     and 'link show' work on bonds of this daemon, with ip's words, abbreviations, output (-d, -j, -p, -s, -o, \
+                     -br), complaints and exit codes; -n NETNS talks to the daemon of that namespace. Everything else is done \
+                     by the system's 'ip' with the same words.",
+                )
+                .disable_help_flag(true)
+                .arg(
+                    Arg::new("words")
+                        .value_name("WORD")
+                        .num_args(0..)
+                        .trailing_var_arg(true)
+                        .allow_hyphen_values(true)
+                        .help("What would stand behind 'ip'"),
+                ),
+        )
+        .subcommand(
             Command::new("manual")
                 .hide(true)
                 .about("Write the manual pages into a directory")
@@ -264,13 +285,20 @@ fn port_request(matches: &ArgMatches) -> PortRequest {
     }
 }
 
-/// Runs the command that the words name.
-pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+/// Runs the command that the words name. `ip` has exit codes of its own.
+pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let run_root = matches
         .get_one::<PathBuf>("run-dir")
         .cloned()
         .unwrap_or_else(|| RUN_ROOT.into());
-    let connect = || RunPaths::here(&run_root).and_then(|paths| Client::connect(&paths.socket()));
+    match matches.subcommand() {
+        Some(("ip", m)) => Ok(crate::ip::run(&run_root, &texts(m, "words"))),
+        _ => run_own(matches, &run_root).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
+    let connect = || RunPaths::here(run_root).and_then(|paths| Client::connect(&paths.socket()));
     match matches.subcommand() {
         Some(("daemon", m)) => {
             let apply = m
@@ -278,7 +306,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 .unwrap_or_default()
                 .cloned()
                 .collect::<Vec<_>>();
-            crate::daemon::run(&run_root, &apply)
+            crate::daemon::run(run_root, &apply)
         }
         Some(("up", m)) => {
             let mut request = BondRequest {

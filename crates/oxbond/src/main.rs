@@ -4,6 +4,7 @@ mod cli;
 mod control;
 mod daemon;
 mod exit;
+mod ip;
 mod paths;
 mod render;
 mod report;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let matches = cli::grammar().get_matches();
     match cli::run(&matches) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("oxbond: {failure}");
             ExitCode::from(failure.blame.exit_code())

@@ -15,3 +15,4 @@ mod failover;
 mod frames;
 mod guest;
 mod inside;
+mod iproute;
