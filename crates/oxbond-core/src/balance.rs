@@ -35,6 +35,9 @@ const LEAST_DIFFERENCE: u64 = 500;
 /// Reports after which the choices for a lost port are made anew.
 const SPARES_LAST: u8 = 10;
 
+/// Reports of less time say too little: a table was just replaced.
+const SHORTEST: Duration = Duration::from_millis(250);
+
 /// Bytes in a second at 1 Mb/s.
 const BYTES_PER_MEGABIT: u64 = 125_000;
 
@@ -144,7 +147,8 @@ impl Balancer {
     }
 
     /// Takes a report in, and moves buckets with traffic where it must be. The report is of the buckets as they are:
-    /// [`BALANCE_BUCKETS`] of them; another is ignored. [`Balancer::place`] has to follow.
+    /// [`BALANCE_BUCKETS`] of them; another, and one of less time than [`SHORTEST`], is ignored. [`Balancer::place`] has
+    /// to follow.
     pub(crate) fn report(
         &mut self,
         over: Duration,
@@ -153,7 +157,7 @@ impl Balancer {
         ports: &[Capacity],
         active: Option<PortId>,
     ) {
-        if over.is_zero() || bytes.len() != self.load.len() {
+        if over < SHORTEST || bytes.len() != self.load.len() {
             return;
         }
         let rate = |bytes: u64| {
@@ -543,6 +547,7 @@ mod tests {
         let mut balancer = balancer(&ports);
         let before = balancer.clone();
         balancer.report(Duration::ZERO, &[9; 256], 9, &ports, None);
+        balancer.report(SHORTEST / 2, &[9; 256], 9, &ports, None);
         balancer.report(SECOND, &[9; 255], 9, &ports, None);
         assert_eq!(balancer, before);
     }

@@ -109,6 +109,11 @@ pub enum Input {
         /// The complete list; replaces the one before.
         addresses: Vec<Announced>,
     },
+    /// Every VLAN directly above the front device, those without addresses too: learning frames go out in each.
+    Vlans {
+        /// The complete list of ids; replaces the one before.
+        ids: Vec<u16>,
+    },
     /// Change options of the bond, all or none.
     SetOptions {
         /// The changes, validated together.

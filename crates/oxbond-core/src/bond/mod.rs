@@ -67,6 +67,8 @@ pub struct Bond {
     /// comes back to them only with a new table.
     maybe_left: u32,
     addresses: Vec<Announced>,
+    /// Ids of the VLANs directly above the front device.
+    vlans: Vec<u16>,
     peers: Repeat,
     groups: Repeat,
     balancer: Balancer,
@@ -139,6 +141,7 @@ impl Bond {
             table: TransmitTable::failover(Vec::new()),
             maybe_left: 0,
             addresses: Vec::new(),
+            vlans: Vec::new(),
             peers: Repeat::default(),
             groups: Repeat::default(),
             balancer: Balancer::default(),
@@ -205,6 +208,7 @@ impl Bond {
                 self.addresses = addresses;
                 self.client_addresses_changed();
             }
+            Input::Vlans { ids } => self.vlans = ids,
             Input::Loads {
                 over,
                 buckets,

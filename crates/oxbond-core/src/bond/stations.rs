@@ -101,19 +101,11 @@ impl Bond {
     pub(super) fn teach(&mut self, now: Instant) {
         let stations = self.learnable();
         if self.learning.take(now, self.lp_interval(), &stations) {
-            let mut vlans: Vec<Option<u16>> = self
-                .addresses
-                .iter()
-                .map(|announced| announced.vlans.first().copied())
-                .filter(Option::is_some)
-                .collect();
-            vlans.push(None);
-            vlans.sort_unstable();
-            vlans.dedup();
             for (port, mac) in stations {
-                let frames = vlans.iter().map(|vlan| Action::SendOnPort {
-                    port,
-                    frame: learning::frame(mac, *vlan),
+                let tags = self.vlans.iter().copied().map(Some);
+                let frames = core::iter::once(None).chain(tags).map(|vlan| {
+                    let frame = learning::frame(mac, vlan);
+                    Action::SendOnPort { port, frame }
                 });
                 self.actions.extend(frames);
             }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use oxbond_core::action::Action;
 use oxbond_core::port::{LinkState, PortId, PortInfo};
 use oxbond_core::table::TransmitTable;
-use oxbond_datapath::{Counters, DataPath, DatapathError, Front, FrontKind, Hooks, Record};
+use oxbond_datapath::{Counters, DataPath, DatapathError, Front, FrontKind, Hooks, Loads, Record};
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
@@ -406,6 +406,14 @@ impl EbpfEngine {
     /// The ports that programs have left by themselves since the last call, and the frames that they tapped.
     pub fn drain_records(&mut self) -> Vec<Record> {
         self.data_path.drain()
+    }
+
+    /// What the buckets of a measured table have carried, see [`DataPath::loads`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn loads(&mut self) -> Result<Option<Loads>, EngineError> {
+        Ok(self.data_path.loads()?)
     }
 
     /// What the bond is made of.

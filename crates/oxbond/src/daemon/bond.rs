@@ -14,6 +14,7 @@ use oxbond_core::event::{Cause, Event};
 use oxbond_core::input::{Announced, Input};
 use oxbond_core::option::{OptionChange, PortOptionChange};
 use oxbond_core::port::{MAX_PORTS, PortId};
+use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
 use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError};
@@ -37,6 +38,8 @@ pub(crate) struct ManagedBond {
     pub(super) files: BondFiles,
     events: Vec<Event>,
     next_poll: Option<Instant>,
+    /// When the data path is asked next what the buckets have carried; `None` before the first time.
+    next_measurement: Option<Instant>,
     /// Expected ports that are there and could not join.
     hindered: BTreeMap<String, Hindrance>,
     /// The last attempt to save failed, which was said.
@@ -51,6 +54,9 @@ struct Hindrance {
 
 /// Time between two attempts of an expected port to join. An attempt that fails halfway causes link events of its own.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time between two reports of what the buckets carry.
+const MEASUREMENT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl ManagedBond {
     /// Makes the bond, its ports, addresses and gateways. Whatever fails, everything is as it was.
@@ -123,6 +129,7 @@ impl ManagedBond {
             files,
             events: Vec::new(),
             next_poll: None,
+            next_measurement: None,
             hindered: BTreeMap::new(),
             unsaved: false,
         }
@@ -284,11 +291,12 @@ impl ManagedBond {
             .next_timeout()
             .into_iter()
             .chain(self.next_poll)
+            .chain(self.measurement_due())
             .chain(self.hindered.values().map(|hindrance| hindrance.again))
             .min()
     }
 
-    /// Monitor interval, the core's timeouts, and expected ports that could not join.
+    /// Monitor interval, the core's timeouts, what the buckets carry, and expected ports that could not join.
     pub(crate) fn on_timeout(
         &mut self,
         netlink: &mut Netlink,
@@ -299,6 +307,9 @@ impl ManagedBond {
             self.look_at_ports(netlink, now);
             self.schedule_poll(now);
         }
+        if self.measurement_due().is_some_and(|at| at <= now) {
+            self.measure(netlink, now);
+        }
         self.core.handle_timeout(now);
         self.drain(netlink);
         if self
@@ -307,6 +318,35 @@ impl ManagedBond {
             .any(|hindrance| hindrance.again <= now)
         {
             self.rejoin_missing(netlink, now, taken);
+        }
+    }
+
+    /// When the loads are to be read, while the table asks for them.
+    fn measurement_due(&self) -> Option<Instant> {
+        let spread = &self.core.table().spread;
+        let measured = matches!(spread, Spread::Buckets(buckets) if buckets.measured);
+        measured.then(|| self.next_measurement.unwrap_or(Instant::ZERO))
+    }
+
+    /// Tells the core what each bucket has carried.
+    fn measure(&mut self, netlink: &mut Netlink, now: Instant) {
+        let first = self.next_measurement.is_none();
+        self.next_measurement = Some(now + MEASUREMENT_INTERVAL);
+        if first {
+            return;
+        }
+        match self.engine.loads() {
+            Ok(Some(loads)) => {
+                let input = Input::Loads {
+                    over: loads.over,
+                    buckets: loads.buckets,
+                    exempt: loads.exempt,
+                };
+                self.tell(netlink, now, input);
+            }
+            // Nothing is known since a new daemon took over, until the next time.
+            Ok(None) => {}
+            Err(e) => error!("{}: cannot read the load of its ports: {e}", self.name()),
         }
     }
 
@@ -383,6 +423,8 @@ impl ManagedBond {
             self.tell(netlink, now, Input::Link { port, link: state });
         } else if self.is_missing(&link.name) {
             self.rejoin(netlink, now, &link.name, taken);
+        } else if link.lower == Some(self.engine.ifindex()) {
+            self.on_addresses(netlink, now);
         }
     }
 
@@ -447,7 +489,10 @@ impl ManagedBond {
     /// Addresses of the front, or of VLANs above it, have changed.
     pub(crate) fn on_addresses(&mut self, netlink: &mut Netlink, now: Instant) {
         match self.announced(netlink) {
-            Ok(addresses) => self.tell(netlink, now, Input::Addresses { addresses }),
+            Ok((addresses, ids)) => {
+                self.tell(netlink, now, Input::Addresses { addresses });
+                self.tell(netlink, now, Input::Vlans { ids });
+            }
             Err(e) => warn!(
                 "{}: cannot read its addresses, failovers will announce older ones: {e}",
                 self.name()
@@ -455,10 +500,11 @@ impl ManagedBond {
         }
     }
 
+    /// The addresses by which the bond is reached, and the ids of the VLANs directly above it.
     fn announced(
         &self,
         netlink: &mut Netlink,
-    ) -> Result<Vec<Announced>, oxbond_linux::error::KernelError> {
+    ) -> Result<(Vec<Announced>, Vec<u16>), oxbond_linux::error::KernelError> {
         let front = self.engine.ifindex();
         // Devices by which the bond's addresses are reached: itself, and VLANs above it, however deep.
         let links = netlink.links()?;
@@ -479,6 +525,11 @@ impl ManagedBond {
             }
             looked += 1;
         }
+        let ids = links
+            .iter()
+            .filter(|link| link.lower == Some(front))
+            .filter_map(|link| link.vlan_id)
+            .collect();
         let mut announced = Vec::new();
         for (link, mac, vlans) in above {
             let router = ipv6::is_router(&link.name)?;
@@ -491,7 +542,7 @@ impl ManagedBond {
                 });
             }
         }
-        Ok(announced)
+        Ok((announced, ids))
     }
 
     /// Joins a port.
