@@ -1,6 +1,7 @@
 //! What the core reports: typed events with their causes, the source of logs, history and `explain`.
 
 use core::fmt;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use oxbond_wire::MacAddr;
@@ -39,6 +40,21 @@ pub enum Cause {
         /// Its name.
         port: String,
     },
+    /// A port heard nothing of what the ARP monitor listens for, for too long.
+    ProbesUnanswered {
+        /// Its name.
+        port: String,
+    },
+    /// A port heard it again.
+    ProbesAnswered {
+        /// Its name.
+        port: String,
+    },
+    /// No port is active, and it is this one's turn to ask the targets.
+    PortTried {
+        /// Its name.
+        port: String,
+    },
     /// Options were changed.
     Options {
         /// Names of the options, comma separated.
@@ -61,6 +77,9 @@ impl fmt::Display for Cause {
             Self::LeftInPath { port } => {
                 write!(f, "{port} lost its link, the data path had left it already")
             }
+            Self::ProbesUnanswered { port } => write!(f, "{port} hears no answer"),
+            Self::ProbesAnswered { port } => write!(f, "{port} hears answers"),
+            Self::PortTried { port } => write!(f, "no port is active, {port} is tried"),
             Self::Options { names } => write!(f, "{names} was set"),
             Self::BondMac => write!(f, "the address of the bond was set"),
             Self::Load => write!(f, "the load was balanced"),
@@ -107,6 +126,17 @@ pub enum Event {
     LinkDown {
         /// The port.
         name: String,
+    },
+    /// The ARP monitor gives a port up.
+    ProbesUnanswered {
+        /// The port.
+        name: String,
+        /// Who was asked.
+        targets: Vec<IpAddr>,
+        /// How long nothing was heard.
+        lasted: Duration,
+        /// Answers are checked on it (`arp_validate`): else any frame would have done.
+        validated: bool,
     },
     /// A link came back; the port is used when the delay has passed.
     LinkComingUp {
@@ -206,6 +236,16 @@ impl fmt::Display for Event {
                 f,
                 "(slave {name}): link status definitely down, disabling slave"
             ),
+            Self::ProbesUnanswered {
+                name,
+                targets,
+                lasted,
+                validated,
+            } => write!(
+                f,
+                "(slave {name}): {}",
+                silence(targets, *lasted, *validated)
+            ),
             Self::LinkComingUp { name, delay } => {
                 write!(
                     f,
@@ -280,5 +320,20 @@ impl fmt::Display for Event {
                 write!(f, "option {option}: {asked} adapted to {used}")
             }
         }
+    }
+}
+
+/// "no answer from 10.0.0.1 for 3.2 s", or what it is where any frame counts.
+pub(crate) fn silence(targets: &[IpAddr], lasted: Duration, validated: bool) -> String {
+    let targets = targets
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let seconds = lasted.as_secs_f64();
+    if validated {
+        format!("no answer from {targets} for {seconds:.1} s")
+    } else {
+        format!("nothing heard for {seconds:.1} s, though {targets} is asked")
     }
 }

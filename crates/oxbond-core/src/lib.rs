@@ -24,6 +24,7 @@ mod learn;
 mod mii;
 pub mod option;
 pub mod port;
+mod probe;
 mod select;
 mod share;
 pub mod status;

@@ -1,4 +1,5 @@
-//! The link monitor of one port: from carrier, as the system reports it, to the state the bond acts on.
+//! The link monitor of one port: from carrier, as the system reports it, or from what the port hears (see
+//! `bond/probing.rs`), to the state the bond acts on.
 //!
 //! Driven by events as well as polls: whoever drives the core reports a link whenever it hears of one and every
 //! `miimon` milliseconds. Delays are deadlines, not counted polls, so they last what was asked for.
@@ -22,6 +23,8 @@ pub(crate) enum Mii {
     Down,
     /// Back; used at the deadline.
     GoingBack(Instant),
+    /// Not usable; it asks the targets now, as no port is active.
+    Tried,
 }
 
 /// What happens to a link.
@@ -35,6 +38,12 @@ pub(crate) enum Stimulus {
     Due,
     /// The bond has no other port and needs this one now: the up delay is cut short.
     Promote,
+    /// It has heard what shows that its path works.
+    Heard,
+    /// It has not, for too long.
+    Silent,
+    /// It is its turn to ask the targets.
+    Try,
 }
 
 /// `updelay` and `downdelay`.
@@ -47,14 +56,16 @@ pub(crate) struct Delays {
 impl Mii {
     /// The state that follows, `None` for no change.
     ///
-    /// | state | `Lost` | `Back` | `Due` | `Promote` |
-    /// |---|---|---|---|---|
-    /// | Up | Going down; Down without down delay | | | |
-    /// | Going down | | Up ("up again") | Down at the deadline | |
-    /// | Down | | Going back; Up without up delay | | |
-    /// | Going back | Down ("down again") | | Up at the deadline | Up |
+    /// | state | `Lost` | `Back` | `Due` | `Promote` | `Heard` | `Silent` | `Try` |
+    /// |---|---|---|---|---|---|---|---|
+    /// | Up | Going down; Down without down delay | | | | | Down | |
+    /// | Going down | | Up ("up again") | Down at the deadline | | | | |
+    /// | Down | | Going back; Up without up delay | | | Up | | Tried |
+    /// | Going back | Down ("down again") | | Up at the deadline | Up | | | |
+    /// | Tried | Down | | | | Up | Down | |
     ///
-    /// Driver behaviour: the inspection and commit of its MII monitor, with the same words in its log.
+    /// Driver behaviour: the inspection and commit of its MII monitor, with the same words in its log; the last three
+    /// stimuli come from the ARP monitor, which knows no delays. `Back` comes from the MII monitor only.
     pub(crate) fn next(self, stimulus: Stimulus, now: Instant, delays: Delays) -> Option<Self> {
         match (self, stimulus) {
             (Self::Up, Stimulus::Lost) if delays.down.is_zero() => Some(Self::Down),
@@ -66,6 +77,10 @@ impl Mii {
             (Self::GoingBack(_), Stimulus::Lost) => Some(Self::Down),
             (Self::GoingBack(deadline), Stimulus::Due) if deadline <= now => Some(Self::Up),
             (Self::GoingBack(_), Stimulus::Promote) => Some(Self::Up),
+            (Self::Down | Self::Tried, Stimulus::Heard) => Some(Self::Up),
+            (Self::Up | Self::Tried, Stimulus::Silent) => Some(Self::Down),
+            (Self::Tried, Stimulus::Lost) => Some(Self::Down),
+            (Self::Down, Stimulus::Try) => Some(Self::Tried),
             _ => None,
         }
     }
@@ -74,7 +89,7 @@ impl Mii {
     pub(crate) const fn deadline(self) -> Option<Instant> {
         match self {
             Self::GoingDown(deadline) | Self::GoingBack(deadline) => Some(deadline),
-            Self::Up | Self::Down => None,
+            Self::Up | Self::Down | Self::Tried => None,
         }
     }
 
@@ -83,7 +98,7 @@ impl Mii {
             Self::Up => MiiStatus::Up,
             Self::GoingDown(_) => MiiStatus::GoingDown,
             Self::Down => MiiStatus::Down,
-            Self::GoingBack(_) => MiiStatus::GoingBack,
+            Self::GoingBack(_) | Self::Tried => MiiStatus::GoingBack,
         }
     }
 }
@@ -95,7 +110,7 @@ mod tests {
     /// The table of [`Mii::next`], whole.
     #[test]
     fn every_cell_of_the_table() {
-        use Stimulus::{Back, Due, Lost, Promote};
+        use Stimulus::{Back, Due, Heard, Lost, Promote, Silent, Try};
         let now = Instant::from_millis(1000);
         let early = Instant::from_millis(999);
         let late = Instant::from_millis(1001);
@@ -114,15 +129,28 @@ mod tests {
                     .find(|(given, _)| *given == stimulus)
                     .map(|(_, next)| *next)
             };
-            [Lost, Back, Due, Promote].map(|stimulus| (stimulus, next(stimulus)))
+            [Lost, Back, Due, Promote, Heard, Silent, Try]
+                .map(|stimulus| (stimulus, next(stimulus)))
         };
         for (state, delays, expected) in [
             (
                 Mii::Up,
                 delayed,
-                row(&[(Lost, Mii::GoingDown(Instant::from_millis(1200)))]),
+                row(&[
+                    (Lost, Mii::GoingDown(Instant::from_millis(1200))),
+                    (Silent, Mii::Down),
+                ]),
             ),
-            (Mii::Up, at_once, row(&[(Lost, Mii::Down)])),
+            (
+                Mii::Up,
+                at_once,
+                row(&[(Lost, Mii::Down), (Silent, Mii::Down)]),
+            ),
+            (
+                Mii::Tried,
+                at_once,
+                row(&[(Lost, Mii::Down), (Heard, Mii::Up), (Silent, Mii::Down)]),
+            ),
             (Mii::GoingDown(late), delayed, row(&[(Back, Mii::Up)])),
             (
                 Mii::GoingDown(now),
@@ -137,9 +165,17 @@ mod tests {
             (
                 Mii::Down,
                 delayed,
-                row(&[(Back, Mii::GoingBack(Instant::from_millis(1300)))]),
+                row(&[
+                    (Back, Mii::GoingBack(Instant::from_millis(1300))),
+                    (Heard, Mii::Up),
+                    (Try, Mii::Tried),
+                ]),
             ),
-            (Mii::Down, at_once, row(&[(Back, Mii::Up)])),
+            (
+                Mii::Down,
+                at_once,
+                row(&[(Back, Mii::Up), (Heard, Mii::Up), (Try, Mii::Tried)]),
+            ),
             (
                 Mii::GoingBack(late),
                 delayed,

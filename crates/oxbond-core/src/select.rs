@@ -93,7 +93,7 @@ const fn rank(duplex: Duplex) -> u8 {
 
 /// Every port, in the order in which the data path is to try them when the core does not answer in time: the active
 /// one, then ports that are up in the order in which rules 1 and 2 would take them, then those within their down delay,
-/// then those within their up delay, the one that ends first at the front, then the rest. Also a port that is down
+/// then the one that the ARP monitor tries or those within their up delay, the one that ends first at the front, then the rest. Also a port that is down
 /// stands in it: should its carrier be the only one, it is better than none.
 pub(crate) fn failover_order(
     ports: &[Candidate],
@@ -107,7 +107,7 @@ pub(crate) fn failover_order(
             _ if Some(port.id) == current => 0,
             Mii::Up => 1,
             Mii::GoingDown(_) => 2,
-            Mii::GoingBack(_) => 3,
+            Mii::GoingBack(_) | Mii::Tried => 3,
             Mii::Down => 4,
         };
         let deadline = matches!(port.mii, Mii::GoingBack(_)).then(|| port.mii.deadline());

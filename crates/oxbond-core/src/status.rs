@@ -23,7 +23,7 @@ pub enum MiiStatus {
     GoingDown,
     /// Not usable.
     Down,
-    /// Back, the up delay is running.
+    /// Back, the up delay is running; or, with the ARP monitor and no port active, the one that is tried.
     GoingBack,
 }
 

@@ -18,14 +18,6 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
-    /// Monitoring by ARP is described but not built.
-    #[error(
-        "arp_interval={interval}: monitoring by ARP is not built yet on engine ebpf; use miimon, for example miimon=100"
-    )]
-    ArpNotBuilt {
-        /// The interval asked for, in milliseconds.
-        interval: u32,
-    },
 }
 
 impl ConfigError {

@@ -5,7 +5,7 @@
 //! | balance-rr | buckets by sequence, IGMP exempt | list | every port |
 //! | active-backup | failover | the active port, then who follows | the active port |
 //! | balance-xor | buckets by hash | list | every port |
-//! | broadcast | every port | list | every port |
+//! | broadcast | every port | list, without those that the ARP monitor gave up | every port |
 //! | 802.3ad | buckets by hash | distributing ports | collecting ports |
 //! | balance-tlb | buckets by load, or by hash; groups exempt | as active-backup | the active port |
 //! | balance-alb | buckets by load; groups, addresses exempt | as active-backup | active port; all, to one station |
@@ -29,6 +29,7 @@ impl Bond {
                 failover_order(&self.candidates(), self.active, self.primary())
             }
             Mode::Ieee8023ad => self.distributing(),
+            Mode::Broadcast => self.answering(),
             _ => self.everyone(),
         };
         let spread = match mode {
@@ -55,10 +56,13 @@ impl Bond {
             Receive::ActiveAndUnicast
         } else if mode.has_active_port() {
             Receive::Active
-        } else {
+        } else if mode == Mode::Ieee8023ad {
             Receive::Ports(order.clone())
+        } else {
+            Receive::Ports(self.everyone())
         };
         let first = order.first().copied();
+        let probing = self.probing_tap();
         TransmitTable {
             spread,
             linger: if receive == Receive::Active {
@@ -70,9 +74,9 @@ impl Bond {
             queues: self.queues(),
             stations: self.stations(&order),
             tap: Tap {
-                neighbours_received: mode == Mode::BalanceAlb,
+                neighbours_received: mode == Mode::BalanceAlb || probing.neighbours_received,
                 neighbours_sent: mode == Mode::BalanceAlb,
-                ..Tap::default()
+                ..probing
             },
             neighbours_to_all: mode == Mode::Ieee8023ad
                 && self.options.broadcast_neighbor == crate::option::Switch::On,
@@ -153,6 +157,18 @@ impl Bond {
 
     fn everyone(&self) -> Vec<PortId> {
         self.ports.iter().map(|port| port.id).collect()
+    }
+
+    /// The data path leaves ports without carrier by itself. Of those that only the ARP monitor knows to be dead it has to
+    /// be told, unless all are.
+    fn answering(&self) -> Vec<PortId> {
+        let up = self.ports.iter().filter(|port| port.mii == Mii::Up);
+        let up: Vec<PortId> = up.map(|port| port.id).collect();
+        if up.is_empty() || !self.probes() {
+            self.everyone()
+        } else {
+            up
+        }
     }
 
     pub(super) fn is_usable(&self, id: PortId) -> bool {

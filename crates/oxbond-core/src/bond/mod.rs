@@ -1,7 +1,7 @@
 //! The bond: takes inputs, keeps the state, queues actions.
 //!
 //! ```text
-//!   Input ──► handle ──► link monitors (mii) ──► selection (select) ──► addresses ──► transmit table, carrier
+//!   Input ──► handle ──► link monitors (mii, probing) ──► selection (select) ──► addresses ──► transmit table, carrier
 //!   time  ──► handle_timeout ─┘                                          └─► announcements (announce)
 //! ```
 //!
@@ -11,6 +11,7 @@
 mod address;
 mod error;
 mod forward;
+mod probing;
 mod report;
 mod stations;
 
@@ -34,6 +35,7 @@ use crate::option::{
     OptionId, PortOptionChange, PortOptionId, PortOptions, is_interface_name,
 };
 use crate::port::{LinkState, MAX_PORTS, PortId, PortInfo};
+use crate::probe::{Hearing, Monitor};
 use crate::select::{Candidate, Wishes, select};
 use crate::status::PortRole;
 use crate::table::TransmitTable;
@@ -74,6 +76,9 @@ pub struct Bond {
     balancer: Balancer,
     clients: Clients,
     learning: Learning,
+    /// The ARP and NS monitor.
+    #[serde(default)]
+    monitor: Monitor,
     actions: VecDeque<Action>,
 }
 
@@ -91,6 +96,9 @@ struct Port {
     /// When `mii` was entered.
     since: Instant,
     link_failure_count: u32,
+    /// For the ARP and NS monitor.
+    #[serde(default)]
+    hearing: Hearing,
     /// The data path has reported that it left the port, and the link has not been up since.
     left_in_path: bool,
 }
@@ -107,8 +115,6 @@ pub enum Handled {
 impl Bond {
     /// A bond without ports. `mac` is the address its user chose for it; without one it takes that of its first port.
     /// `changes` start from the driver's defaults; order does not matter.
-    ///
-    /// The ARP monitor, which this engine does not have yet, is refused.
     pub fn new(
         now: Instant,
         name: &str,
@@ -125,7 +131,6 @@ impl Bond {
             ..BondContext::default()
         };
         let applied = BondOptions::default().apply(changes, &created)?;
-        check_built(&applied.options)?;
         let mut bond = Self {
             name: name.to_owned(),
             options: applied.options.clone(),
@@ -147,6 +152,7 @@ impl Bond {
             balancer: Balancer::default(),
             clients: Clients::default(),
             learning: Learning::default(),
+            monitor: Monitor::default(),
             actions: VecDeque::new(),
         };
         bond.tell_adapted(&applied);
@@ -174,17 +180,18 @@ impl Bond {
 
     /// Takes an input. Timeouts that are due by `now` are handled first, but for a link's own state: as in the driver's
     /// monitor, carrier is looked at before the delay that it began, so that a port whose link is gone is not taken for
-    /// up because its delay ran out while nobody looked.
+    /// up because its delay ran out while nobody looked. The ARP monitor's tick waits for [`Bond::handle_timeout`], so that
+    /// everything that has arrived by then can be told first.
     ///
     /// After it, poll [`Bond::poll_action`] until `None` and read [`Bond::next_timeout`] again, also after an error.
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<Handled, InputError> {
         if !matches!(input, Input::Link { .. }) {
-            self.handle_timeout(now);
+            self.delays_due(now);
         }
         match input {
             Input::Link { port, link } => {
                 self.link(now, port, link);
-                self.handle_timeout(now);
+                self.delays_due(now);
             }
             Input::AddPort { info, options } => {
                 return self.add_port(now, info, &options).map(Handled::Joined);
@@ -197,7 +204,10 @@ impl Bond {
                 self.settle(now, &Cause::BondMac);
             }
             Input::BondAdmin { up } => {
-                self.admin_up = up;
+                if up != self.admin_up {
+                    self.admin_up = up;
+                    self.restart_monitor(now);
+                }
                 if !up {
                     (self.peers, self.groups) = (Repeat::default(), Repeat::default());
                 }
@@ -214,10 +224,17 @@ impl Bond {
                 buckets,
                 exempt,
             } => self.loads(now, over, &buckets, exempt),
-            Input::Received { frame, .. } => self.client_heard(now, &frame),
+            Input::Received { port, frame } => {
+                self.client_heard(now, &frame);
+                self.overheard(now, port, &frame);
+            }
             Input::Sent { frame } => self.client_told(now, &frame),
-            // Nothing asks for these yet.
-            Input::Arrivals { .. } | Input::ProbePaths { .. } => {}
+            Input::Arrivals {
+                port,
+                any,
+                neighbour,
+            } => self.arrivals(port, any, neighbour),
+            Input::ProbePaths { paths } => self.probe_paths(now, paths),
             Input::SetOptions { changes } => self.set_options(now, &changes)?,
             Input::SetPortOptions { port, changes } => {
                 self.set_port_options(now, port, &changes)?
@@ -230,6 +247,11 @@ impl Bond {
     ///
     /// After it, poll [`Bond::poll_action`] until `None` and read [`Bond::next_timeout`] again.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.delays_due(now);
+        self.probe(now);
+    }
+
+    fn delays_due(&mut self, now: Instant) {
         // In the order in which the delays ended; one may make another superfluous.
         let earliest_due = |ports: &[Port]| {
             let due = ports
@@ -260,6 +282,7 @@ impl Bond {
             .chain(self.peers.due())
             .chain(self.groups.due())
             .chain(self.teach_due())
+            .chain(self.monitor.next)
             .min()
     }
 
@@ -333,6 +356,7 @@ impl Bond {
             mii,
             since: now,
             link_failure_count: 0,
+            hearing: Hearing::joined(now),
             left_in_path: false,
         });
         let is_primary = self.primary() == Some(id);
@@ -384,6 +408,9 @@ impl Bond {
         let Some(port) = self.port_mut(id) else {
             return;
         };
+        if link.is_usable() && !port.link.is_usable() {
+            port.hearing.linked = now;
+        }
         port.link = link;
         if !link.is_usable() {
             self.maybe_left |= id.bit();
@@ -393,10 +420,11 @@ impl Bond {
         } else {
             Stimulus::Lost
         };
-        if self.monitored() {
+        if self.monitored() && !(self.probes() && link.is_usable()) {
             self.stimulate(now, id, stimulus);
         } else {
-            // The data path alone acts on the link; the table tells it when to come back.
+            // The data path alone acts on the link, and with the ARP monitor only what it hears makes it up; the table tells
+            // when to come back.
             let cause = self.link_cause(id, link.is_usable());
             self.settle(now, &cause);
         }
@@ -442,7 +470,6 @@ impl Bond {
                 own_engine: true,
             },
         )?;
-        check_built(&applied.options)?;
         let wanted = match &applied.active_port {
             Some(Some(name)) => Some(self.activatable(name)?),
             _ => None,
@@ -467,9 +494,11 @@ impl Bond {
         };
 
         let given = |id| changes.iter().any(|change| change.id == id);
-        if (before.miimon == 0) != (self.options.miimon == 0) {
+        let monitor = |options: &BondOptions| (options.miimon > 0, options.arp_interval > 0);
+        if monitor(&before) != monitor(&self.options) {
             self.monitor_switched(now);
         }
+        self.monitor_changed(now, &before);
         if self.options.mode != before.mode {
             self.mode_switched(now, before.mode, &cause);
         }
@@ -577,17 +606,28 @@ impl Bond {
         }
     }
 
-    /// The link monitor was switched on or off: without it every port counts as up, as in the driver.
+    /// Another link monitor, or none. Without one every port counts as up, as in the driver; the ARP monitor begins with
+    /// what carrier says; the MII monitor goes on from the state there is.
     fn monitor_switched(&mut self, now: Instant) {
-        let monitored = self.monitored();
+        let (monitored, probes) = (self.monitored(), self.probes());
         for id in self.ports.iter().map(|port| port.id).collect::<Vec<_>>() {
             let Some(port) = self.port_mut(id) else {
                 continue;
             };
-            if !monitored && port.mii != Mii::Up {
+            let usable = port.link.is_usable();
+            if (!monitored || probes && usable) && port.mii != Mii::Up {
                 (port.mii, port.since) = (Mii::Up, now);
-            } else if monitored && !port.link.is_usable() {
+            } else if probes && matches!(port.mii, Mii::GoingDown(_)) {
+                // Its delay has ended with the monitor that knows delays.
+                port.mii = Mii::GoingDown(now);
+                self.stimulate(now, id, Stimulus::Due);
+            } else if monitored && !usable {
                 self.stimulate(now, id, Stimulus::Lost);
+            } else if monitored && !probes {
+                if port.mii == Mii::Tried {
+                    port.mii = Mii::Down;
+                }
+                self.stimulate(now, id, Stimulus::Back);
             }
         }
     }
@@ -635,14 +675,22 @@ impl Bond {
         let before = port.mii;
         let after = before.next(stimulus, now, delays)?;
         let lasted = now.saturating_since(port.since);
-        (port.mii, port.since) = (after, now);
+        port.mii = after;
+        if matches!(
+            (before, after),
+            (Mii::Down, Mii::Tried) | (Mii::Tried, Mii::Down)
+        ) {
+            // As unusable as before.
+            return Some((before, after));
+        }
+        port.since = now;
         let name = port.name.clone();
         let event = match (before, after) {
             (_, Mii::GoingDown(_)) => Event::LinkGoingDown {
                 name,
                 delay: delays.down,
             },
-            (_, Mii::GoingBack(_)) => Event::LinkComingUp {
+            (_, Mii::GoingBack(_) | Mii::Tried) => Event::LinkComingUp {
                 name,
                 delay: delays.up,
             },
@@ -727,6 +775,7 @@ impl Bond {
         if before == next {
             return;
         }
+        self.role_moved(now, before, next);
         self.failovers += u64::from(before.is_some());
         self.active = next;
         let Some(id) = next else {
@@ -834,7 +883,7 @@ impl Bond {
                 frame: announce::frame(announced),
             });
             self.actions.extend(frames);
-            if self.options.miimon == 0 {
+            if !self.monitored() {
                 // The driver counts in monitor intervals: without a monitor the first notice is the only one.
                 self.peers = Repeat::default();
             }
@@ -846,7 +895,13 @@ impl Bond {
     }
 
     fn peer_interval(&self) -> Duration {
-        millis(self.options.peer_notif_delay.max(self.options.miimon))
+        let options = &self.options;
+        millis(
+            options
+                .peer_notif_delay
+                .max(options.miimon)
+                .max(options.arp_interval),
+        )
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -878,7 +933,7 @@ impl Bond {
 
     /// Link states are monitored.
     const fn monitored(&self) -> bool {
-        self.options.miimon > 0
+        self.options.miimon > 0 || self.probes()
     }
 
     fn delays(&self) -> Delays {
@@ -917,16 +972,6 @@ impl Bond {
             bond: self.name.clone(),
         }
     }
-}
-
-/// Refuses what this engine does not have yet, by name.
-const fn check_built(options: &BondOptions) -> Result<(), ConfigError> {
-    if options.arp_interval != 0 {
-        return Err(ConfigError::ArpNotBuilt {
-            interval: options.arp_interval,
-        });
-    }
-    Ok(())
 }
 
 fn millis(millis: u32) -> Duration {

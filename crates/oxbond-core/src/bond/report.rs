@@ -62,7 +62,8 @@ impl Bond {
             Mii::GoingDown(deadline) => {
                 return format!("{missing}; given up in {} ms (downdelay)", left(deadline));
             }
-            Mii::Down => return missing.to_owned(),
+            Mii::Down | Mii::Tried if port.link.is_usable() => return self.silence(port, now),
+            Mii::Down | Mii::Tried => return missing.to_owned(),
             Mii::GoingBack(deadline) => {
                 return format!("the link is back; used in {} ms (updelay)", left(deadline));
             }

@@ -210,7 +210,7 @@ fn a_set_is_applied_whole_or_not_at_all() {
         &["primary=b", "mode=balance-xor"],
         &["num_grat_arp=5", "active_slave=c"],
         &["updelay=100", "miimon=0"],
-        &["miimon=0", "arp_interval=100"],
+        &["miimon=200", "arp_interval=100"],
     ] {
         rig.set(words).unwrap_err();
         assert_eq!(rig.bond, before, "{words:?}");
