@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use common::{Stand, port};
+use oxbond_core::buckets::Share;
 use oxbond_core::hash::hash;
 use oxbond_core::option::HashPolicy;
 use oxbond_core::port::PortId;
@@ -341,9 +342,17 @@ fn root_choice_of_port_agrees_while_links_come_and_go() -> Result<()> {
                 table = if random.below(2) == 0 {
                     TransmitTable::failover(order)
                 } else {
-                    TransmitTable::hashed(random.pick(HashPolicy::ALL), order, |port| {
-                        seen & port.bit() != 0
-                    })
+                    let key = BucketKey::Hash(random.pick(HashPolicy::ALL));
+                    let shares: Vec<Share> = order
+                        .iter()
+                        .map(|port| Share {
+                            port: *port,
+                            weight: random.pick(&[1, 1, 2, 10]),
+                        })
+                        .collect();
+                    let usable = |port: PortId| seen & port.bit() != 0;
+                    let buckets = Buckets::weighted(key, &shares, None, usable);
+                    TransmitTable::spread(Spread::Buckets(buckets), order)
                 };
                 path.set_table(&table)?;
                 assert_eq!(path.table()?, table);
