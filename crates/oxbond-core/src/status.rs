@@ -7,7 +7,7 @@ use core::time::Duration;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::option::BondOptions;
+use crate::option::{BondOptions, Weight};
 use crate::port::{Duplex, PortId};
 
 /// Version of the JSON form. Raised when a field changes its meaning or goes; new fields do not raise it.
@@ -107,6 +107,8 @@ pub struct PortStatus {
     pub prio: i32,
     /// `actor_port_prio` option.
     pub actor_port_prio: u16,
+    /// `weight` option.
+    pub weight: Weight,
     /// How long the link has been in this state.
     pub since: Duration,
     /// In words, why it carries traffic or why not.

@@ -247,6 +247,7 @@ fn value_name(spec: &OptionSpec) -> &'static str {
         (Kind::Number { .. }, "ms") => "MS",
         (Kind::Number { .. }, "s") => "S",
         (Kind::Number { .. }, _) => "N",
+        (Kind::NumberOrWord { .. }, _) => "N|WORD",
         (Kind::Flag, _) => "0|1",
         (Kind::PortName, _) => "PORT",
         (Kind::Ipv4List(_) | Kind::Ipv6List(_), _) => "ADDRESS,...",

@@ -8,7 +8,7 @@ mod report;
 
 use std::time::Duration;
 
-use oxbond_core::option::{FailOverMac, HashPolicy, Mode, PrimaryReselect};
+use oxbond_core::option::{FailOverMac, HashPolicy, Mode, PrimaryReselect, Weight};
 use oxbond_core::port::{Duplex, PortId};
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
 
@@ -48,6 +48,7 @@ fn port(index: u8, name: &str) -> PortStatus {
         queue_id: 0,
         prio: 0,
         actor_port_prio: 255,
+        weight: Weight::Fixed(1),
         since: Duration::from_secs(200),
         reason: "active".to_owned(),
     }

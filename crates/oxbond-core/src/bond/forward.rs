@@ -13,8 +13,9 @@
 //! `all_slaves_active` makes every port of the bond deliver, whatever the mode.
 
 use super::{Bond, Port};
+use crate::buckets::Share;
 use crate::mii::Mii;
-use crate::option::Mode;
+use crate::option::{Mode, Weight};
 use crate::port::PortId;
 use crate::select::failover_order;
 use crate::status::PortRole;
@@ -44,7 +45,8 @@ impl Bond {
             }
             Mode::BalanceTlb if !self.balances_load() => Spread::Buckets(Buckets {
                 exempt: Exempt::Unbalanced,
-                ..self.buckets(self.hashed(), &order)
+                // Whoever is active, a flow stays where it is.
+                ..self.buckets(self.hashed(), &self.everyone())
             }),
             Mode::BalanceTlb => self.by_load(self.hashed(), Exempt::Unbalanced),
             Mode::BalanceAlb => self.by_load(BucketKey::Destination, Exempt::Negotiated),
@@ -131,7 +133,33 @@ impl Bond {
     }
 
     fn buckets(&self, key: BucketKey, order: &[PortId]) -> Buckets {
-        Buckets::equal(key, order, |id| self.is_usable(id))
+        let before = match &self.table.spread {
+            Spread::Buckets(before) => Some(before),
+            _ => None,
+        };
+        Buckets::weighted(key, &self.shares(order), before, |id| self.is_usable(id))
+    }
+
+    /// The option `weight` of these ports on one scale. Of those that are `auto`, a link of unknown speed counts as the
+    /// slowest whose speed is known, and the slowest weighs as much as a fixed weight of 1.
+    fn shares(&self, order: &[PortId]) -> Vec<Share> {
+        let ports = || order.iter().filter_map(|id| self.port(*id));
+        let slowest = ports()
+            .filter(|port| port.options.weight == Weight::Auto)
+            .filter_map(|port| port.known_speed_mbps)
+            .filter(|speed| *speed > 0)
+            .min()
+            .unwrap_or(1);
+        let weight = |port: &Port| match port.options.weight {
+            Weight::Auto => port.known_speed_mbps.unwrap_or(slowest).max(slowest).into(),
+            Weight::Fixed(weight) => u64::from(weight) * u64::from(slowest),
+        };
+        ports()
+            .map(|port| Share {
+                port: port.id,
+                weight: weight(port),
+            })
+            .collect()
     }
 
     fn by_load(&self, key: BucketKey, exempt: Exempt) -> Spread {

@@ -91,6 +91,8 @@ struct Port {
     permanent_mac: MacAddr,
     mac: MacAddr,
     link: LinkState,
+    /// The last that was known of the link's speed: a link that is down has none.
+    known_speed_mbps: Option<u32>,
     options: PortOptions,
     mii: Mii,
     /// When `mii` was entered.
@@ -352,6 +354,7 @@ impl Bond {
             permanent_mac: info.permanent_mac,
             mac,
             link: info.link,
+            known_speed_mbps: info.link.speed_mbps,
             options,
             mii,
             since: now,
@@ -412,6 +415,7 @@ impl Bond {
             port.hearing.linked = now;
         }
         port.link = link;
+        port.known_speed_mbps = link.speed_mbps.or(port.known_speed_mbps);
         if !link.is_usable() {
             self.maybe_left |= id.bit();
         }

@@ -2,8 +2,9 @@
 
 use super::{Bond, Port};
 use crate::mii::Mii;
-use crate::option::Mode;
+use crate::option::{Mode, Weight};
 use crate::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
+use crate::table::Spread;
 use crate::time::Instant;
 
 impl Bond {
@@ -44,6 +45,7 @@ impl Bond {
             queue_id: port.options.queue_id,
             prio: port.options.prio,
             actor_port_prio: port.options.actor_port_prio,
+            weight: port.options.weight,
             since: now.saturating_since(port.since),
             reason: self.reason(port, now),
         }
@@ -102,6 +104,9 @@ impl Bond {
     /// What a port carries of that which is spread over all.
     fn part(&self, port: &Port) -> String {
         match self.balancer.load_of(port.id) {
+            (_, 0) if let Some(percent) = self.unequal_share(port) => {
+                format!("its share of the flows, {percent} %")
+            }
             (_, 0) => {
                 let carrying = self
                     .ports
@@ -115,6 +120,20 @@ impl Bond {
                 format!("{}.{} % of the load", permille / 10, permille % 10)
             }
         }
+    }
+
+    /// Percent of the buckets that are on a port now, where the ports' shares differ by weight.
+    fn unequal_share(&self, port: &Port) -> Option<usize> {
+        let Spread::Buckets(buckets) = &self.table.spread else {
+            return None;
+        };
+        let first = self.ports.first()?.options.weight;
+        let fixed = |port: &Port| port.options.weight == first && first != Weight::Auto;
+        if self.ports.iter().all(fixed) {
+            return None;
+        }
+        let its = buckets.now.iter().filter(|id| **id == port.id).count();
+        (its * 100 + buckets.now.len() / 2).checked_div(buckets.now.len())
     }
 
     /// The port that would follow the active one, if one is up.

@@ -21,7 +21,7 @@ mod words;
 
 pub use apply::{Adapted, Applied, BondContext, TX_QUEUES};
 pub use error::{DriverError, OptionError, OptionFault};
-pub use options::{BondOptions, PortOptions};
+pub use options::{BondOptions, PortOptions, Weight};
 pub use spec::{
     Changeable, Dialect, Kind, ModeSet, OptionKey, OptionSpec, Spellings, Unit, find,
     find_in_dialect,

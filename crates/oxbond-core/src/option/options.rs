@@ -252,6 +252,17 @@ impl BondOptions {
     }
 }
 
+/// Value of the port option `weight`. Serialised as the number or the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// In proportion to the link's speed.
+    Auto,
+    /// This, in proportion to the other ports' weights: 1 to 256.
+    #[serde(untagged)]
+    Fixed(u16),
+}
+
 /// Every option of a port. Fields have the driver's names and are described by the option table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -263,6 +274,7 @@ pub struct PortOptions {
     pub queue_id: u16,
     pub prio: i32,
     pub actor_port_prio: u16,
+    pub weight: Weight,
 }
 
 impl Default for PortOptions {
@@ -271,6 +283,7 @@ impl Default for PortOptions {
             queue_id: 0,
             prio: 0,
             actor_port_prio: 255,
+            weight: Weight::Fixed(1),
         }
     }
 }
@@ -282,6 +295,10 @@ impl PortOptions {
             PortOptionId::QueueId => self.queue_id.into(),
             PortOptionId::Prio => self.prio.into(),
             PortOptionId::ActorPortPrio => self.actor_port_prio.into(),
+            PortOptionId::Weight => match self.weight {
+                Weight::Auto => 0,
+                Weight::Fixed(weight) => weight.into(),
+            },
         })
     }
 
@@ -313,6 +330,14 @@ impl PortOptions {
             PortOptionId::Prio => i32::try_from(number).map(|n| self.prio = n).is_ok(),
             PortOptionId::ActorPortPrio => u16::try_from(number)
                 .map(|n| self.actor_port_prio = n)
+                .is_ok(),
+            PortOptionId::Weight => u16::try_from(number)
+                .map(|n| {
+                    self.weight = match n {
+                        0 => Weight::Auto,
+                        weight => Weight::Fixed(weight),
+                    };
+                })
                 .is_ok(),
         }
     }

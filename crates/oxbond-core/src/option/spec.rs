@@ -24,6 +24,15 @@ pub enum Kind {
         /// Largest allowed.
         max: i64,
     },
+    /// A whole number in `min..=max`, or a word, which is stored as 0 (below `min`).
+    NumberOrWord {
+        /// Smallest allowed; above 0.
+        min: i64,
+        /// Largest allowed.
+        max: i64,
+        /// The word.
+        word: &'static str,
+    },
     /// `0` or `1`; off/on, no/yes, false/true are read too.
     Flag,
     /// Name of a port; empty for none.
@@ -188,7 +197,8 @@ pub struct Spellings {
 pub struct OptionSpec {
     /// Scope and identity.
     pub key: OptionKey,
-    /// The driver's name (sysfs where it has a file there, else netlink), which is ours too.
+    /// The driver's name (sysfs where it has a file there, else netlink), which is ours too; our own where the driver does
+    /// not have the option.
     pub name: &'static str,
     /// Keyword of `ip link`.
     pub iproute2: &'static str,
@@ -208,8 +218,9 @@ pub struct OptionSpec {
     pub acts_in: ModeSet,
     /// When it can be changed.
     pub changeable: Changeable,
-    /// Number of its netlink attribute (`IFLA_BOND_*`, or `IFLA_BOND_SLAVE_*` for ports).
-    pub netlink: u16,
+    /// Number of its netlink attribute (`IFLA_BOND_*`, or `IFLA_BOND_SLAVE_*` for ports); `None` for an option that the
+    /// driver does not have.
+    pub netlink: Option<u16>,
     /// Oldest kernel whose driver has it, where it came after 4.0.
     pub since: Option<(u8, u8)>,
     /// What it depends on or drags along; empty for nothing.
@@ -261,6 +272,7 @@ impl OptionSpec {
                     if unit.is_empty() { "" } else { " " }
                 )
             }
+            Kind::NumberOrWord { min, max, word } => format!("{min} - {max}, {word}"),
             Kind::Flag => "0, 1".to_owned(),
             Kind::PortName => "the name of a port, or nothing".to_owned(),
             Kind::Ipv4List(max) => format!("up to {max} IPv4 addresses, comma separated"),

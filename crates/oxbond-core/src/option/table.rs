@@ -90,6 +90,7 @@ ids! {
         QueueId = "queue_id";
         Prio = "prio";
         ActorPortPrio = "actor_port_prio";
+        Weight = "weight";
     }
 }
 
@@ -134,7 +135,7 @@ const BASE: OptionSpec = OptionSpec {
     extended_to: ModeSet::NONE,
     acts_in: ModeSet::ALL,
     changeable: Changeable::Always,
-    netlink: 0,
+    netlink: None,
     since: None,
     depends: "",
     help: "",
@@ -150,7 +151,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Words(Mode::WORDS),
         default: "balance-rr",
         changeable: Changeable::BondDownNoPorts,
-        netlink: 1,
+        netlink: Some(1),
         depends: "802.3ad, balance-tlb and balance-alb set miimon to 100 if there is no other monitor (the driver \
                   switches ARP monitoring off in them); \
                   any change of mode resets arp_validate and broadcast_neighbor",
@@ -177,7 +178,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "",
         modes: USES_PRIMARY,
         acts_in: USES_PRIMARY,
-        netlink: 2,
+        netlink: Some(2),
         depends: "the port must be in the bond and up, and there must be an active port already",
         help: "make this port the active one now; nothing lets the bond choose anew",
         spellings: Spellings {
@@ -203,7 +204,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             max: INT_MAX,
         },
         unit: Unit::Milliseconds,
-        netlink: 3,
+        netlink: Some(3),
         depends: "a value other than 0 switches ARP monitoring off",
         help: "how often the links of the ports are checked; 0 switches the check off",
         spellings: Spellings {
@@ -228,7 +229,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             max: INT_MAX,
         },
         unit: Unit::Milliseconds,
-        netlink: 4,
+        netlink: Some(4),
         depends: "needs miimon; rounded down to a multiple of it",
         help: "how long a link that came back must stay before the port is used",
         spellings: Spellings {
@@ -253,7 +254,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             max: INT_MAX,
         },
         unit: Unit::Milliseconds,
-        netlink: 5,
+        netlink: Some(5),
         depends: "needs miimon; rounded down to a multiple of it",
         help: "how long a link must be away before the port is given up",
         spellings: Spellings {
@@ -278,7 +279,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             max: 300_000,
         },
         unit: Unit::Milliseconds,
-        netlink: 28,
+        netlink: Some(28),
         since: Some((5, 3)),
         depends: "needs miimon; rounded down to a multiple of it; 0 means one monitor interval",
         help: "time between the repetitions of the notice to peers after a failover",
@@ -297,7 +298,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         iproute2: "use_carrier",
         kind: Kind::Number { min: 1, max: 1 },
         default: "1",
-        netlink: 6,
+        netlink: Some(6),
         depends: "obsolete: the driver takes only 1 since 6.18",
         help: "links are judged by the carrier their drivers report; nothing else is left to choose",
         spellings: Spellings {
@@ -324,7 +325,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: USES_ARP,
         extended_to: LACKS_ARP,
         acts_in: USES_ARP,
-        netlink: 7,
+        netlink: Some(7),
         depends: "a value other than 0 switches miimon off; needs arp_ip_target or ns_ip6_target to be of use",
         help: "how often the ARP and NS targets are asked; 0 switches the check off",
         spellings: Spellings {
@@ -352,7 +353,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Ipv4List(MAX_TARGETS),
         default: "",
         acts_in: USES_ARP,
-        netlink: 8,
+        netlink: Some(8),
         depends: "acts with arp_interval; addresses in 0.0.0.0/8 and 255.255.255.255 are refused",
         help: "IPv4 addresses whose answers prove that a port works",
         spellings: Spellings {
@@ -380,7 +381,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Ipv6List(MAX_TARGETS),
         default: "",
         acts_in: USES_ARP,
-        netlink: 31,
+        netlink: Some(31),
         since: Some((5, 18)),
         depends: "acts with arp_interval; the unspecified, loopback and multicast addresses are refused",
         help: "IPv6 addresses whose answers prove that a port works",
@@ -401,7 +402,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: USES_ARP,
         extended_to: LACKS_ARP,
         acts_in: USES_ARP,
-        netlink: 9,
+        netlink: Some(9),
         depends: "acts with arp_interval; cannot be set together with miimon",
         help: "which traffic counts as an answer of the ARP and NS targets",
         spellings: Spellings {
@@ -428,7 +429,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Words(ArpAllTargets::WORDS),
         default: "any",
         acts_in: ACTIVE_BACKUP,
-        netlink: 10,
+        netlink: Some(10),
         depends: "acts with arp_validate",
         help: "whether one answering target keeps a port alive or all must answer",
         spellings: Spellings {
@@ -455,7 +456,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "",
         modes: USES_PRIMARY,
         acts_in: USES_PRIMARY,
-        netlink: 11,
+        netlink: Some(11),
         depends: "may name a port that joins later; setting it to a port that is up makes that port active at once",
         help: "the port that is preferred as the active one",
         spellings: Spellings {
@@ -479,7 +480,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "always",
         modes: USES_PRIMARY,
         acts_in: USES_PRIMARY,
-        netlink: 12,
+        netlink: Some(12),
         depends: "setting it runs the selection at once",
         help: "when the preferred port takes over from a working one",
         spellings: Spellings {
@@ -507,7 +508,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "none",
         acts_in: ACTIVE_BACKUP,
         changeable: Changeable::NoPorts,
-        netlink: 13,
+        netlink: Some(13),
         help: "whether the address stays with the bond or goes with the active port",
         spellings: Spellings {
             networkd: &["FailOverMACPolicy"],
@@ -538,7 +539,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             Mode::BalanceTlb,
             Mode::BalanceAlb,
         ]),
-        netlink: 14,
+        netlink: Some(14),
         depends: "in balance-tlb and balance-alb it acts with tlb_dynamic_lb=0",
         help: "which header fields decide the port of a flow",
         spellings: Spellings {
@@ -570,7 +571,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             Mode::BalanceTlb,
             Mode::BalanceAlb,
         ]),
-        netlink: 15,
+        netlink: Some(15),
         help: "how many times multicast groups are joined anew after a failover, every 200 ms",
         spellings: Spellings {
             networkd: &["ResendIGMP"],
@@ -592,7 +593,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Number { min: 0, max: 255 },
         default: "1",
         acts_in: ModeSet::of(&[Mode::ActiveBackup, Mode::Ieee8023ad]),
-        netlink: 16,
+        netlink: Some(16),
         depends: "num_grat_arp and num_unsol_na are one value; in 802.3ad it acts with broadcast_neighbor",
         help: "how many times peers are told of a failover (gratuitous ARP, unsolicited NA)",
         spellings: Spellings {
@@ -619,7 +620,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         iproute2: "all_slaves_active",
         aliases: &["all_ports_active", "all_members_active"],
         kind: Kind::Flag,
-        netlink: 17,
+        netlink: Some(17),
         help: "deliver what arrives on ports that are not active (duplicates included)",
         spellings: Spellings {
             networkd: &["AllSlavesActive"],
@@ -646,7 +647,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             max: INT_MAX,
         },
         acts_in: LACP,
-        netlink: 18,
+        netlink: Some(18),
         help: "ports that must work for the bond to have carrier",
         spellings: Spellings {
             networkd: &["MinLinks"],
@@ -672,7 +673,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         unit: Unit::Seconds,
         default: "1",
         acts_in: LB,
-        netlink: 19,
+        netlink: Some(19),
         help: "how often switches are taught which address is behind which port",
         spellings: Spellings {
             networkd: &["LearnPacketIntervalSec"],
@@ -698,7 +699,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "1",
         modes: ROUND_ROBIN,
         acts_in: ROUND_ROBIN,
-        netlink: 20,
+        netlink: Some(20),
         help: "packets sent on one port before the next is used; 0 takes a random port for each",
         spellings: Spellings {
             networkd: &["PacketsPerSlave"],
@@ -727,7 +728,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: LACP,
         acts_in: LACP,
         changeable: Changeable::BondDown,
-        netlink: 29,
+        netlink: Some(29),
         since: Some((5, 15)),
         help: "whether LACP is spoken first or only answered",
         spellings: Spellings {
@@ -748,7 +749,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: LACP,
         acts_in: LACP,
         changeable: Changeable::BondDown,
-        netlink: 21,
+        netlink: Some(21),
         help: "how often the partner is asked to send LACP frames",
         spellings: Spellings {
             networkd: &["LACPTransmitRate"],
@@ -771,7 +772,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "stable",
         acts_in: LACP,
         changeable: Changeable::BondDown,
-        netlink: 22,
+        netlink: Some(22),
         help: "which aggregator is used when there are several",
         spellings: Spellings {
             networkd: &["AdSelect"],
@@ -797,7 +798,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "65535",
         modes: LACP,
         acts_in: LACP,
-        netlink: 24,
+        netlink: Some(24),
         since: Some((4, 2)),
         help: "LACP priority of this system; the lower one decides",
         spellings: Spellings {
@@ -823,7 +824,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: LACP,
         acts_in: LACP,
         changeable: Changeable::BondDown,
-        netlink: 25,
+        netlink: Some(25),
         since: Some((4, 2)),
         depends: "the driver reads it when a port joins: set it before",
         help: "upper ten bits of the LACP key of the ports",
@@ -849,7 +850,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "00:00:00:00:00:00",
         modes: LACP,
         acts_in: LACP,
-        netlink: 26,
+        netlink: Some(26),
         since: Some((4, 2)),
         help: "LACP identity of this system; all zero takes the bond's address",
         spellings: Spellings {
@@ -876,7 +877,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: LB,
         acts_in: LB,
         changeable: Changeable::BondDown,
-        netlink: 27,
+        netlink: Some(27),
         depends: "choosing mode balance-alb sets it to 1",
         help: "move flows by the load of the ports (1) or keep them where the hash puts them (0)",
         spellings: Spellings {
@@ -904,7 +905,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: USES_ARP,
         extended_to: LACKS_ARP,
         acts_in: USES_ARP,
-        netlink: 30,
+        netlink: Some(30),
         since: Some((5, 17)),
         depends: "acts with arp_interval",
         help: "ARP intervals without an answer after which a port is given up",
@@ -926,7 +927,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         modes: LACP,
         acts_in: LACP,
         changeable: Changeable::BondDown,
-        netlink: 32,
+        netlink: Some(32),
         since: Some((6, 9)),
         help: "whether LACP starts to receive and to send in one step",
         ..BASE
@@ -939,7 +940,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "off",
         modes: LACP,
         acts_in: LACP,
-        netlink: 33,
+        netlink: Some(33),
         since: Some((6, 17)),
         depends: "any change of mode resets it",
         help: "send ARP and neighbour discovery on every port",
@@ -953,7 +954,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "off",
         modes: LACP,
         acts_in: LACP,
-        netlink: 34,
+        netlink: Some(34),
         since: Some((7, 2)),
         depends: "acts with min_links of at least 1",
         help: "count only ports that LACP has brought to work as working for the carrier",
@@ -968,7 +969,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             max: 65_535,
         },
         acts_in: ModeSet::of(&[Mode::BalanceRr, Mode::ActiveBackup]),
-        netlink: 5,
+        netlink: Some(5),
         depends: "no two ports may have the same one, 0 aside",
         help: "transmit queue whose packets go out on this port",
         spellings: Spellings {
@@ -991,7 +992,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         },
         modes: USES_PRIMARY,
         acts_in: USES_PRIMARY,
-        netlink: 9,
+        netlink: Some(9),
         since: Some((6, 0)),
         depends: "acts while no primary is set (or the primary is not up)",
         help: "of the ports that are up, the highest is preferred as the active one",
@@ -1014,9 +1015,30 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "255",
         modes: LACP,
         acts_in: LACP,
-        netlink: 10,
+        netlink: Some(10),
         since: Some((6, 18)),
         help: "LACP priority of this port; with ad_select=actor_port_prio the highest sum wins",
+        ..BASE
+    },
+    // Ours; the driver's ports all weigh the same.
+    OptionSpec {
+        key: OptionKey::Port(PortOptionId::Weight),
+        name: "weight",
+        iproute2: "weight",
+        kind: Kind::NumberOrWord {
+            min: 1,
+            max: 256,
+            word: "auto",
+        },
+        default: "1",
+        acts_in: ModeSet::of(&[
+            Mode::BalanceRr,
+            Mode::BalanceXor,
+            Mode::Ieee8023ad,
+            Mode::BalanceTlb,
+        ]),
+        depends: "in balance-tlb only with tlb_dynamic_lb=0; auto: the slowest link weighs 1",
+        help: "what this port carries in proportion to the others; auto follows the speed of its link",
         ..BASE
     },
 ];
@@ -1065,11 +1087,10 @@ mod tests {
                 assert_eq!(find(name).map(|s| s.key), Some(spec.key));
                 assert_eq!(find(&name.replace('_', "-")).map(|s| s.key), Some(spec.key));
             }
-            assert!(
-                numbers.insert((matches!(spec.key, OptionKey::Bond(_)), spec.netlink)),
-                "{}",
-                spec.name
-            );
+            if let Some(number) = spec.netlink {
+                let is_new = numbers.insert((matches!(spec.key, OptionKey::Bond(_)), number));
+                assert!(is_new, "{}", spec.name);
+            }
         }
         // 1 to 34 without AD_INFO (23), which is read only.
         assert_eq!(numbers.iter().filter(|(bond, _)| *bond).count(), 33);

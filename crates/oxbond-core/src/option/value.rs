@@ -35,6 +35,7 @@ impl OptionValue {
                 .iter()
                 .find(|word| i64::from(word.code) == *number)
                 .map_or_else(|| number.to_string(), |word| word.name.to_owned()),
+            (Self::Number(0), Kind::NumberOrWord { word, .. }) => word.to_owned(),
             (Self::Number(number), _) => number.to_string(),
             (Self::Name(name), _) => name.clone(),
             (Self::Ipv4(list), _) => joined(list),
@@ -61,6 +62,11 @@ impl OptionValue {
             }
             Kind::Number { min, .. } if text == "off" && min <= 0 => Self::Number(0),
             Kind::Number { .. } => Self::Number(text.parse().map_err(|_| bad())?),
+            Kind::NumberOrWord { word, .. } if text == word => Self::Number(0),
+            Kind::NumberOrWord { min, .. } => {
+                let number = text.parse().ok().filter(|number| *number >= min);
+                Self::Number(number.ok_or_else(bad)?)
+            }
             Kind::Flag => match text {
                 "0" | "off" | "no" | "false" => Self::Number(0),
                 "1" | "on" | "yes" | "true" => Self::Number(1),
@@ -84,6 +90,9 @@ impl OptionValue {
             }
             (Self::Number(number), Kind::Number { min, max }) => {
                 (!(min..=max).contains(number)).then_some(OptionFault::BadValue)
+            }
+            (Self::Number(number), Kind::NumberOrWord { min, max, .. }) => {
+                (*number != 0 && !(min..=max).contains(number)).then_some(OptionFault::BadValue)
             }
             (Self::Number(number), Kind::Flag) => {
                 (!(0..=1).contains(number)).then_some(OptionFault::BadValue)

@@ -19,3 +19,4 @@ mod probing_any_order;
 mod probing_balanced;
 mod rig;
 mod round_robin;
+mod weights;

@@ -160,7 +160,7 @@ pub(super) fn port(bond: &BondStatus, status: &PortStatus) -> Vec<Fact> {
 pub(super) mod tests {
     use core::time::Duration;
 
-    use oxbond_core::option::{BondContext, BondOptions, OptionChange};
+    use oxbond_core::option::{BondContext, BondOptions, OptionChange, Weight};
     use oxbond_core::port::{Duplex, PortId};
     use oxbond_core::status::STATUS_VERSION;
     use oxbond_wire::MacAddr;
@@ -225,6 +225,7 @@ pub(super) mod tests {
             queue_id: 0,
             prio: 0,
             actor_port_prio: 255,
+            weight: Weight::Fixed(1),
             since: Duration::ZERO,
             reason: String::new(),
         }

@@ -42,10 +42,10 @@ impl Scope {
         }
     }
 
+    /// The options that the driver has: `ip` cannot say others.
     fn table(self) -> impl Iterator<Item = &'static OptionSpec> {
-        OPTIONS
-            .iter()
-            .filter(move |spec| matches!(spec.key, OptionKey::Bond(_)) == (self == Self::Bond))
+        let known = OPTIONS.iter().filter(|spec| spec.netlink.is_some());
+        known.filter(move |spec| matches!(spec.key, OptionKey::Bond(_)) == (self == Self::Bond))
     }
 
     /// What `help` prints, and an unknown word.
@@ -186,6 +186,8 @@ fn value(
             Ok(parsed.collect::<Result<Vec<_>, _>>()?.join(","))
         }
         Kind::Mac => mac(text).map(|mac| mac.to_string()),
+        // Of no option that the driver has.
+        Kind::NumberOrWord { .. } => Err(wrong()),
     }
 }
 
@@ -200,9 +202,9 @@ const fn attribute_range(key: OptionKey) -> std::ops::RangeInclusive<i64> {
             | OptionId::ArpMissedMax,
         ) => 0..=u8::MAX as i64,
         OptionKey::Bond(OptionId::AdActorSysPrio | OptionId::AdUserPortKey)
-        | OptionKey::Port(PortOptionId::QueueId | PortOptionId::ActorPortPrio) => {
-            0..=u16::MAX as i64
-        }
+        | OptionKey::Port(
+            PortOptionId::QueueId | PortOptionId::ActorPortPrio | PortOptionId::Weight,
+        ) => 0..=u16::MAX as i64,
         OptionKey::Port(PortOptionId::Prio) => i32::MIN as i64..=i32::MAX as i64,
         OptionKey::Bond(_) => 0..=u32::MAX as i64,
     }
