@@ -1,6 +1,7 @@
 //! A machine with Oxbond on it: a rig of namespaces, a daemon in its host, and the command line a user would type.
 //!
 //! Each machine has its own namespaces and its own run-time directory; both go with it, pins included, also on panic.
+//! Its peer can have a daemon and a bond of its own, for bond against bond.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -19,6 +20,15 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// One of the two ends of a rig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The machine under test.
+    Host,
+    /// Who it talks to.
+    Peer,
+}
+
 /// A host with a daemon, at the end of a rig.
 pub struct Machine {
     /// The network around it.
@@ -26,6 +36,7 @@ pub struct Machine {
     program: PathBuf,
     run_dir: PathBuf,
     daemon: Option<Process>,
+    peer_daemon: Option<Process>,
 }
 
 impl Machine {
@@ -43,6 +54,7 @@ impl Machine {
             program: program.to_owned(),
             run_dir,
             daemon: None,
+            peer_daemon: None,
         };
         machine.start_daemon()?;
         Ok(machine)
@@ -63,16 +75,29 @@ impl Machine {
     /// # Errors
     /// If it ends or stays silent; the text holds its log.
     pub fn start_daemon(&mut self) -> Result<()> {
-        let mut command = self.command();
+        self.daemon = Some(self.started(End::Host)?);
+        Ok(())
+    }
+
+    /// Starts a daemon at the peer and waits until it answers.
+    ///
+    /// # Errors
+    /// If it ends or stays silent; the text holds its log.
+    pub fn start_peer_daemon(&mut self) -> Result<()> {
+        self.peer_daemon = Some(self.started(End::Peer)?);
+        Ok(())
+    }
+
+    fn started(&self, end: End) -> Result<Process> {
+        let mut command = self.command_at(end);
         command.arg("daemon");
         let mut daemon = Process::start("oxbond daemon", command)?;
         let answers = || {
-            self.oxbond("status --json")
+            self.oxbond_at(end, "status --json")
                 .is_ok_and(|output| output.status.success())
         };
         daemon.wait_ready(PATIENCE, "it answers", |_| answers())?;
-        self.daemon = Some(daemon);
-        Ok(())
+        Ok(daemon)
     }
 
     /// The running daemon.
@@ -96,7 +121,17 @@ impl Machine {
 
     /// The program, to be run in the host against this machine's daemon.
     pub fn command(&self) -> Command {
-        let mut command = self.host().command(&self.program);
+        self.command_at(End::Host)
+    }
+
+    /// The program, to be run at one end against that end's daemon.
+    pub fn command_at(&self, end: End) -> Command {
+        let namespace = match end {
+            End::Host => &self.rig.host,
+            End::Peer => &self.rig.peer,
+        };
+        let mut command = namespace.command(&self.program);
+        // Below it each network namespace has a directory of its own.
         command.env("OXBOND_RUN_DIR", &self.run_dir);
         command
     }
@@ -106,7 +141,15 @@ impl Machine {
     /// # Errors
     /// If it cannot be started.
     pub fn oxbond(&self, words: &str) -> Result<Output> {
-        self.command()
+        self.oxbond_at(End::Host, words)
+    }
+
+    /// As [`Machine::oxbond`], at one end.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn oxbond_at(&self, end: End, words: &str) -> Result<Output> {
+        self.command_at(end)
             .args(words.split_whitespace())
             .output()
             .context("oxbond cannot be run")
@@ -117,7 +160,15 @@ impl Machine {
     /// # Errors
     /// If it fails; the text holds what it said.
     pub fn ok(&self, words: &str) -> Result<String> {
-        let output = self.oxbond(words)?;
+        self.ok_at(End::Host, words)
+    }
+
+    /// As [`Machine::ok`], at one end.
+    ///
+    /// # Errors
+    /// If it fails; the text holds what it said.
+    pub fn ok_at(&self, end: End, words: &str) -> Result<String> {
+        let output = self.oxbond_at(end, words)?;
         if !output.status.success() {
             bail!(
                 "oxbond {words}: {}\n{}",
@@ -203,17 +254,21 @@ impl Drop for Machine {
                 }
             }
         }
-        if let Ok(document) = self
-            .ok("status --json")
-            .and_then(|text| Ok(serde_json::from_str::<Value>(&text)?))
-        {
+        let peer = self.peer_daemon.as_ref().map(|_| End::Peer);
+        for end in [End::Host].into_iter().chain(peer) {
+            let Ok(document) = self
+                .ok_at(end, "status --json")
+                .and_then(|text| Ok(serde_json::from_str::<Value>(&text)?))
+            else {
+                continue;
+            };
             for bond in document["bonds"].as_array().into_iter().flatten() {
                 if let Some(name) = bond["name"].as_str() {
-                    drop(self.oxbond(&format!("down {name}")));
+                    drop(self.oxbond_at(end, &format!("down {name}")));
                 }
             }
         }
-        self.daemon = None;
+        (self.daemon, self.peer_daemon) = (None, None);
         drop(
             Command::new("umount")
                 .args(["--lazy", "--quiet"])

@@ -2,73 +2,9 @@
 //!
 //! Names begin with `metered_`: these run one at a time, since a busy core looks like a gap.
 
-use std::time::{Duration, Instant};
-
 use crate::common::{PEER, Subject};
+use crate::loss::{CALM, DRAIN, assert_nothing_lost, assert_only_in_flight_lost, cut, packets};
 use oxbond_lab::proc::{Signal, wait_until};
-use oxbond_lab::traffic::{Meter, Report};
-
-/// How long traffic runs before and after a fault.
-const CALM: Duration = Duration::from_millis(500);
-
-/// Time for what is still under way when the meter stops.
-const DRAIN: Duration = Duration::from_secs(2);
-
-fn packets(rate: u32, length: Duration) -> u64 {
-    u64::from(rate) * length.as_millis() as u64 / 1000
-}
-
-/// Not one packet is missing, and none came twice.
-fn assert_nothing_lost(report: &Report, what: &str) {
-    assert_eq!(
-        report.refused(),
-        0,
-        "{what}: the sender was refused\n{report}"
-    );
-    assert_eq!(report.lost(), 0, "{what}\n{report}");
-    for stream in report.streams() {
-        assert_eq!(stream.duplicates, 0, "{what}\n{report}");
-    }
-}
-
-/// When a link was cut, on the meter's clock: from just before the switch's port was set down until it was down.
-///
-/// While it goes down the switch itself loses what it has for that port: the kernel takes the port's queue away and waits
-/// for a grace period before our side loses carrier. That is what being in flight means in this rig.
-#[derive(Debug)]
-struct Cut {
-    from: Duration,
-    to: Duration,
-}
-
-fn cut(subject: &Subject, meter: &Meter, index: usize) -> Cut {
-    let before = subject.rig.cut(index).unwrap();
-    Cut {
-        from: meter
-            .time_of(before)
-            .saturating_sub(Duration::from_millis(1)),
-        to: meter.time_of(Instant::now()),
-    }
-}
-
-/// What was sent before the link was cut or after it was gone has arrived, once.
-fn assert_only_in_flight_lost(report: &Report, cuts: &[Cut], what: &str) {
-    assert_eq!(
-        report.refused(),
-        0,
-        "{what}: the sender was refused\n{report}"
-    );
-    for stream in report.streams() {
-        assert_eq!(stream.duplicates, 0, "{what}\n{report}");
-        for lost in stream.flows.iter().flat_map(|flow| &flow.lost_ranges) {
-            assert!(
-                cuts.iter()
-                    .any(|cut| lost.from >= cut.from && lost.to <= cut.to),
-                "{what}: lost outside {cuts:?}\n{report}"
-            );
-        }
-    }
-}
 
 #[test]
 fn metered_root_a_dead_link_is_left_without_loss() {

@@ -16,3 +16,5 @@ mod frames;
 mod guest;
 mod inside;
 mod iproute;
+mod loss;
+mod modes;

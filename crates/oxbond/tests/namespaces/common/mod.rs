@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
-use oxbond_lab::machine::Machine;
+use oxbond_lab::machine::{End, Machine, PATIENCE};
+use oxbond_lab::proc::wait_until;
 use oxbond_lab::rig::{Plan, Topology};
 use oxbond_lab::traffic::Traffic;
 
@@ -62,6 +63,40 @@ impl Subject {
             HOST[0], HOST[1]
         ));
         self.wait_peer(&PEER).expect("the peer answers");
+    }
+
+    /// A bond `bond0` at both ends of two cables, each with its options.
+    pub(crate) fn facing(here: &str, there: &str) -> Self {
+        let mut subject = Self::new(Plan::new(Topology::Cabled, &PORTS));
+        subject
+            .start_peer_daemon()
+            .expect("the peer's daemon starts");
+        let up = |addresses: [&str; 2], options: &str| {
+            format!(
+                "up bond0 --port enp3s0 --port enp4s0 --address {}/24 --address {}/64 {options}",
+                addresses[0], addresses[1]
+            )
+        };
+        subject
+            .ok_at(End::Peer, &up(PEER, there))
+            .unwrap_or_else(|e| panic!("{e:#}"));
+        subject.must(&up(HOST, here));
+        subject.wait_peer(&PEER).expect("the peer answers");
+        subject
+    }
+
+    /// Waits until a port's link is what is wanted, as the monitor sees it.
+    pub(crate) fn wait_link(&self, index: usize, status: &str) {
+        wait_until(PATIENCE, &format!("{} is {status}", PORTS[index]), || {
+            self.bond("bond0")
+                .is_ok_and(|bond| bond["ports"][index]["mii_status"] == status)
+        })
+        .unwrap();
+    }
+
+    /// What both ports have counted so far.
+    pub(crate) fn counted(&self, counter: &str) -> [u64; 2] {
+        PORTS.map(|port| self.counter("bond0", port, counter).unwrap())
     }
 
     /// An active-backup bond with the first port as primary.
