@@ -16,6 +16,7 @@ pub mod ipv6;
 pub mod netlink;
 pub mod netns;
 pub mod packet;
+pub mod stack;
 #[cfg(test)]
 mod test_support;
 pub mod wireless;

@@ -10,7 +10,7 @@ mod transport;
 
 pub use address::Address;
 pub use link::{ALIAS_MARK, Link, OperState};
-pub use route::DefaultRoute;
+pub use route::{DefaultRoute, Way};
 pub(crate) use transport::{Failure, Messages, Transport, retry_interrupted};
 
 use netlink_packet_core::Emitable;
@@ -168,6 +168,24 @@ mod tests {
             crate::ipv6::set_disabled(&mut nl, "lo", true).unwrap();
             assert_eq!(nl.writes(), 3);
             assert_eq!(crate::ipv6::is_disabled("lo").unwrap(), Some(true));
+        });
+    }
+
+    #[test]
+    fn root_the_way_to_an_address_names_interface_and_source() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let p0 = nl.link("p0").unwrap().unwrap().index;
+            nl.set_up(p0).unwrap();
+            let target = "10.0.0.9".parse().unwrap();
+            assert_eq!(nl.way_to(target).unwrap(), None);
+            let source = "10.0.0.2".parse().unwrap();
+            nl.add_address(p0, source, 24).unwrap();
+            let way = nl.way_to(target).unwrap().unwrap();
+            assert_eq!((way.ifindex, way.source), (p0, Some(source)));
+            assert_eq!(nl.way_to("fd00::9".parse().unwrap()).unwrap(), None);
+            assert_eq!(nl.writes(), 3, "asking is no change");
         });
     }
 

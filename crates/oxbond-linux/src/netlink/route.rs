@@ -1,4 +1,4 @@
-//! Default routes: which interface the machine's way out leads through.
+//! Routes: which interface the machine's way out leads through, and how it reaches one address.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::Netlink;
+use super::{Netlink, named};
 use crate::error::KernelError;
 
 /// A default route and an interface it leaves by. One with several next hops counts once for each.
@@ -24,6 +24,15 @@ pub struct DefaultRoute {
     pub table: u32,
     /// Metric; lower wins. 0 when none is set.
     pub metric: u32,
+}
+
+/// How the system reaches an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Interface its packets leave by.
+    pub ifindex: u32,
+    /// Address they come from, where the system has one.
+    pub source: Option<IpAddr>,
 }
 
 impl DefaultRoute {
@@ -53,6 +62,42 @@ impl Netlink {
             }
         }
         Ok(routes)
+    }
+
+    /// How the system would send a packet to an address; `None` when it could not.
+    ///
+    /// # Errors
+    /// What the kernel says, but for "no route".
+    pub fn way_to(&mut self, target: IpAddr) -> Result<Option<Way>, KernelError> {
+        let mut message = RouteMessage::default();
+        let (family, bits) = match target {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        message.header.address_family = family;
+        message.header.destination_prefix_length = bits;
+        message
+            .attributes
+            .push(RouteAttribute::Destination(RouteAddress::from(target)));
+        let answers = match self.ask(&RouteNetlinkMessage::GetRoute(message)) {
+            Ok(answers) => answers,
+            Err(failure)
+                if matches!(
+                    failure.errno,
+                    libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(failure) => return Err(named(failure, "find the way to", target.to_string())),
+        };
+        let way = answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => {
+                way_of(route)
+            }
+            _ => None,
+        });
+        Ok(way)
     }
 
     /// Adds a default route through a gateway to the main table.
@@ -142,6 +187,26 @@ fn ways_of(route: &RouteMessage, ways: &mut Vec<DefaultRoute>) {
         table,
         metric,
     }));
+}
+
+fn way_of(route: &RouteMessage) -> Option<Way> {
+    let (mut ifindex, mut source) = (None, None);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => ifindex = Some(*index),
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => {
+                source = Some((*address).into());
+            }
+            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => {
+                source = Some((*address).into());
+            }
+            _ => {}
+        }
+    }
+    Some(Way {
+        ifindex: ifindex?,
+        source,
+    })
 }
 
 fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {

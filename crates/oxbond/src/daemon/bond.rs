@@ -21,6 +21,7 @@ use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError};
 use oxbond_linux::inspect::{self, Candidate, PortRefusal};
 use oxbond_linux::ipv6;
 use oxbond_linux::netlink::{Link, Netlink};
+use oxbond_linux::stack;
 use oxbond_wire::MacAddr;
 use tracing::{error, info, warn};
 
@@ -506,38 +507,23 @@ impl ManagedBond {
         netlink: &mut Netlink,
     ) -> Result<(Vec<Announced>, Vec<u16>), oxbond_linux::error::KernelError> {
         let front = self.engine.ifindex();
-        // Devices by which the bond's addresses are reached: itself, and VLANs above it, however deep.
         let links = netlink.links()?;
-        let mut above: Vec<(&Link, MacAddr, Vec<u16>)> = links
-            .iter()
-            .filter(|link| link.index == front)
-            .map(|link| (link, self.core.mac(), Vec::new()))
-            .collect();
-        let mut looked = 0;
-        while looked < above.len() {
-            let (lower, _, tags) = above[looked].clone();
-            for link in &links {
-                if let (Some(id), Some(mac), true) =
-                    (link.vlan_id, link.mac, link.lower == Some(lower.index))
-                {
-                    above.push((link, mac, tags.iter().copied().chain([id]).collect()));
-                }
-            }
-            looked += 1;
-        }
         let ids = links
             .iter()
             .filter(|link| link.lower == Some(front))
             .filter_map(|link| link.vlan_id)
             .collect();
         let mut announced = Vec::new();
-        for (link, mac, vlans) in above {
-            let router = ipv6::is_router(&link.name)?;
-            for address in netlink.addresses(link.index)? {
+        for mut device in stack::above(&links, front) {
+            if device.index == front {
+                device.mac = self.core.mac();
+            }
+            let router = ipv6::is_router(&device.name)?;
+            for address in netlink.addresses(device.index)? {
                 announced.push(Announced {
                     address: address.address,
-                    mac,
-                    vlans: vlans.clone(),
+                    mac: device.mac,
+                    vlans: device.vlans.clone(),
                     router,
                 });
             }
