@@ -1,5 +1,7 @@
 //! The end-to-end figures of `bench/README.md`: each measured beside its yardstick, in turn, in one run.
 
+mod driver;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -29,7 +31,7 @@ struct Words {
     /// Rounds of each comparison; the median counts
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// throughput, failover, footprint; all without a word
+    /// throughput, failover, footprint; all of these without a word. driver: beside the kernel's bonding driver, where it is
     parts: Vec<String>,
 }
 
@@ -41,10 +43,11 @@ fn main() -> Result<()> {
         program.display()
     );
     let words = Words::parse();
-    let parts: [(&str, Part); 3] = [
+    let parts: [(&str, Part); 4] = [
         ("throughput", throughput),
         ("failover", failover),
         ("footprint", footprint),
+        ("driver", driver::compare),
     ];
     for word in &words.parts {
         ensure!(
@@ -53,7 +56,9 @@ fn main() -> Result<()> {
         );
     }
     for (name, part) in parts {
-        if words.parts.is_empty() || words.parts.iter().any(|word| word == name) {
+        // Most kernels that this runs on have no bonding driver.
+        if words.parts.is_empty() && name != "driver" || words.parts.iter().any(|word| word == name)
+        {
             part(&program, words.rounds)?;
         }
     }
