@@ -15,10 +15,14 @@ use oxbond_lab::rig::{Plan, Topology};
 
 use super::{Server, iperf, median};
 
-const MODES: [&str; 3] = [
+const MODES: [&str; 7] = [
+    "balance-rr",
     "active-backup",
     "balance-xor",
+    "broadcast",
     "802.3ad",
+    "balance-tlb",
+    "balance-alb",
 ];
 
 const PORT: &str = "enp3s0";
