@@ -28,7 +28,7 @@ pub(crate) fn assert_nothing_lost(report: &Report, what: &str) {
     }
 }
 
-/// When a link was cut, on the meter's clock: from just before the switch's port was set down until it was down.
+/// When a link was cut or mended, on the meter's clock: from just before the switch's port was set down until it was down.
 ///
 /// While it goes down the switch itself loses what it has for that port: the kernel takes the port's queue away and waits
 /// for a grace period before our side loses carrier. That is what being in flight means in this rig.
@@ -40,6 +40,16 @@ pub(crate) struct Cut {
 
 pub(crate) fn cut(subject: &Subject, meter: &Meter, index: usize) -> Cut {
     let before = subject.rig.cut(index).unwrap();
+    until_now(meter, before)
+}
+
+/// Mends a link. While that lasts, one end of a cable is already up and the other is not.
+pub(crate) fn mend(subject: &Subject, meter: &Meter, index: usize) -> Cut {
+    let before = subject.rig.restore(index).unwrap();
+    until_now(meter, before)
+}
+
+fn until_now(meter: &Meter, before: Instant) -> Cut {
     Cut {
         from: meter
             .time_of(before)

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::common::{PORTS, Subject};
-use crate::loss::{CALM, DRAIN, assert_nothing_lost, assert_only_in_flight_lost, cut, packets};
+use crate::loss::{
+    CALM, DRAIN, assert_nothing_lost, assert_only_in_flight_lost, cut, mend, packets,
+};
 use oxbond_lab::capture::Capture;
 use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::traffic::Report;
@@ -40,10 +42,10 @@ fn survives_a_cut(subject: &Subject, flows: u16, what: &str) {
     let cut = cut(subject, &meter, 0);
     subject.wait_link(0, "down");
     meter.wait_flowing(packets(RATE, CALM), DRAIN).unwrap();
-    subject.rig.restore(0).unwrap();
+    let mended = mend(subject, &meter, 0);
     subject.wait_link(0, "up");
     meter.wait_flowing(packets(RATE, CALM), DRAIN).unwrap();
-    assert_only_in_flight_lost(&meter.stop(DRAIN).unwrap(), &[cut], what);
+    assert_only_in_flight_lost(&meter.stop(DRAIN).unwrap(), &[cut, mended], what);
 }
 
 #[test]
@@ -130,10 +132,7 @@ fn metered_root_the_mode_changes_under_traffic() {
 #[test]
 fn metered_root_the_mode_changes_behind_a_switch() {
     let subject = Subject::bonded("--mode active-backup --miimon 100");
-    changes_mode(
-        &subject,
-        &["balance-tlb", "balance-alb", "active-backup"],
-    );
+    changes_mode(&subject, &["balance-tlb", "balance-alb", "active-backup"]);
 }
 
 /// The device, its index and its addresses stay, and no packet is lost.
