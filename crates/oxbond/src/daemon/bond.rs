@@ -25,7 +25,7 @@ use oxbond_linux::stack;
 use oxbond_wire::MacAddr;
 use tracing::{error, info, warn};
 
-use super::change::Step;
+use super::change::{Step, known_in};
 use super::state::{BondFiles, STATE_VERSION, SavedBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
@@ -819,7 +819,12 @@ impl ManagedBond {
         let Some(request) = self.wanted.ports.iter().find(|port| port.name == name) else {
             return;
         };
-        let request = request.clone();
+        let mut request = request.clone();
+        let mode = self.core.options().mode;
+        request.options.retain(|(name, value)| {
+            let parsed = parse_port_options(&[(name.clone(), value.clone())]);
+            parsed.is_ok_and(|parsed| !known_in(mode, parsed).is_empty())
+        });
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
             .map_err(refused_as_port)
             .and_then(|candidate| self.join(netlink, now, &request, &candidate));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use oxbond_config::model::Cidr;
 use oxbond_core::input::Input;
 use oxbond_core::option::{
-    BondContext, BondOptions, Changeable, OptionChange, OptionId, PortOptionChange, PortOptions,
+    BondContext, BondOptions, Mode, OptionChange, OptionId, PortOptionChange, PortOptions,
 };
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
@@ -316,29 +316,18 @@ impl ManagedBond {
             own_engine: true,
             ..BondContext::default()
         };
-        let changes = BondOptions::default()
+        let after = BondOptions::default()
             .apply(&parse_options(&wanted.options)?, &created)
             .map_err(configuration)?
-            .options
-            .changes_from(self.core.options());
+            .options;
+        let mut changes = after.changes_from(self.core.options());
+        // What the mode does not have sleeps until one returns that has it.
+        changes.retain(|change| change.id.spec().settable_in(true).contains(after.mode));
         if !changes.is_empty() {
             let input = Input::SetOptions {
                 changes: changes.clone(),
             };
-            rehearsal.handle(now, input).map_err(|e| {
-                let made_anew = changes
-                    .iter()
-                    .any(|change| change.id.spec().changeable != Changeable::Always);
-                let way_out = if made_anew {
-                    format!(
-                        "; 'oxbond down {}' before 'oxbond apply' makes the bond anew",
-                        wanted.name
-                    )
-                } else {
-                    String::new()
-                };
-                configuration(format!("{}: {e}{way_out}", wanted.name))
-            })?;
+            rehearsal.handle(now, input).map_err(refused_by_core)?;
             steps.push(Step::Options(changes));
         }
         let mut newcomers = Vec::new();
@@ -442,12 +431,19 @@ fn port_changes(
     wanted: &[(String, String)],
     have: &[(String, String)],
 ) -> Result<Vec<PortOptionChange>, Failure> {
-    let from_defaults = |options| {
+    let from_defaults = |options: Vec<PortOptionChange>| {
         PortOptions::default()
-            .apply(&parse_port_options(options)?, bond.mode, &[])
+            .apply(&options, bond.mode, &[])
             .map_err(configuration)
     };
-    Ok(from_defaults(wanted)?.changes_from(&from_defaults(have)?))
+    let have = known_in(bond.mode, parse_port_options(have)?);
+    Ok(from_defaults(parse_port_options(wanted)?)?.changes_from(&from_defaults(have)?))
+}
+
+/// Those of a port's options that a mode has: what was asked for in another mode sleeps until that returns.
+pub(super) fn known_in(mode: Mode, mut options: Vec<PortOptionChange>) -> Vec<PortOptionChange> {
+    options.retain(|change| change.id.spec().settable_in(true).contains(mode));
+    options
 }
 
 /// Later words replace earlier ones of the same name.

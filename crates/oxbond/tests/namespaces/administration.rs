@@ -399,9 +399,9 @@ fn root_what_a_file_no_longer_says_goes_back_and_a_failure_halfway_changes_nothi
             "enp9s0",
         ),
         (
-            "[bond.bond0]\nmode = \"balance-xor\"\nports = [\"enp3s0\", \"enp4s0\"]\n".to_owned(),
+            format!("{head}ports = [\"enp3s0\", \"enp4s0\"]\nlacp_rate = \"fast\"\n"),
             2,
-            "oxbond down bond0",
+            "lacp_rate",
         ),
         (
             format!(
@@ -419,6 +419,18 @@ fn root_what_a_file_no_longer_says_goes_back_and_a_failure_halfway_changes_nothi
         assert_eq!(settled(&subject), before, "{said}");
         assert_eq!(subject.bond("bond0").unwrap()["options"]["miimon"], 50);
     }
+    // Another mode: what is left of this one sleeps, the port's priority too, and wakes with it.
+    let mode = || subject.bond("bond0").unwrap()["options"]["mode"].clone();
+    let xor = whole
+        .replace("active-backup", "balance-xor")
+        .replace("[bond.bond0.port.enp4s0]\nprio = 7\n", "");
+    let said = apply(&xor);
+    assert!(said.contains("mode is now balance-xor"), "{said}");
+    assert_eq!(mode(), "balance-xor");
+    apply(whole);
+    assert_eq!(mode(), "active-backup");
+    assert_eq!(settled(&subject), before);
+
     host.ip("link add other type veth peer name far-other")
         .unwrap();
     host.ip("link set other up").unwrap();
