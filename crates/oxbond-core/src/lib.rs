@@ -20,6 +20,7 @@ mod clients;
 pub mod event;
 pub mod hash;
 pub mod input;
+pub mod lacp;
 mod learn;
 mod mii;
 pub mod option;

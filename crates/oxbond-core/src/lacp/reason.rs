@@ -1,0 +1,342 @@
+//! Why a port does not distribute, in words that name the end at fault and what to look at.
+
+use core::fmt;
+use core::time::Duration;
+
+use oxbond_wire::MacAddr;
+use oxbond_wire::lacp::State as Flags;
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::drain::Drain;
+use super::mux;
+use super::port::{Looped, Port, Selected};
+use super::receive::{self, SHORT_TIMEOUT};
+use super::selection::LagId;
+use crate::time::Instant;
+
+/// Why a port does not distribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Reason {
+    /// No link.
+    LinkDown,
+    /// LACP does not run on half duplex links.
+    HalfDuplex,
+    /// It is being taken out.
+    Draining,
+    /// It was taken out.
+    Drained,
+    /// Our own LACPDUs come back.
+    Loop {
+        /// Number of our port that they are from.
+        port: u16,
+    },
+    /// Another system has our id.
+    SameSystem {
+        /// The id.
+        system: MacAddr,
+    },
+    /// The link is up and nobody has answered, for less time than is given to a partner.
+    Looking,
+    /// Nobody has answered since the link came up.
+    NeverAnswered {
+        /// How long that is.
+        since: Duration,
+        /// We spoke; else we wait to be spoken to (`lacp_active=off`).
+        asked: bool,
+    },
+    /// The partner fell silent.
+    Silent {
+        /// Time since its last LACPDU.
+        since: Duration,
+    },
+    /// The partner sends at a rate too slow for us.
+    HearsSlow {
+        /// Time between its last two LACPDUs.
+        interval: Duration,
+    },
+    /// Both ends wait to be spoken to.
+    BothPassive,
+    /// The partner says that it hears nothing from us.
+    OneWay,
+    /// Our LACPDUs reach the partner too late.
+    HeardSlow,
+    /// The partner goes by what we were, or takes us for someone else.
+    Mistaken {
+        /// The system and key it takes us for.
+        system: MacAddr,
+        /// The key it takes us for.
+        key: u16,
+    },
+    /// Another aggregator is active.
+    OtherAggregator {
+        /// The port's.
+        own: u16,
+        /// The active one.
+        active: u16,
+        /// What the two have not in common.
+        difference: Difference,
+    },
+    /// Enough other ports carry traffic.
+    Limit {
+        /// Option `max_ports`.
+        max_ports: usize,
+    },
+    /// Waits for other ports to come along.
+    Waiting {
+        /// How long at most.
+        remaining: Duration,
+    },
+    /// The partner has not attached the port.
+    PartnerNotInSync,
+    /// The partner does not collect.
+    PartnerNotCollecting,
+}
+
+/// What sets an aggregator apart from the active one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Difference {
+    /// Our own key: another speed, duplex or user key.
+    OwnKey {
+        /// The port's.
+        own: u16,
+        /// The active aggregator's.
+        active: u16,
+    },
+    /// Another partner.
+    Partner {
+        /// The port's.
+        own: MacAddr,
+        /// The active aggregator's.
+        active: MacAddr,
+    },
+    /// The partner's key.
+    PartnerKey {
+        /// The port's.
+        own: u16,
+        /// The active aggregator's.
+        active: u16,
+    },
+    /// One of the two links cannot aggregate.
+    Individual,
+}
+
+impl Difference {
+    fn between(own: &LagId, active: &LagId) -> Self {
+        if own.key != active.key {
+            let (own, active) = (own.key, active.key);
+            Self::OwnKey { own, active }
+        } else if own.partner_system != active.partner_system {
+            let (own, active) = (own.partner_system, active.partner_system);
+            Self::Partner { own, active }
+        } else if own.partner_key != active.partner_key {
+            let (own, active) = (own.partner_key, active.partner_key);
+            Self::PartnerKey { own, active }
+        } else {
+            Self::Individual
+        }
+    }
+}
+
+/// Why `port` does not distribute; `None` if it does. `active` is the active aggregator.
+pub(super) fn of(
+    port: &Port,
+    active: Option<&(u16, LagId)>,
+    context: &Context<'_>,
+) -> Option<Reason> {
+    if port.mux.state.distributes() {
+        return None;
+    }
+    Some(unlinked(port, context).unwrap_or_else(|| linked(port, active, context)))
+}
+
+/// The port has no partner that is current, or is not to have one.
+fn unlinked(port: &Port, context: &Context<'_>) -> Option<Reason> {
+    if !port.link.is_usable() {
+        return Some(Reason::LinkDown);
+    }
+    if !port.lacp_enabled() {
+        return Some(Reason::HalfDuplex);
+    }
+    match port.drain {
+        Drain::No => {}
+        Drain::Leaving { .. } => return Some(Reason::Draining),
+        Drain::Out => return Some(Reason::Drained),
+    }
+    // Without a partner we send every second.
+    let still = |(_, at): &(Looped, Instant)| context.now.saturating_since(*at) <= SHORT_TIMEOUT;
+    match port.looped.filter(still) {
+        None => {}
+        Some((Looped::Port(port), _)) => return Some(Reason::Loop { port }),
+        Some((Looped::System, _)) => {
+            let system = context.config.system();
+            return Some(Reason::SameSystem { system });
+        }
+    }
+    let asked = port.actor.has(Flags::ACTIVITY);
+    let heard = port.heard.filter(|heard| *heard >= port.link_since);
+    match (port.receive.state, heard) {
+        (receive::State::Current, _) => None,
+        (receive::State::Defaulted, None) => Some(Reason::NeverAnswered {
+            since: context.now.saturating_since(port.link_since),
+            asked,
+        }),
+        (_, None) => Some(Reason::Looking),
+        (_, Some(heard)) => {
+            let slow = port.actor.has(Flags::TIMEOUT);
+            let interval = port
+                .heard_interval
+                .filter(|interval| slow && *interval > SHORT_TIMEOUT);
+            let since = context.now.saturating_since(heard);
+            Some(
+                interval.map_or(Reason::Silent { since }, |interval| Reason::HearsSlow {
+                    interval,
+                }),
+            )
+        }
+    }
+}
+
+/// The port's partner is current.
+fn linked(port: &Port, active: Option<&(u16, LagId)>, context: &Context<'_>) -> Reason {
+    let partner = port.partner.state;
+    let speaks = |flags: Flags| flags.has(Flags::ACTIVITY);
+    if !speaks(port.actor) && !speaks(partner) {
+        return Reason::BothPassive;
+    }
+    if let (Some((own, own_lag)), Some((active, active_lag))) = (&port.aggregator, active)
+        && own != active
+    {
+        return Reason::OtherAggregator {
+            own: *own,
+            active: *active,
+            difference: Difference::between(own_lag, active_lag),
+        };
+    }
+    if port.selected == Selected::Standby {
+        let max_ports = context.config.max_ports;
+        return Reason::Limit { max_ports };
+    }
+    if !port.is_seen(context.config) {
+        return match port.echo {
+            Some(echo) if !echo.system.is_zero() && !partner.has(Flags::DEFAULTED) => {
+                Reason::Mistaken {
+                    system: echo.system,
+                    key: echo.key,
+                }
+            }
+            _ => Reason::OneWay,
+        };
+    }
+    if partner.has(Flags::DEFAULTED) {
+        return Reason::OneWay;
+    }
+    if partner.has(Flags::EXPIRED | Flags::TIMEOUT) {
+        return Reason::HeardSlow;
+    }
+    let remaining = |end: Instant| end.saturating_since(context.now);
+    match port.mux.state {
+        mux::State::Waiting => Reason::Waiting {
+            remaining: port.mux.wait_while.map_or(Duration::ZERO, remaining),
+        },
+        _ if !partner.has(Flags::SYNC) => Reason::PartnerNotInSync,
+        _ => Reason::PartnerNotCollecting,
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |time: &Duration| time.as_secs();
+        match self {
+            Self::LinkDown => write!(f, "no link"),
+            Self::HalfDuplex => write!(f, "half duplex: LACP does not run on this link"),
+            Self::Draining => write!(f, "being drained"),
+            Self::Drained => write!(f, "drained"),
+            Self::Loop { port } => write!(
+                f,
+                "we hear our own LACPDUs, from port {port}: the cable or the bridge behind it is a loop"
+            ),
+            Self::SameSystem { system } => write!(
+                f,
+                "the other end has our own system id {system}: set ad_actor_system on one of the two"
+            ),
+            Self::Looking => write!(f, "link is up, no LACPDU yet"),
+            Self::NeverAnswered { since, asked: true } => {
+                write!(
+                    f,
+                    "partner never answered, for {} s: is LACP on at the other end?",
+                    seconds(since)
+                )
+            }
+            Self::NeverAnswered {
+                since,
+                asked: false,
+            } => write!(
+                f,
+                "partner never spoke, for {} s, and lacp_active=off lets us not speak first",
+                seconds(since)
+            ),
+            Self::Silent { since } => write!(f, "partner fell silent {} s ago", seconds(since)),
+            Self::HearsSlow { interval } => write!(
+                f,
+                "we expect fast, hear slow: LACPDUs came {} s apart",
+                seconds(interval)
+            ),
+            Self::BothPassive => {
+                write!(
+                    f,
+                    "both ends are passive: set lacp_active=on here, or active mode there"
+                )
+            }
+            Self::OneWay => write!(f, "we see partner, partner does not see us: one-way link"),
+            Self::HeardSlow => {
+                write!(
+                    f,
+                    "partner expects fast, hears slow: our LACPDUs reach it too late"
+                )
+            }
+            Self::Mistaken { system, key } => {
+                write!(f, "partner takes us for system {system}, key {key}")
+            }
+            Self::OtherAggregator {
+                own,
+                active,
+                difference,
+            } => {
+                write!(f, "in aggregator {own}, while {active} is active: ")?;
+                match difference {
+                    Difference::OwnKey { own, active } => write!(
+                        f,
+                        "our key is {own}, theirs {active} (speed, duplex or user key differ)"
+                    ),
+                    Difference::Partner { own, active } => {
+                        write!(f, "another partner, {own} instead of {active}")
+                    }
+                    Difference::PartnerKey { own, active } => write!(
+                        f,
+                        "partner put this port in another aggregator: key {own}, others {active}"
+                    ),
+                    Difference::Individual => {
+                        write!(f, "partner does not let this link aggregate")
+                    }
+                }
+            }
+            Self::Limit { max_ports } => {
+                write!(f, "standby: {max_ports} other ports carry traffic")
+            }
+            Self::Waiting { remaining } => {
+                let tenths = remaining.as_millis().div_ceil(100);
+                write!(
+                    f,
+                    "waits for other ports to come along, at most {}.{} s",
+                    tenths / 10,
+                    tenths % 10
+                )
+            }
+            Self::PartnerNotInSync => write!(f, "partner has not attached this port"),
+            Self::PartnerNotCollecting => write!(f, "partner is in sync and does not collect"),
+        }
+    }
+}
