@@ -1,15 +1,18 @@
 //! What makes each mode that mode, with real traffic: who carries what, what a lost link moves, what its return brings
 //! back, which addresses are on the wire, and that the application gets each packet once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::common::{PORTS, Subject};
+use crate::common::{HOST, PORTS, Subject};
 use crate::loss::{
     CALM, DRAIN, assert_nothing_lost, assert_only_in_flight_lost, cut, mend, packets,
 };
-use oxbond_lab::capture::Capture;
+use oxbond_lab::capture::{Capture, Frame};
 use oxbond_lab::machine::PATIENCE;
-use oxbond_lab::traffic::Report;
+use oxbond_lab::netns::Namespace;
+use oxbond_lab::proc::wait_until;
+use oxbond_lab::traffic::{Report, Traffic};
 
 const RATE: u32 = 1000;
 
@@ -180,17 +183,197 @@ fn root_one_address_on_every_link() {
             .unwrap();
         assert_eq!(report.lost(), 0, "{mode}\n{report}");
         for (capture, port) in seen.into_iter().zip(PORTS) {
-            let ours = |frame: &oxbond_lab::capture::Frame| frame.ethertype() == 0x0800;
+            let ours = |frame: &Frame| frame.ethertype() == 0x0800;
             capture.wait_for(PATIENCE, "traffic", ours).unwrap();
             for frame in capture.stop().unwrap() {
-                let source = frame.source().map(|byte| format!("{byte:02x}")).join(":");
-                let from_peer = frame
-                    .destination()
-                    .map(|byte| format!("{byte:02x}"))
-                    .join(":")
-                    == mac;
-                assert!(source == mac || from_peer, "{mode} {port}: {frame:?}");
+                let from_peer = written(frame.destination()) == mac;
+                let ours = written(frame.source()) == mac;
+                assert!(ours || from_peer, "{mode} {port}: {frame:?}");
             }
         }
+    }
+}
+
+/// Frames of one kind that left through a switch port, by their source.
+fn sources(frames: &[Frame], ethertype: u16) -> BTreeSet<String> {
+    let of_kind = frames.iter().filter(|frame| frame.ethertype() == ethertype);
+    of_kind.map(|frame| written(frame.source())).collect()
+}
+
+fn written(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Each port sends under an address of its own, so that the switch sees none of them on two of its ports; all is received
+/// on the active one.
+#[test]
+fn metered_root_balance_tlb() {
+    let subject = Subject::bonded("--mode balance-tlb --miimon 100 --xmit-hash-policy layer3+4");
+    let host = subject.host();
+    let switch = subject.rig.middle().unwrap();
+    let own = PORTS.map(|port| host.mac(port).unwrap());
+    assert_eq!(
+        host.mac("bond0").unwrap(),
+        own[0],
+        "the active port has the bond's address"
+    );
+    assert_ne!(own[0], own[1]);
+    let wires: Vec<Capture> = ["sw0", "sw1"]
+        .map(|end| Capture::start(switch, end).unwrap())
+        .into();
+    let received = subject.counted("rx_packets");
+    let (sent, report) = spread(&subject, 64, CALM * 2);
+    assert_nothing_lost(&report, "balance-tlb");
+    assert!(sent[0].min(sent[1]) * 4 > sent[0].max(sent[1]), "{sent:?}");
+    let after = subject.counted("rx_packets");
+    assert!(
+        after[0] - received[0] >= packets(RATE, CALM * 2),
+        "{received:?} {after:?}"
+    );
+    assert_eq!(
+        after[1], received[1],
+        "the other port receives nothing for the bond"
+    );
+    let peer = subject.rig.peer.mac("peer0").unwrap();
+    for (wire, own) in wires.into_iter().zip(&own) {
+        let mut seen = sources(&wire.stop().unwrap(), 0x0800);
+        seen.remove(&peer);
+        assert_eq!(seen, BTreeSet::from([own.clone()]));
+    }
+
+    subject.must("set bond0 --tlb-dynamic-lb 0 --xmit-hash-policy layer2");
+    let (sent, report) = spread(&subject, 64, CALM);
+    assert_nothing_lost(&report, "balance-tlb by hash");
+    // One neighbour: one port.
+    assert!(sent[0].min(sent[1]) <= 10, "{sent:?}");
+    subject.must("set bond0 --tlb-dynamic-lb 1 --xmit-hash-policy layer3+4");
+    survives_a_cut(&subject, 64, "balance-tlb, the active link cut");
+    let active = subject.active("bond0").unwrap().unwrap();
+    assert_eq!(host.mac(&active).unwrap(), host.mac("bond0").unwrap());
+}
+
+/// A neighbour of the host, in a namespace of its own behind the switch.
+struct Client {
+    namespace: Namespace,
+    address: String,
+}
+
+impl Client {
+    fn new(subject: &Subject, number: u8) -> Self {
+        let namespace = Namespace::new("client").unwrap();
+        let switch = subject.rig.middle().unwrap();
+        let address = format!("10.77.0.{number}");
+        switch
+            .ip(&format!(
+                "link add cl{number} type veth peer name eth0 netns {}",
+                namespace.path()
+            ))
+            .unwrap();
+        switch
+            .ip(&format!("link set cl{number} master br0 up"))
+            .unwrap();
+        namespace.set_link("eth0", true).unwrap();
+        let client = Self { namespace, address };
+        let addresses = [
+            format!("{}/24", client.address),
+            format!("fd77::{number}/64"),
+        ];
+        for address in addresses {
+            subject
+                .rig
+                .add_address(&client.namespace, "eth0", &address)
+                .unwrap();
+        }
+        client
+    }
+
+    /// The link-layer address by which it reaches the host.
+    fn reaches_by(&self, host: &str) -> Option<String> {
+        let neighbours = self
+            .namespace
+            .ip_json(&format!("neigh show {host} dev eth0"));
+        neighbours.ok()?.first()?["lladdr"]
+            .as_str()
+            .map(str::to_owned)
+    }
+}
+
+/// Clients come in over both links, each by the address of the link it was told; a lost link's clients are told another.
+#[test]
+fn metered_root_balance_alb() {
+    let subject = Subject::bonded("--mode balance-alb --miimon 100");
+    let host = subject.host();
+    let clients: Vec<Client> = (10..18)
+        .map(|number| Client::new(&subject, number))
+        .collect();
+    let own = || PORTS.map(|port| host.mac(port).unwrap());
+    for (target, version) in HOST.iter().zip(["-4", "-6"]) {
+        for client in &clients {
+            wait_until(PATIENCE, "the client reaches the host", || {
+                let ping = client
+                    .namespace
+                    .command("ping")
+                    .args([version, "-c", "1", "-W", "1", "-q", target])
+                    .output();
+                ping.is_ok_and(|ping| ping.status.success())
+            })
+            .unwrap();
+        }
+        let ways: BTreeSet<String> = clients
+            .iter()
+            .filter_map(|client| client.reaches_by(target))
+            .collect();
+        assert_eq!(
+            ways,
+            own().into_iter().collect(),
+            "{target}: both ports are named to some"
+        );
+    }
+
+    // Traffic of each client arrives on the port it was told.
+    let received = subject.counted("rx_packets");
+    for client in &clients {
+        let traffic = Traffic::new(
+            (&client.namespace, client.address.parse().unwrap()),
+            (host, HOST[0].parse().unwrap()),
+        );
+        let report = traffic.rate(500).run(CALM / 5).unwrap();
+        assert_eq!(report.lost(), 0, "{report}");
+    }
+    let after = subject.counted("rx_packets");
+    for port in 0..2 {
+        assert!(after[port] - received[port] >= 40, "{received:?} {after:?}");
+    }
+
+    let dead = own()[1].clone();
+    let (moved, stayed): (Vec<&Client>, Vec<&Client>) = clients
+        .iter()
+        .partition(|client| client.reaches_by(HOST[0]).as_ref() == Some(&dead));
+    assert!(!moved.is_empty() && !stayed.is_empty());
+    let meter = Traffic::new(
+        (&moved[0].namespace, moved[0].address.parse().unwrap()),
+        (host, HOST[0].parse().unwrap()),
+    )
+    .rate(RATE)
+    .start()
+    .unwrap();
+    meter.wait_flowing(packets(RATE, CALM), DRAIN).unwrap();
+    let cut = cut(&subject, &meter, 1);
+    for client in &moved {
+        wait_until(
+            PATIENCE,
+            "a client of the dead port is told the other one",
+            || client.reaches_by(HOST[0]).is_some_and(|way| way != dead),
+        )
+        .unwrap();
+    }
+    meter.wait_flowing(packets(RATE, CALM), DRAIN).unwrap();
+    assert_only_in_flight_lost(
+        &meter.stop(DRAIN).unwrap(),
+        &[cut],
+        "balance-alb, a link cut",
+    );
+    for client in &stayed {
+        assert_ne!(client.reaches_by(HOST[0]), Some(dead.clone()));
     }
 }
