@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 use oxbond_core::action::Action;
 use oxbond_core::port::{LinkState, PortId, PortInfo};
 use oxbond_core::table::TransmitTable;
-use oxbond_datapath::{Counters, DataPath, DatapathError, Front, FrontKind, Hooks, Loads, Record};
+use oxbond_datapath::{
+    Arrivals, Counters, DataPath, DatapathError, Front, FrontKind, Hooks, Loads, Record,
+};
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
@@ -406,6 +408,14 @@ impl EbpfEngine {
     /// The ports that programs have left by themselves since the last call, and the frames that they tapped.
     pub fn drain_records(&mut self) -> Vec<Record> {
         self.data_path.drain()
+    }
+
+    /// When frames last arrived on each port, see [`DataPath::arrivals`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn arrivals(&self) -> Result<Vec<Arrivals>, EngineError> {
+        Ok(self.data_path.arrivals()?)
     }
 
     /// What the buckets of a measured table have carried, see [`DataPath::loads`].

@@ -160,6 +160,7 @@ mod tests {
             nl.link("none").unwrap();
             nl.addresses(1).unwrap();
             nl.default_routes().unwrap();
+            nl.way_to("10.0.0.9".parse().unwrap(), None).unwrap();
             assert_eq!(nl.writes(), 0);
             nl.set_up(1).unwrap();
             nl.set_mtu(9999, 1500).unwrap_err();
@@ -168,24 +169,6 @@ mod tests {
             crate::ipv6::set_disabled(&mut nl, "lo", true).unwrap();
             assert_eq!(nl.writes(), 3);
             assert_eq!(crate::ipv6::is_disabled("lo").unwrap(), Some(true));
-        });
-    }
-
-    #[test]
-    fn root_the_way_to_an_address_names_interface_and_source() {
-        in_fresh_namespaces(|| {
-            let mut nl = Netlink::open().unwrap();
-            nl.create_veth("p0", "q0").unwrap();
-            let p0 = nl.link("p0").unwrap().unwrap().index;
-            nl.set_up(p0).unwrap();
-            let target = "10.0.0.9".parse().unwrap();
-            assert_eq!(nl.way_to(target).unwrap(), None);
-            let source = "10.0.0.2".parse().unwrap();
-            nl.add_address(p0, source, 24).unwrap();
-            let way = nl.way_to(target).unwrap().unwrap();
-            assert_eq!((way.ifindex, way.source), (p0, Some(source)));
-            assert_eq!(nl.way_to("fd00::9".parse().unwrap()).unwrap(), None);
-            assert_eq!(nl.writes(), 3, "asking is no change");
         });
     }
 
@@ -252,6 +235,52 @@ mod tests {
             let mut both = [p0, q0];
             both.sort_unstable();
             assert_eq!(by, both);
+        });
+    }
+
+    #[test]
+    fn root_a_way_names_interface_and_source() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let p0 = nl.link("p0").unwrap().unwrap().index;
+            let lo = nl.link("lo").unwrap().unwrap().index;
+            let to = |text: &str| text.parse().unwrap();
+            let target = to("10.0.0.9");
+            assert_eq!(nl.way_to(target, None).unwrap(), None);
+            assert_eq!(nl.way_to(to("fd00::9"), None).unwrap(), None);
+            for index in [lo, p0, nl.link("q0").unwrap().unwrap().index] {
+                nl.set_up(index).unwrap();
+            }
+            nl.add_address(p0, to("10.0.0.2"), 24).unwrap();
+            nl.add_address(p0, to("fd00::2"), 64).unwrap();
+            let way = |ifindex, source: &str, gateway: Option<&str>| {
+                Some(Way {
+                    ifindex,
+                    gateway: gateway.map(to),
+                    source: Some(to(source)),
+                })
+            };
+            assert_eq!(nl.way_to(target, None).unwrap(), way(p0, "10.0.0.2", None));
+            assert_eq!(
+                nl.way_to(to("10.0.0.2"), None).unwrap().unwrap().ifindex,
+                lo
+            );
+            // IPv6 makes its routes when it has noticed the carrier.
+            let begun = std::time::Instant::now();
+            for (target, only) in [("fd00::9", None), ("fe80::9", Some(p0))] {
+                let way = loop {
+                    match nl.way_to(to(target), only).unwrap() {
+                        Some(way) => break way,
+                        None => assert!(begun.elapsed().as_secs() < 10, "no route to {target}"),
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                };
+                assert_eq!((way.ifindex, way.gateway), (p0, None));
+            }
+            nl.add_default_route(p0, to("10.0.0.1")).unwrap();
+            let far = nl.way_to(to("192.0.2.1"), None).unwrap();
+            assert_eq!(far, way(p0, "10.0.0.2", Some("10.0.0.1")));
         });
     }
 

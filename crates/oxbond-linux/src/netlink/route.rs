@@ -1,4 +1,4 @@
-//! Routes: which interface the machine's way out leads through, and how it reaches one address.
+//! Routes: which interface the machine's way out leads through, and how one destination is reached.
 
 use std::net::IpAddr;
 
@@ -26,12 +26,14 @@ pub struct DefaultRoute {
     pub metric: u32,
 }
 
-/// How the system reaches an address.
+/// How the system would send to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
-    /// Interface its packets leave by.
+    /// Interface it leaves by; the loopback for an address of the system itself.
     pub ifindex: u32,
-    /// Address they come from, where the system has one.
+    /// Next hop; `None` for a destination on the link.
+    pub gateway: Option<IpAddr>,
+    /// Our address towards it, where there is one.
     pub source: Option<IpAddr>,
 }
 
@@ -64,40 +66,54 @@ impl Netlink {
         Ok(routes)
     }
 
-    /// How the system would send a packet to an address; `None` when it could not.
+    /// The way to a destination, `None` when there is no route. `ifindex` restricts it to one interface.
     ///
     /// # Errors
-    /// What the kernel says, but for "no route".
-    pub fn way_to(&mut self, target: IpAddr) -> Result<Option<Way>, KernelError> {
+    /// What the kernel says, but for there being no route.
+    pub fn way_to(
+        &mut self,
+        destination: IpAddr,
+        ifindex: Option<u32>,
+    ) -> Result<Option<Way>, KernelError> {
         let mut message = RouteMessage::default();
-        let (family, bits) = match target {
+        (
+            message.header.address_family,
+            message.header.destination_prefix_length,
+        ) = match destination {
             IpAddr::V4(_) => (AddressFamily::Inet, 32),
             IpAddr::V6(_) => (AddressFamily::Inet6, 128),
         };
-        message.header.address_family = family;
-        message.header.destination_prefix_length = bits;
         message
             .attributes
-            .push(RouteAttribute::Destination(RouteAddress::from(target)));
+            .push(RouteAttribute::Destination(destination.into()));
+        message.attributes.extend(ifindex.map(RouteAttribute::Oif));
         let answers = match self.ask(&RouteNetlinkMessage::GetRoute(message)) {
             Ok(answers) => answers,
+            // RTM_GETROUTE also refuses with what stands in a blackhole, unreachable or prohibiting route.
             Err(failure)
-                if matches!(
-                    failure.errno,
-                    libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL
-                ) =>
+                if [
+                    libc::ENETUNREACH,
+                    libc::EHOSTUNREACH,
+                    libc::EACCES,
+                    libc::EINVAL,
+                    libc::ENODEV,
+                ]
+                .contains(&failure.errno) =>
             {
                 return Ok(None);
             }
-            Err(failure) => return Err(named(failure, "find the way to", target.to_string())),
-        };
-        let way = answers.iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => {
-                way_of(route)
+            Err(failure) => {
+                return Err(named(
+                    failure,
+                    "look up the route to",
+                    destination.to_string(),
+                ));
             }
+        };
+        Ok(answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) => way_of(route),
             _ => None,
-        });
-        Ok(way)
+        }))
     }
 
     /// Adds a default route through a gateway to the main table.
@@ -151,6 +167,28 @@ fn default_route(ifindex: u32, gateway: IpAddr) -> RouteMessage {
     message
 }
 
+/// `None` for a route that leads nowhere.
+fn way_of(route: &RouteMessage) -> Option<Way> {
+    if !matches!(route.header.kind, RouteType::Unicast | RouteType::Local) {
+        return None;
+    }
+    let mut source = None;
+    let mut ifindex = None;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => ifindex = Some(*index),
+            RouteAttribute::PrefSource(RouteAddress::Inet(own)) => source = Some(IpAddr::V4(*own)),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(own)) => source = Some(IpAddr::V6(*own)),
+            _ => {}
+        }
+    }
+    Some(Way {
+        ifindex: ifindex?,
+        gateway: route.attributes.iter().find_map(gateway_of),
+        source: source.filter(|own| !own.is_unspecified()),
+    })
+}
+
 fn ways_of(route: &RouteMessage, ways: &mut Vec<DefaultRoute>) {
     let ipv6 = route.header.address_family == AddressFamily::Inet6;
     let mut table = u32::from(route.header.table);
@@ -187,26 +225,6 @@ fn ways_of(route: &RouteMessage, ways: &mut Vec<DefaultRoute>) {
         table,
         metric,
     }));
-}
-
-fn way_of(route: &RouteMessage) -> Option<Way> {
-    let (mut ifindex, mut source) = (None, None);
-    for attribute in &route.attributes {
-        match attribute {
-            RouteAttribute::Oif(index) => ifindex = Some(*index),
-            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => {
-                source = Some((*address).into());
-            }
-            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => {
-                source = Some((*address).into());
-            }
-            _ => {}
-        }
-    }
-    Some(Way {
-        ifindex: ifindex?,
-        source,
-    })
 }
 
 fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {

@@ -26,6 +26,7 @@ use oxbond_wire::MacAddr;
 use tracing::{error, info, warn};
 
 use super::change::{Step, known_in};
+use super::probing::Paths;
 use super::state::{BondFiles, STATE_VERSION, SavedBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
@@ -41,10 +42,18 @@ pub(crate) struct ManagedBond {
     next_poll: Option<Instant>,
     /// When the data path is asked next what the buckets have carried; `None` before the first time.
     next_measurement: Option<Instant>,
+    /// Of the ARP and NS monitor's targets.
+    pub(super) paths: Paths,
     /// Expected ports that are there and could not join.
     hindered: BTreeMap<String, Hindrance>,
     /// The last attempt to save failed, which was said.
     unsaved: bool,
+    /// The core asked for something else than probes since the last look at this.
+    acted: bool,
+    /// The state differs from the saved one only by what the ARP monitor asked and heard: see `is_routine`.
+    routine: bool,
+    /// When such a state is saved nevertheless.
+    next_save: Instant,
 }
 
 /// Why an expected port could not join, and when it is tried again.
@@ -55,6 +64,9 @@ struct Hindrance {
 
 /// Time between two attempts of an expected port to join. An attempt that fails halfway causes link events of its own.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time between two saves of a state in which only the ARP monitor went on.
+const ROUTINE_SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two reports of what the buckets carry.
 const MEASUREMENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -131,6 +143,10 @@ impl ManagedBond {
             events: Vec::new(),
             next_poll: None,
             next_measurement: None,
+            paths: Paths::default(),
+            acted: false,
+            routine: false,
+            next_save: Instant::ZERO,
             hindered: BTreeMap::new(),
             unsaved: false,
         }
@@ -271,8 +287,22 @@ impl ManagedBond {
         self.files.save(text)
     }
 
+    /// Whether no more has happened than what an ARP monitor does at every tick. That is saved once a second: a later
+    /// daemon takes the time in between for time in which nobody listened.
+    fn is_routine(&mut self, now: Instant) -> bool {
+        let acted = std::mem::take(&mut self.acted);
+        let routine = self.core.options().arp_interval > 0 && !acted && now < self.next_save;
+        if !routine {
+            self.next_save = now + ROUTINE_SAVE_INTERVAL;
+        }
+        routine
+    }
+
     /// As `save`; a failure is logged once and tried again with the next change or look at the links.
     pub(crate) fn save_or_log(&mut self) {
+        if std::mem::take(&mut self.routine) && !self.unsaved {
+            return;
+        }
         match self.save() {
             Err(failure) if !self.unsaved => {
                 error!("{failure}");
@@ -293,6 +323,7 @@ impl ManagedBond {
             .into_iter()
             .chain(self.next_poll)
             .chain(self.measurement_due())
+            .chain(self.paths_due())
             .chain(self.hindered.values().map(|hindrance| hindrance.again))
             .min()
     }
@@ -311,6 +342,10 @@ impl ManagedBond {
         if self.measurement_due().is_some_and(|at| at <= now) {
             self.measure(netlink, now);
         }
+        if self.paths_due().is_some_and(|at| at <= now) {
+            self.look_at_paths(netlink, now);
+        }
+        self.tell_arrivals(netlink, now);
         self.core.handle_timeout(now);
         self.drain(netlink);
         if self
@@ -319,7 +354,9 @@ impl ManagedBond {
             .any(|hindrance| hindrance.again <= now)
         {
             self.rejoin_missing(netlink, now, taken);
+            self.acted = true;
         }
+        self.routine = self.is_routine(now);
     }
 
     /// When the loads are to be read, while the table asks for them.
@@ -377,19 +414,25 @@ impl ManagedBond {
             }
         }
         self.on_addresses(netlink, now);
-        self.on_records(netlink, now);
+        self.read_records(netlink, now);
         self.rejoin_missing(netlink, now, taken);
     }
 
     /// What the data path tells: of a port that it left, the core hears, then the link itself is looked at; of frames
     /// that the core wanted to see, the core hears.
     pub(crate) fn on_records(&mut self, netlink: &mut Netlink, now: Instant) {
+        self.read_records(netlink, now);
+        self.routine = self.is_routine(now);
+    }
+
+    pub(super) fn read_records(&mut self, netlink: &mut Netlink, now: Instant) {
         for record in self.engine.drain_records() {
             match record {
                 Record::Left(LeftRecord { port, .. }) => {
                     if self.engine.ports().any(|(id, _)| id == port) {
                         self.tell(netlink, now, Input::LeftInPath { port });
                         self.look_at_port(netlink, now, port);
+                        self.acted = true;
                     }
                 }
                 Record::Frame(TappedFrame { port, frame, .. }) => {
@@ -499,6 +542,7 @@ impl ManagedBond {
                 self.name()
             ),
         }
+        self.look_at_paths(netlink, now);
     }
 
     /// The addresses by which the bond is reached, and the ids of the VLANs directly above it.
@@ -709,8 +753,12 @@ impl ManagedBond {
     fn drain(&mut self, netlink: &mut Netlink) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Event(event) => self.events.push(event),
+                Action::Event(event) => {
+                    self.acted = true;
+                    self.events.push(event);
+                }
                 action => {
+                    self.acted |= !matches!(action, Action::SendOnPort { .. });
                     if let Err(e) = self.engine.perform(netlink, &action) {
                         error!("{}: {e}", self.name());
                     }
@@ -721,7 +769,10 @@ impl ManagedBond {
 
     /// Sets the next look at the links: an interval after the last one was due, so that the rhythm does not drift.
     pub(super) fn schedule_poll(&mut self, now: Instant) {
-        let interval = Duration::from_millis(u64::from(self.core.options().miimon));
+        let options = self.core.options();
+        // One of the two is 0.
+        let interval = options.miimon.max(options.arp_interval);
+        let interval = Duration::from_millis(interval.into());
         let due = self.next_poll.map_or(now, |last| last + interval);
         let next = if due > now && due <= now + interval {
             due

@@ -132,6 +132,7 @@ impl ManagedBond {
                 self.feed(netlink, now, Input::SetOptions { changes })
                     .map_err(refused_by_core)?;
                 self.schedule_poll(now);
+                self.look_at_paths(netlink, now);
                 let after = self.core.options();
                 undo.push(Step::Options(before.changes_from(after)));
                 Ok(asked

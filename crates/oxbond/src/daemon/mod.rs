@@ -12,6 +12,7 @@
 
 mod bond;
 mod change;
+mod probing;
 mod service;
 mod state;
 

@@ -18,3 +18,4 @@ mod inside;
 mod iproute;
 mod loss;
 mod modes;
+mod probing;
