@@ -62,6 +62,8 @@ pub enum Cause {
     },
     /// The user set the bond's address.
     BondMac,
+    /// LACP agreed or disagreed with a partner.
+    Lacp,
     /// Ports were not equally busy.
     Load,
 }
@@ -82,6 +84,7 @@ impl fmt::Display for Cause {
             Self::PortTried { port } => write!(f, "no port is active, {port} is tried"),
             Self::Options { names } => write!(f, "{names} was set"),
             Self::BondMac => write!(f, "the address of the bond was set"),
+            Self::Lacp => write!(f, "by LACP"),
             Self::Load => write!(f, "the load was balanced"),
         }
     }
@@ -183,6 +186,13 @@ pub enum Event {
     BondMac {
         /// The address now.
         mac: MacAddr,
+    },
+    /// LACP has something to tell.
+    Lacp {
+        /// The port, if it is about one.
+        port: Option<String>,
+        /// What.
+        event: crate::lacp::Event,
     },
     /// Options were changed.
     OptionsChanged {
@@ -304,6 +314,11 @@ impl fmt::Display for Event {
             }
             Self::Carrier { up: true, cause } => write!(f, "carrier on ({cause})"),
             Self::Carrier { up: false, cause } => write!(f, "carrier off ({cause})"),
+            Self::Lacp {
+                port: Some(port),
+                event,
+            } => write!(f, "(slave {port}): {event}"),
+            Self::Lacp { port: None, event } => write!(f, "{event}"),
             Self::BondMac { mac } => write!(f, "address is {mac} now"),
             Self::OptionsChanged { changes } => {
                 for (index, (name, value)) in changes.iter().enumerate() {

@@ -59,7 +59,7 @@ impl Bond {
         } else if mode.has_active_port() {
             Receive::Active
         } else if mode == Mode::Ieee8023ad {
-            Receive::Ports(order.clone())
+            Receive::Ports(self.collecting(&order))
         } else {
             Receive::Ports(self.everyone())
         };
@@ -78,6 +78,7 @@ impl Bond {
             tap: Tap {
                 neighbours_received: mode == Mode::BalanceAlb || probing.neighbours_received,
                 neighbours_sent: mode == Mode::BalanceAlb,
+                slow_protocols: mode == Mode::Ieee8023ad,
                 ..probing
             },
             neighbours_to_all: mode == Mode::Ieee8023ad
@@ -92,8 +93,11 @@ impl Bond {
         let mut links = self.ports.iter();
         match self.options.mode {
             Mode::Ieee8023ad => {
-                let least = (self.options.min_links as usize).max(1);
-                self.distributing().len() >= least
+                let least = self.options.min_links as usize;
+                // Those that send may be fewer, or others, than LACP alone would have.
+                let lacp = self.lacp.as_ref();
+                self.distributing().len() >= least.max(1)
+                    || !self.probes() && lacp.is_some_and(|lacp| lacp.has_carrier(least))
             }
             _ => links.any(|port| matches!(port.mii, Mii::Up | Mii::GoingDown(_))),
         }
@@ -112,20 +116,6 @@ impl Bond {
         } else {
             PortRole::Backup
         }
-    }
-
-    /// 802.3ad without a partner: each port stands alone, and one of those that are up carries the traffic, the one
-    /// that did before if it can.
-    fn distributing(&self) -> Vec<PortId> {
-        let works = |id: &PortId| self.is_usable(*id);
-        let before = self.table.order.first().copied();
-        let all = || self.ports.iter().map(|port| port.id);
-        before
-            .filter(|_| matches!(self.table.spread, Spread::Buckets(_)))
-            .filter(works)
-            .or_else(|| all().find(works))
-            .into_iter()
-            .collect()
     }
 
     fn hashed(&self) -> BucketKey {

@@ -9,6 +9,7 @@
 //! state. So actions depend on the state reached, not on the way there, and an input that changes nothing causes none.
 
 mod address;
+mod aggregation;
 mod error;
 mod forward;
 mod probing;
@@ -28,6 +29,7 @@ use crate::balance::Balancer;
 use crate::clients::Clients;
 use crate::event::{Cause, Event};
 use crate::input::{Announced, Input};
+use crate::lacp::Lacp;
 use crate::learn::Learning;
 use crate::mii::{Delays, Mii, Stimulus};
 use crate::option::{
@@ -79,6 +81,9 @@ pub struct Bond {
     /// The ARP and NS monitor.
     #[serde(default)]
     monitor: Monitor,
+    /// In mode 802.3ad.
+    #[serde(default)]
+    lacp: Option<Lacp>,
     actions: VecDeque<Action>,
 }
 
@@ -155,6 +160,7 @@ impl Bond {
             clients: Clients::default(),
             learning: Learning::default(),
             monitor: Monitor::default(),
+            lacp: None,
             actions: VecDeque::new(),
         };
         bond.tell_adapted(&applied);
@@ -229,6 +235,7 @@ impl Bond {
             Input::Received { port, frame } => {
                 self.client_heard(now, &frame);
                 self.overheard(now, port, &frame);
+                self.slow_frame(now, port, &frame);
             }
             Input::Sent { frame } => self.client_told(now, &frame),
             Input::Arrivals {
@@ -251,6 +258,7 @@ impl Bond {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.delays_due(now);
         self.probe(now);
+        self.lacp_due(now);
     }
 
     fn delays_due(&mut self, now: Instant) {
@@ -285,6 +293,7 @@ impl Bond {
             .chain(self.groups.due())
             .chain(self.teach_due())
             .chain(self.monitor.next)
+            .chain(self.lacp.as_ref().and_then(Lacp::next_timeout))
             .min()
     }
 
@@ -827,6 +836,7 @@ impl Bond {
             self.reselect(now, cause);
         }
         self.arrange_stations(now);
+        let spoken = self.arrange_lacp(now);
         let table = self.wanted_table();
         if table != self.table || self.must_return() {
             self.table = table.clone();
@@ -853,6 +863,7 @@ impl Bond {
                 cause: cause.clone(),
             });
         }
+        self.actions.extend(spoken);
         self.announce(now);
     }
 

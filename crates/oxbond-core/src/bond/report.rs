@@ -97,7 +97,22 @@ impl Bond {
                 )
             }
             (Mode::BalanceAlb, _) => format!("receives its clients, sends {}", self.part(port)),
+            (Mode::Ieee8023ad, role) => self.aggregation(port, role, now),
             _ => format!("carries {}", self.part(port)),
+        }
+    }
+
+    /// What a port carries by LACP, or why it carries nothing.
+    fn aggregation(&self, port: &Port, role: PortRole, now: Instant) -> String {
+        let missing = self
+            .lacp
+            .as_ref()
+            .and_then(|lacp| lacp.reason(now, port.id));
+        match (role, missing) {
+            (PortRole::Active, None) => format!("carries {}", self.part(port)),
+            (PortRole::Active, Some(reason)) => format!("carries the traffic alone: {reason}"),
+            (PortRole::Backup, Some(reason)) => reason.to_string(),
+            (PortRole::Backup, None) => self.silence(port, now),
         }
     }
 

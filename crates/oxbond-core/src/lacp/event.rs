@@ -84,62 +84,59 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The port it is about, if it is about one.
+    pub const fn port(&self) -> Option<PortId> {
+        match self {
+            Self::Partner { port, .. }
+            | Self::Silent { port }
+            | Self::NoPartner { port }
+            | Self::Traffic { port, .. }
+            | Self::Churned { port, .. }
+            | Self::Loopback { port, .. }
+            | Self::Flushed { port, .. }
+            | Self::Drained { port } => Some(*port),
+            Self::ActiveAggregator { .. } | Self::Fallback { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Event {
-    /// Ports are called by their number: names are the bond's to put in front.
+    /// Without the port's name: that is the bond's to put in front.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |port: &PortId| port.index() + 1;
         match self {
             Self::ActiveAggregator { to: Some(to), .. } => write!(f, "aggregator {to} is active"),
             Self::ActiveAggregator { to: None, .. } => write!(f, "no aggregator is active"),
-            Self::Partner { port, partner } => write!(
+            Self::Partner { partner, .. } => write!(
                 f,
-                "port {}: partner {}, priority {}, port {}, key {}",
-                number(port),
-                partner.system,
-                partner.system_priority,
-                partner.port,
-                partner.key
+                "partner {}, priority {}, port {}, key {}",
+                partner.system, partner.system_priority, partner.port, partner.key
             ),
-            Self::Silent { port } => write!(f, "port {}: the partner fell silent", number(port)),
-            Self::NoPartner { port } => write!(f, "port {}: no partner answers", number(port)),
+            Self::Silent { .. } => write!(f, "the partner fell silent"),
+            Self::NoPartner { .. } => write!(f, "no partner answers"),
             Self::Traffic {
-                port,
-                distributing: true,
-                ..
-            } => write!(f, "port {}: collecting and distributing", number(port)),
+                distributing: true, ..
+            } => write!(f, "collecting and distributing"),
             Self::Traffic {
-                port,
-                collecting,
-                reason,
-                ..
+                collecting, reason, ..
             } => {
                 let collecting = if *collecting { "collecting, " } else { "" };
-                write!(
-                    f,
-                    "port {}: {collecting}not distributing: {reason}",
-                    number(port)
-                )
+                write!(f, "{collecting}not distributing: {reason}")
             }
-            Self::Churned { port, actor } => {
+            Self::Churned { actor, .. } => {
                 let side = if *actor { "our end" } else { "the partner" };
-                write!(
-                    f,
-                    "port {}: {side} has been out of sync for 60 s",
-                    number(port)
-                )
+                write!(f, "{side} has been out of sync for 60 s")
             }
             Self::Loopback {
-                port,
-                from: Some(from),
+                from: Some(from), ..
             } => write!(
                 f,
-                "port {}: hears the LACPDUs of our own port {from}: the cable or the bridge behind it is a loop",
-                number(port)
+                "hears the LACPDUs of our own port {from}: the cable or the bridge behind it is a loop"
             ),
-            Self::Loopback { port, from: None } => write!(
+            Self::Loopback { from: None, .. } => write!(
                 f,
-                "port {}: another system uses our system id: give one of the two another ad_actor_system",
-                number(port)
+                "another system uses our system id: give one of the two another ad_actor_system"
             ),
             Self::Fallback { ports } if ports.is_empty() => {
                 write!(f, "fallback without a partner has ended")
@@ -154,14 +151,14 @@ impl fmt::Display for Event {
                 )
             }
             Self::Flushed {
-                port,
                 transaction,
                 answered,
+                ..
             } => {
                 let how = if *answered { "answered" } else { "given up" };
-                write!(f, "port {}: marker {transaction} was {how}", number(port))
+                write!(f, "marker {transaction} was {how}")
             }
-            Self::Drained { port } => write!(f, "port {}: drained", number(port)),
+            Self::Drained { .. } => write!(f, "drained"),
         }
     }
 }

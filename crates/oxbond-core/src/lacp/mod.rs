@@ -434,6 +434,16 @@ impl Lacp {
         &self.carrying.1
     }
 
+    /// Ports that carry traffic without a partner.
+    pub fn fallback(&self) -> &[PortId] {
+        &self.alone.ports
+    }
+
+    /// The ports, in list order.
+    pub fn members(&self) -> impl Iterator<Item = PortId> + '_ {
+        self.ports.iter().map(|port| port.id)
+    }
+
     /// Whether the bond has carrier: with `lacp_strict`, at least `min_links` ports (and one) distribute. Without, it is
     /// enough, as for the driver, that so many ports of the active aggregator have a link.
     pub fn has_carrier(&self, min_links: usize) -> bool {

@@ -195,6 +195,10 @@ impl Net {
     fn collect(&mut self) {
         for (ms, action) in std::mem::take(&mut self.rig.log) {
             if let Action::SendOnPort { port, frame } = &action {
+                // Nobody speaks LACP here.
+                if frame[12..14] == [0x88, 0x09] {
+                    continue;
+                }
                 let name = self.rig.name_of(*port).to_owned();
                 if is_neighbour_discovery(frame) {
                     self.probes.push((ms, name.clone(), frame.clone()));

@@ -1,0 +1,136 @@
+//! 802.3ad: the bond's ports and options told to the LACP machines, and what they decide carried out.
+
+use super::Bond;
+use crate::action::Action;
+use crate::event::{Cause, Event};
+use crate::lacp::{Config, Joining, Lacp, Output};
+use crate::option::Mode;
+use crate::port::{LinkState, PortId};
+use crate::time::Instant;
+
+impl Bond {
+    /// The LACP machines, in mode 802.3ad.
+    pub const fn lacp(&self) -> Option<&Lacp> {
+        self.lacp.as_ref()
+    }
+
+    /// Brings the machines in line with mode, options, ports and links, and answers what they want sent: after the table
+    /// that belongs to it.
+    pub(super) fn arrange_lacp(&mut self, now: Instant) -> Vec<Action> {
+        let is_lacp = self.options.mode == Mode::Ieee8023ad;
+        if !is_lacp && self.lacp.is_none() {
+            return Vec::new();
+        }
+        let config = Config::of(&self.options, self.mac);
+        let mut lacp = self
+            .lacp
+            .take()
+            .unwrap_or_else(|| Lacp::new(config.clone()));
+        if *lacp.config() != config {
+            lacp.configure(now, config);
+        }
+        let stays = |id: PortId| is_lacp && self.port(id).is_some();
+        for id in lacp.members().filter(|id| !stays(*id)).collect::<Vec<_>>() {
+            lacp.remove_port(now, id);
+        }
+        for port in self.ports.iter().filter(|_| is_lacp) {
+            // A delay is a delay for LACP too. But the ARP monitor's verdict is not: answers come over ports that LACP has
+            // brought up.
+            let carrier = port.link.carrier && (self.probes() || self.is_usable(port.id));
+            let link = LinkState {
+                carrier,
+                ..port.link
+            };
+            lacp.add_port(
+                now,
+                port.id,
+                Joining {
+                    mac: port.permanent_mac,
+                    priority: port.options.actor_port_prio,
+                    link,
+                },
+            );
+            lacp.link(now, port.id, link);
+            lacp.set_priority(now, port.id, port.options.actor_port_prio);
+        }
+        self.lacp = Some(lacp);
+        let (sent, _) = self.lacp_outputs();
+        if !is_lacp {
+            self.lacp = None;
+        }
+        sent
+    }
+
+    /// A frame of the slow protocols arrived.
+    pub(super) fn slow_frame(&mut self, now: Instant, port: PortId, frame: &[u8]) {
+        if let Some(lacp) = &mut self.lacp {
+            lacp.received(now, port, frame);
+            self.lacp_moved(now);
+        }
+    }
+
+    /// Timers of the machines.
+    pub(super) fn lacp_due(&mut self, now: Instant) {
+        if let Some(lacp) = &mut self.lacp
+            && lacp.next_timeout().is_some_and(|due| due <= now)
+        {
+            lacp.handle_timeout(now);
+            self.lacp_moved(now);
+        }
+    }
+
+    /// What follows when the machines moved by themselves. Most PDUs change nothing, so the table is not looked at for
+    /// every one.
+    fn lacp_moved(&mut self, now: Instant) {
+        let (sent, changed) = self.lacp_outputs();
+        if changed || self.carries() != self.carrier {
+            self.settle(now, &Cause::Lacp);
+        }
+        self.actions.extend(sent);
+    }
+
+    /// What the machines want sent, and whether other ports carry traffic now. Events are passed on.
+    fn lacp_outputs(&mut self) -> (Vec<Action>, bool) {
+        let (mut sent, mut changed) = (Vec::new(), false);
+        while let Some(output) = self.lacp.as_mut().and_then(Lacp::poll) {
+            match output {
+                Output::Send { port, frame } => sent.push(Action::SendOnPort { port, frame }),
+                Output::Changed => changed = true,
+                Output::Event(event) => {
+                    let port = event.port().and_then(|id| self.port(id));
+                    let port = port.map(|port| port.name.clone());
+                    self.tell(Event::Lacp { port, event });
+                }
+            }
+        }
+        (sent, changed)
+    }
+
+    /// Ports that may send. With the ARP monitor those of them that it finds working; without a partner, when it finds that
+    /// the one that would carry the traffic does not, another one.
+    pub(super) fn distributing(&self) -> Vec<PortId> {
+        let Some(lacp) = &self.lacp else {
+            return Vec::new();
+        };
+        let agreed = lacp.distributing();
+        if !self.probes() {
+            return agreed.to_vec();
+        }
+        let works = |id: &PortId| self.is_usable(*id);
+        let working: Vec<PortId> = agreed.iter().copied().filter(works).collect();
+        if !working.is_empty() || lacp.fallback().is_empty() {
+            return working;
+        }
+        let before = self.table.order.first().copied().filter(works);
+        let mut all = self.ports.iter().map(|port| port.id);
+        before.or_else(|| all.find(works)).into_iter().collect()
+    }
+
+    /// Ports that deliver: those that collect, and those that may send.
+    pub(super) fn collecting(&self, order: &[PortId]) -> Vec<PortId> {
+        let collecting = self.lacp.as_ref().map_or(&[][..], Lacp::collecting);
+        let delivers = |id: &PortId| order.contains(id) || collecting.contains(id);
+        let ports = self.ports.iter().map(|port| port.id);
+        ports.filter(delivers).collect()
+    }
+}
