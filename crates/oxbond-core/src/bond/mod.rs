@@ -371,6 +371,10 @@ impl Bond {
             hearing: Hearing::joined(now),
             left_in_path: false,
         });
+        if !info.link.is_usable() {
+            // Its place may have been that of a port the data path has left.
+            self.maybe_left |= id.bit();
+        }
         let is_primary = self.primary() == Some(id);
         self.force_primary |= is_primary;
         let cause = Cause::PortAdded {
