@@ -2,7 +2,7 @@
 
 use oxbond_core::input::Input;
 use oxbond_core::option::Mode;
-use oxbond_core::port::LinkState;
+use oxbond_core::port::{LinkState, PortId};
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus};
 use oxbond_wire::arp::Operation;
 use proptest::prelude::*;
@@ -85,14 +85,13 @@ fn run(rig: &mut Rig, step: &Step) {
         Step::Link(port, up) if has(rig, port) => {
             let link = if up { LINK_UP } else { LINK_DOWN };
             if !up {
-                // As the data path would: whatever it would have used is left.
-                rig.left |= rig.id(NAMES[port]).bit();
+                leave(rig, rig.id(NAMES[port]));
             }
             rig.link(NAMES[port], link);
         }
         Step::Left(port) if has(rig, port) => {
             let id = rig.id(NAMES[port]);
-            rig.left |= id.bit();
+            leave(rig, id);
             rig.tell(Input::LeftInPath { port: id });
         }
         Step::Add(port) if !has(rig, port) => rig.add(NAMES[port], &[]).unwrap(),
@@ -121,6 +120,13 @@ fn run(rig: &mut Rig, step: &Step) {
         }
         Step::Asked(client) => ask(rig, client),
         _ => {}
+    }
+}
+
+/// As the data path would: a port that its table may use is left.
+fn leave(rig: &mut Rig, id: PortId) {
+    if rig.table.order.contains(&id) {
+        rig.left |= id.bit();
     }
 }
 
