@@ -12,11 +12,14 @@ guests=()
 [ "$(uname -m)" != x86_64 ] || guests=(qemu-system-x86 busybox-static kmod xz-utils)
 measure=(iperf3 "${guests[@]}")
 observe=(ethtool tcpdump)
+# The kernel's own driver, to compare with.
+compare=()
+[ "$(uname -m)" != x86_64 ] || compare=(user-mode-linux kmod)
 
 case ${1-} in
 demo) wanted=("${build[@]}") ;;
 bench) wanted=("${build[@]}" "${measure[@]}") ;;
-test) wanted=("${build[@]}" "${measure[@]}" "${observe[@]}") ;;
+test) wanted=("${build[@]}" "${measure[@]}" "${observe[@]}" "${compare[@]}") ;;
 *)
     echo "usage: $0 demo|bench|test" >&2
     exit 2

@@ -167,7 +167,7 @@ fn probe(image: &Image) -> Result<()> {
 }
 
 /// The shell script that runs a command in a directory with an environment.
-fn job_script(
+pub(crate) fn job_script(
     directory: &Path,
     environment: &[(OsString, OsString)],
     command: &[OsString],
@@ -359,17 +359,17 @@ fn relay(listener: &UnixListener, mut to: impl Write) -> io::Result<()> {
 }
 
 /// The last lines of a text.
-fn tail(text: &str, lines: usize) -> String {
+pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<_> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
 /// A directory of one boot, removed with it.
 #[derive(Debug)]
-struct WorkDirectory(PathBuf);
+pub(crate) struct WorkDirectory(PathBuf);
 
 impl WorkDirectory {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // Not in the user's TMPDIR: socket paths must stay below 108 bytes, and a comma would end QEMU's option.
         let path = PathBuf::from(format!("/tmp/oxbond-guest-{}-{number}", std::process::id()));
@@ -377,7 +377,7 @@ impl WorkDirectory {
         Ok(Self(path))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }

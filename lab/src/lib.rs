@@ -1,5 +1,5 @@
 //! Test rigs for Oxbond: anonymous network namespaces, wired topologies, metered traffic, guarded processes, packet
-//! capture and QEMU guests.
+//! capture and guests.
 //!
 //! Everything a rig makes lives in namespaces it created itself and goes away with them, also when a test panics. The
 //! namespaces are anonymous (held by file descriptor), so rigs run in parallel without meeting each other.
@@ -12,6 +12,7 @@ pub mod proc;
 mod receive;
 pub mod rig;
 pub mod traffic;
+pub mod uml;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(crate) fn monotonic_ns() -> u64 {

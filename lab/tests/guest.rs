@@ -7,6 +7,7 @@ use std::time::Duration;
 use oxbond_lab::guest::{Accelerator, Guest, Kernel, Outcome};
 use oxbond_lab::rig::{Plan, Topology};
 use oxbond_lab::traffic::Traffic;
+use oxbond_lab::uml::Uml;
 
 fn shell(guest: &Guest, script: &str) -> Outcome {
     guest
@@ -172,5 +173,37 @@ fn guest_root_command_line_passes_output_and_code_through() {
         text(&refused.stderr).contains("use 6.1 or 6.12"),
         "{}",
         text(&refused.stderr)
+    );
+}
+
+#[test]
+fn guest_root_user_mode_linux_has_the_driver() {
+    let script = format!(
+        "{DEVICES} ip link set d0 master bond0; grep Interface /proc/net/bonding/bond0; \
+        touch /etc/oxbond-was-here; echo aside >&2; exit 7"
+    );
+    let got = Uml::new().run(["sh", "-c", &script]).unwrap();
+    let expected =
+        "+veth\n+dummy\n+bridge\n+vlan\n+macvlan\n+clsact\n+bond\n-netkit\n-btf\n-bpffs\n+netns\n";
+    let said = text(&got.stdout);
+    assert!(
+        said.starts_with("+veth\n+dummy\n+bridge\n+vlan\n+macvlan\n"),
+        "{said}"
+    );
+    assert_eq!(said, format!("{expected}Slave Interface: d0\n"));
+    assert!(
+        text(&got.stderr).ends_with("aside\n"),
+        "{}",
+        text(&got.stderr)
+    );
+    assert_eq!(got.code, 7);
+    assert!(!std::path::Path::new("/etc/oxbond-was-here").exists());
+    let late = Uml::new()
+        .timeout(Duration::from_millis(300))
+        .run(["true"])
+        .unwrap_err();
+    assert!(
+        late.to_string().contains("not done within 300ms"),
+        "{late:#}"
     );
 }
