@@ -701,6 +701,10 @@ impl Bond {
             return Some((before, after));
         }
         port.since = now;
+        if after == Mii::Down {
+            // Also a link lost within its up delay: so the driver counts (measured).
+            port.link_failure_count = port.link_failure_count.saturating_add(1);
+        }
         let name = port.name.clone();
         let event = match (before, after) {
             (_, Mii::GoingDown(_)) => Event::LinkGoingDown {
@@ -724,10 +728,7 @@ impl Bond {
                 name,
                 after: lasted,
             },
-            (_, Mii::Down) => {
-                port.link_failure_count = port.link_failure_count.saturating_add(1);
-                Event::LinkDown { name }
-            }
+            (_, Mii::Down) => Event::LinkDown { name },
         };
         self.tell(event);
         Some((before, after))
