@@ -354,7 +354,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "",
         acts_in: USES_ARP,
         netlink: Some(8),
-        depends: "acts with arp_interval; addresses in 0.0.0.0/8 and 255.255.255.255 are refused",
+        depends: "acts with arp_interval; 0.0.0.0 and 255.255.255.255 are refused",
         help: "IPv4 addresses whose answers prove that a port works",
         spellings: Spellings {
             networkd: &["ARPIPTargets"],

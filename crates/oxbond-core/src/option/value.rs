@@ -101,7 +101,7 @@ impl OptionValue {
                 (!is_interface_name(name)).then_some(OptionFault::BadValue)
             }
             (Self::Ipv4(list), Kind::Ipv4List(_)) => {
-                target_fault(list, |ip| ip.octets()[0] == 0 || *ip == Ipv4Addr::BROADCAST)
+                target_fault(list, |ip| ip.is_unspecified() || ip.is_broadcast())
             }
             (Self::Ipv6(list), Kind::Ipv6List(_)) => target_fault(list, |ip| {
                 ip.is_unspecified() || ip.is_loopback() || ip.is_multicast()

@@ -75,7 +75,7 @@ fn refusals_of_the_driver() {
             "",
         ),
         (
-            parse("arp_ip_target", "0.1.2.3"),
+            parse("arp_ip_target", "0.0.0.0"),
             22,
             "invalid option value",
             "",
