@@ -121,6 +121,31 @@ fn metered_root_aggregation_without_a_partner() {
     assert_eq!(sent[0], 0, "{sent:?}");
 }
 
+/// Two of ours speak LACP: both links carry traffic, and a lost link costs what was under way on it.
+#[test]
+fn metered_root_aggregation_of_two_bonds() {
+    let options = "--mode 802.3ad --xmit-hash-policy layer3+4 --lacp-rate fast --lacp-strict on --coupled-control off";
+    let subject = Subject::facing(options, options);
+    let agreed = || {
+        wait_until(PATIENCE, "both ports are agreed on", || {
+            let bond = subject.bond("bond0");
+            bond.is_ok_and(|bond| (0..2).all(|index| bond["ports"][index]["role"] == "active"))
+        })
+        .unwrap();
+    };
+    agreed();
+    let (sent, report) = spread(&subject, 64, CALM);
+    assert_nothing_lost(&report, "802.3ad");
+    assert!(sent[0].min(sent[1]) * 4 > sent[0].max(sent[1]), "{sent:?}");
+    survives_a_cut(&subject, 64, "802.3ad, a link cut");
+    agreed();
+    let (sent, _) = spread(&subject, 64, CALM);
+    assert!(
+        sent[0].min(sent[1]) * 4 > sent[0].max(sent[1]),
+        "after its return: {sent:?}"
+    );
+}
+
 /// Modes that send and receive on every link, in turn, under traffic: not a packet is lost.
 #[test]
 fn metered_root_the_mode_changes_under_traffic() {
