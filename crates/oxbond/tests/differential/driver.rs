@@ -209,13 +209,7 @@ impl Driver {
 
     fn send(&self, kind: Kind, count: usize) -> Result<Observation> {
         let tally = self.wires.send(kind, count)?;
-        let mut seen = Observation::result(OK);
-        seen.put("counts", tally.counts(&PORTS));
-        seen.put("sources", tally.sources());
-        if self.sends_map {
-            seen.put("map", tally.map());
-        }
-        Ok(seen)
+        Ok(tally.observation(self.sends_map))
     }
 
     fn look(&self) -> Result<Observation> {

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use oxbond_wire::MacAddr;
 
-use crate::observation::neutral;
-use crate::script::Port;
+use crate::observation::{OK, Observation, neutral};
+use crate::script::{PORTS, Port};
 
 /// What kind of frame; every frame of a kind belongs to another flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,14 +149,25 @@ impl Tally {
     }
 
     /// The source addresses of the frames of each port.
-    pub(crate) fn sources(&self) -> String {
+    fn sources(&self) -> String {
         let source =
             |(port, mac): &(Port, MacAddr)| format!("{port} {}", neutral(&mac.to_string()));
         self.1.iter().map(source).collect::<Vec<_>>().join(", ")
     }
 
+    /// What a script compares; `with_map` where it is determined which frame leaves where.
+    pub(crate) fn observation(&self, with_map: bool) -> Observation {
+        let mut seen = Observation::result(OK);
+        seen.put("counts", self.counts(&PORTS));
+        seen.put("sources", self.sources());
+        if with_map {
+            seen.put("map", self.map());
+        }
+        seen
+    }
+
     /// How many frames came out of each port.
-    pub(crate) fn counts(&self, ports: &[Port]) -> String {
+    fn counts(&self, ports: &[Port]) -> String {
         let count = |port: &Port| self.0.iter().flatten().filter(|seen| *seen == port).count();
         let counts: Vec<String> = ports
             .iter()
@@ -166,7 +177,7 @@ impl Tally {
     }
 
     /// For each frame the numbers of the ports it came out of; `-` for none.
-    pub(crate) fn map(&self) -> String {
+    fn map(&self) -> String {
         let one = |ports: &Vec<Port>| -> String {
             let mut ports = ports.clone();
             ports.sort_unstable();

@@ -3,7 +3,8 @@
 //! ```text
 //!   scripts/*.txt, generate ─► driver (user-mode Linux) ─► what was seen, and when ─┐
 //!                                                                                 ├─► compare ─► differences
-//!                            ─► ours (the core, in virtual time, at those times) ──┘
+//!                            ─► ours (the core, in virtual time, at those times) ──┤
+//!                            ─► program (daemon and `oxbond ip`, in real time) ────┘
 //! ```
 
 #![allow(
@@ -20,6 +21,7 @@ mod frames;
 mod generate;
 mod observation;
 mod ours;
+mod program;
 #[path = "../../src/render/proc.rs"]
 mod render;
 mod rtnl;
@@ -28,6 +30,7 @@ mod wires;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use differences::{DIFFERENCES, Mismatch};
 use observation::Played;
@@ -51,12 +54,15 @@ fn scripts() -> Vec<Script> {
 /// Scripts made from seeds.
 const SEEDS: u64 = 32;
 
-/// Fields that are compared elsewhere or not at all: what the core alone has nothing to do with, and options that the
-/// driver of this kernel does not have.
-fn is_left_out(field: &str, driver: &str) -> bool {
-    let newer = |name: &str| find(name).is_some_and(|spec| spec.since > Some(driver::SERIES));
-    let option = field.strip_prefix("option/");
-    field == "mtu" || field.ends_with("/mtu") || driver.is_empty() && option.is_some_and(newer)
+/// An option that came after the driver of this kernel; some were ported back.
+fn is_newer(field: &str) -> bool {
+    let option = field.strip_prefix("option/").and_then(find);
+    option.is_some_and(|spec| spec.since > Some(driver::SERIES))
+}
+
+/// What the core alone has nothing to do with, and options that the driver does not have.
+fn is_left_out(field: &str, driver: &str, _ours: &str) -> bool {
+    field == "mtu" || field.ends_with("/mtu") || driver.is_empty() && is_newer(field)
 }
 
 #[test]
@@ -64,17 +70,31 @@ fn inside_driver_plays() {
     driver::play_here(&scripts());
 }
 
+/// What the driver showed; one boot serves all tests.
+fn driver() -> &'static [Played] {
+    static PLAYED: OnceLock<Vec<Played>> = OnceLock::new();
+    PLAYED.get_or_init(|| driver::play_in_guest().unwrap_or_else(|e| panic!("{e:#}")))
+}
+
+fn by_driver(script: &Script) -> &'static Played {
+    let played = driver().iter().find(|played| played.script == script.name);
+    played.unwrap_or_else(|| panic!("the driver has not played {}", script.name))
+}
+
 #[test]
 fn guest_root_driver_agrees_with_the_core() {
-    let driver = driver::play_in_guest().unwrap_or_else(|e| panic!("{e:#}"));
     let (mut report, mut met) = (String::new(), BTreeSet::new());
-    let scripts = scripts();
-    for script in &scripts {
-        let theirs = driver.iter().find(|played| played.script == script.name);
-        let theirs = theirs.unwrap_or_else(|| panic!("the driver has not played {}", script.name));
+    for script in &scripts() {
+        let theirs = by_driver(script);
         let times: Vec<u64> = theirs.steps.iter().map(|(at, _)| *at).collect();
-        let ours = ours::play(script, &times);
-        compare(script, theirs, &ours, &mut met, &mut report);
+        compare(
+            script,
+            theirs,
+            &ours::play(script, &times),
+            is_left_out,
+            &mut met,
+            &mut report,
+        );
     }
     assert!(report.is_empty(), "{report}");
     for difference in DIFFERENCES {
@@ -86,17 +106,67 @@ fn guest_root_driver_agrees_with_the_core() {
     }
 }
 
+/// Scripts that the whole program plays too: of each kind some, none with delays, which this machine may stretch.
+const BY_THE_PROGRAM: [&str; 20] = [
+    "active-backup-failover-and-return",
+    "active-backup-primary-always",
+    "active-backup-priorities",
+    "active-backup-active-slave-is-obeyed",
+    "active-backup-active-slave-refused-when-down",
+    "active-backup-all-links-lost-and-back",
+    "active-backup-remove-the-active-port",
+    "address-none",
+    "address-fail-over-mac-active",
+    "address-fail-over-mac-follow",
+    "mtu-of-ports-follows",
+    "rr-shares",
+    "rr-link-lost-of-two",
+    "broadcast-copies",
+    "xor-layer3-4",
+    "xor-link-lost",
+    "tlb-failover",
+    "alb-primary-and-active-slave",
+    "options-of-other-modes",
+    "options-out-of-range",
+];
+
+#[test]
+fn guest_root_driver_agrees_with_the_program() {
+    let scripts = scripts();
+    let (mut report, mut met) = (String::new(), BTreeSet::new());
+    for name in BY_THE_PROGRAM {
+        let script = scripts.iter().find(|script| script.name == name).unwrap();
+        let ours = program::play(script).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+        // `ip` prints no numbers of errors, nor options that have no value.
+        let left_out = |field: &str, driver: &str, ours: &str| {
+            let words = driver.rsplit_once(" (").map(|(words, _)| words);
+            let newer = is_newer(field) && (driver.is_empty() || ours.is_empty());
+            field == "result" && words == Some(ours) || newer
+        };
+        compare(
+            script,
+            by_driver(script),
+            &ours,
+            left_out,
+            &mut met,
+            &mut report,
+        );
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
 /// Reports the fields in which two differ, but for known differences, which it notes.
 fn compare(
     script: &Script,
     theirs: &Played,
     ours: &Played,
+    left_out: impl Fn(&str, &str, &str) -> bool,
     met: &mut BTreeSet<&str>,
     report: &mut String,
 ) {
     for (step, ((at, driver), (_, ours))) in theirs.steps.iter().zip(&ours.steps).enumerate() {
         for (field, driver, ours) in driver.differing(ours) {
-            if is_left_out(field, driver) {
+            if left_out(field, driver, ours) {
                 continue;
             }
             let mismatch = Mismatch {

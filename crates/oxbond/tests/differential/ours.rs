@@ -232,13 +232,7 @@ impl Core {
                 tally.seen(number, port, self.source(port, own));
             }
         }
-        let mut seen = Observation::result(OK);
-        seen.put("counts", tally.counts(&PORTS));
-        seen.put("sources", tally.sources());
-        if self.sends_map {
-            seen.put("map", tally.map());
-        }
-        seen
+        tally.observation(self.sends_map)
     }
 
     /// The source address of a frame of ours that leaves on a port.
