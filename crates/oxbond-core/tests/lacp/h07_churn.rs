@@ -76,3 +76,16 @@ fn h7_6_link_down_and_up_start_anew() {
     assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
     assert_eq!(rig.port(0).partner_churned, 1);
 }
+
+#[test]
+fn h7_5_sync_that_is_lost_again_is_watched_anew() {
+    let mut rig = Rig::new(config(), 1);
+    rig.agree(&[0]);
+    rig.run(80_000)
+        .hear(0, |pdu| pdu.actor.state.0 &= !State::SYNC.0);
+    assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
+    rig.run(59_999);
+    assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
+    rig.run(1);
+    assert_eq!(rig.port(0).partner_churn, ChurnState::Churned);
+}

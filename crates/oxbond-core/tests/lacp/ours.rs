@@ -296,3 +296,39 @@ fn every_state_round_trips_through_a_snapshot() {
     rig.lacp.drain(rig.now, id(0));
     check(&rig);
 }
+
+/// The other order: the partner stops sending before it has answered the marker.
+#[test]
+fn drain_waits_for_the_marker_too() {
+    let mut rig = Rig::new(config(), 2);
+    rig.agree(&[0, 1]);
+    rig.run(2_000);
+    rig.lacp.drain(rig.now, id(1));
+    rig.drain();
+    let answer = response(&rig);
+    rig.run(10).hear(1, |pdu| pdu.actor.state = State(0x0d));
+    assert_eq!(rig.port(1).mux, MuxState::Collecting);
+    assert_ne!(rig.port(1).drain, Drain::Out);
+    rig.hear_bytes(1, &answer);
+    assert_eq!(rig.port(1).drain, Drain::Out);
+}
+
+/// A partner that is only late on one port is no reason to fall back on another.
+#[test]
+fn a_late_partner_holds_the_fallback() {
+    let settings = Config {
+        lacp_rate: oxbond_core::option::LacpRate::Fast,
+        ..falling_back(Fallback::ActiveBackup)
+    };
+    let mut rig = Rig::new(settings, 2);
+    rig.run_hearing(10_000, 1_000, &[0]);
+    rig.run(3_000);
+    assert!(rig.lacp.distributing().is_empty());
+    rig.run(4_999);
+    assert!(
+        rig.lacp.distributing().is_empty(),
+        "given up at 6 s, and then 2 s"
+    );
+    rig.run(1);
+    assert_eq!(rig.lacp.distributing().len(), 1);
+}

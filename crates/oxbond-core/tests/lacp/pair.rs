@@ -398,6 +398,9 @@ fn two_aggregates_between_two_bonds_agree_on_one() {
                 world.pass(10_000);
                 let (a, b) = (world.bonds[0].distributing(), world.bonds[1].distributing());
                 assert_eq!((a.len(), a), (2, b), "{left:?} {right:?} {first}");
+                if (left, right) == (AdSelect::Bandwidth, AdSelect::Bandwidth) {
+                    assert_eq!(a, [id(0), id(1)], "the fast ones, whoever came first");
+                }
             }
         }
     }
