@@ -26,6 +26,7 @@ mod mii;
 pub mod option;
 pub mod port;
 mod probe;
+pub mod route;
 mod select;
 mod share;
 pub mod status;

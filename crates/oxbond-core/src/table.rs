@@ -1,8 +1,8 @@
 //! The transmit table: what the core decides and the data path obeys, packet by packet.
 //!
 //! The same table serves the eBPF programs (`oxbond-datapath` lays it out for them) and the Rust twin of their
-//! decision ([`TransmitTable::decide`]), which the simulator, `explain` and the property tests use. Both must agree on
-//! every frame; a test in `oxbond-datapath` runs both.
+//! decision ([`TransmitTable::decide`]; with all exceptions and rewriting, [`crate::route`]), which the simulator,
+//! `explain` and the property tests use. Both must agree on every frame; a test in `oxbond-datapath` runs both.
 //!
 //! # The decision
 //!

@@ -150,6 +150,8 @@ APART int send_by_rules(struct __sk_buff *skb, struct table *table, __u32 slot)
 			planned = table->clients[answer.client & (BALANCE_BUCKETS - 1)];
 			id = if_usable(table, planned);
 		} else if ((kind & SPREAD_MASK) != SPREAD_FAILOVER && !(view.class & table->exempt)) {
+			if (!table->bucket_len)
+				return drop();
 			bucket = bucket_of(table, key_of(skb, table, view.destination));
 			if (bucket >= MAX_BUCKETS)
 				return drop();

@@ -1,4 +1,4 @@
-//! The programs and the core decide alike: hash and choice of port, in C and in Rust, on the same frames.
+//! The programs and the core decide alike: hash, choice of port and what is changed, in C and in Rust, on the same frames.
 #![allow(clippy::unwrap_used, reason = "tests state their expectations so")]
 
 mod common;
@@ -11,10 +11,16 @@ use anyhow::{Context as _, Result};
 use common::{Stand, port};
 use oxbond_core::buckets::Share;
 use oxbond_core::hash::hash;
+use oxbond_core::input::TAPPED_LEN;
 use oxbond_core::option::HashPolicy;
 use oxbond_core::port::PortId;
-use oxbond_core::table::{BucketKey, Buckets, PortStanding, Spread, TransmitTable};
-use oxbond_datapath::{DataPath, PinnedProgram, Probe, TestInput};
+use oxbond_core::route::{Fate, Outgoing};
+use oxbond_core::table::{
+    BALANCE_BUCKETS, BucketKey, Buckets, Exempt, LINGER, PortStanding, Receive, Spread, Stations,
+    Tap, TransmitTable,
+};
+use oxbond_datapath::{Counters, DataPath, PinnedProgram, Probe, Record, TestInput};
+use oxbond_wire::MacAddr;
 use serde_json::Value;
 
 const FRAMES: usize = 100_000;
@@ -257,138 +263,446 @@ fn root_hash_agrees_with_the_measured_driver() -> Result<()> {
     Ok(())
 }
 
-/// What the programs remember, as the header of `bpf/decide.h` has it.
-fn left_after(table: &TransmitTable, hash: u32, standing: PortStanding) -> u32 {
-    let PortStanding { carrier, left } = standing;
-    let Some(chosen) = table.decide(hash, standing) else {
-        return left;
-    };
-    let dead = |port: &PortId| carrier & port.bit() == 0;
-    match &table.spread {
-        Spread::Failover if standing.is_usable(chosen) => {
-            let passed_over = table.order.iter().take_while(|port| **port != chosen);
-            passed_over
-                .filter(|port| dead(port))
-                .fold(left, |left, port| left | port.bit())
+const BOND: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb0]);
+
+/// Frames that are treated apart in one mode or another.
+impl Random {
+    fn any_frame(&mut self) -> Vec<u8> {
+        let mut frame = match self.below(3) {
+            0 => self.frame(),
+            1 => self.neighbour(),
+            _ => self.special(),
+        };
+        // Kernels do not run programs on less.
+        frame.resize(frame.len().max(54), 0);
+        frame
+    }
+
+    fn mac(&mut self) -> [u8; 6] {
+        let port = self.below(5) as u8;
+        self.pick(&[
+            BOND.octets(),
+            station(port).octets(),
+            [2, 9, 9, 9, 9, 9],
+            [0xff; 6],
+            [0x33, 0x33, 0, 0, 0, 1],
+        ])
+    }
+
+    /// An ARP message, or neighbour discovery, perhaps behind tags, perhaps cut short.
+    fn neighbour(&mut self) -> Vec<u8> {
+        let mut frame = [self.mac(), self.mac()].concat();
+        for _ in 0..self.pick(&[0, 0, 0, 1, 2, 3]) {
+            frame.extend(self.pick(&[[0x81, 0x00], [0x88, 0xa8]]));
+            frame.extend(self.bytes(2));
         }
-        Spread::Failover => table
-            .order
-            .iter()
-            .filter(|port| dead(port))
-            .fold(left, |left, port| left | port.bit()),
-        Spread::Broadcast => left,
-        Spread::Buckets(Buckets { now, .. }) => {
-            let planned = now[hash as usize % now.len()];
-            if dead(&planned) {
-                left | planned.bit()
-            } else {
-                left
+        let address = self.mac();
+        if self.below(2) == 0 {
+            frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, self.pick(&[1, 2, 2, 2])]);
+            frame.extend(address);
+            frame.extend(self.bytes(14));
+        } else {
+            frame.extend([
+                0x86,
+                0xdd,
+                0x60,
+                0,
+                0,
+                0,
+                0,
+                32,
+                self.pick(&[58, 58, 58, 17]),
+                255,
+            ]);
+            frame.extend(self.bytes(32));
+            frame.extend([self.pick(&[135, 136, 136, 136, 134]), 0]);
+            frame.extend(self.bytes(2));
+            frame.push(self.pick(&[0x20, 0x60, 0x60, 0xe0]));
+            frame.extend(self.bytes(19));
+            for _ in 0..self.pick(&[0, 0, 0, 1, 4]) {
+                frame.extend([self.pick(&[1, 14]), self.pick(&[1, 1, 1, 2, 0])]);
+                frame.extend(self.bytes(6));
+            }
+            frame.extend([2, self.pick(&[1, 1, 1, 2])]);
+            frame.extend(address);
+        }
+        if self.below(4) == 0 {
+            frame.truncate(14 + self.below(frame.len() - 13));
+        }
+        frame.extend(vec![0; self.pick(&[0, 0, 18, 200])]);
+        frame
+    }
+
+    /// IP to addresses that some modes treat apart, control frames.
+    fn special(&mut self) -> Vec<u8> {
+        let mut frame = [self.mac(), self.mac()].concat();
+        match self.below(4) {
+            0 => {
+                frame.extend([0x08, 0x00]);
+                let mut header = self.ipv4(0);
+                header[9] = self.pick(&[2, 2, 17]);
+                header[16..20].copy_from_slice(&self.pick(&[[0xff; 4], [10, 0, 0, 1]]));
+                frame.extend(header);
+            }
+            1 => {
+                frame.extend([0x86, 0xdd]);
+                let mut header = self.ipv6(0);
+                if self.below(2) == 0 {
+                    header[8..24].fill(0);
+                }
+                if self.below(2) == 0 {
+                    header[24..40].fill(0);
+                    header[24..26].copy_from_slice(&[0xff, 2]);
+                    header[39] = self.pick(&[1, 1, 2]);
+                }
+                frame.extend(header);
+            }
+            2 => {
+                let last = self.pick(&[0x02, 0x02, 0x0e, 0x10]);
+                frame[..6].copy_from_slice(&[0x01, 0x80, 0xc2, 0, 0, last]);
+                frame.extend(self.pick(&[[0x88, 0x09], [0x88, 0xcc]]));
+                frame.extend(self.bytes(110));
+            }
+            _ => {
+                frame.extend(self.pick(&[[0x90, 0x00], [0x08, 0x00], [0x86, 0xdd]]));
+                frame.extend(self.bytes(60));
             }
         }
+        frame
+    }
+
+    /// A table of any mode, and of some that are none.
+    fn table(&mut self, order: Vec<PortId>) -> TransmitTable {
+        let seen = self.next() as u32;
+        let policy = self.pick(HashPolicy::ALL);
+        let packets_per_port = 1 + self.below(3) as u16;
+        let key = self.pick(&[
+            BucketKey::Hash(policy),
+            BucketKey::Sequence { packets_per_port },
+            BucketKey::Destination,
+        ]);
+        let weighted = |port: &PortId| Share {
+            port: *port,
+            weight: self.pick(&[1, 1, 2, 10]),
+        };
+        let shares: Vec<Share> = order.iter().map(weighted).collect();
+        let usable = |port: PortId| seen & port.bit() != 0;
+        let mut buckets = Buckets::weighted(key, &shares, None, usable);
+        buckets.exempt = self.pick(&[
+            Exempt::Nothing,
+            Exempt::Igmp,
+            Exempt::Unbalanced,
+            Exempt::Negotiated,
+        ]);
+        if self.below(2) == 0 {
+            for list in [&mut buckets.home, &mut buckets.spare, &mut buckets.now] {
+                list.truncate(BALANCE_BUCKETS);
+                list.iter_mut().for_each(|port| *port = self.pick(&order));
+            }
+            buckets.measured = true;
+        }
+        let spread = match self.below(6) {
+            0 | 1 => Spread::Failover,
+            2 => Spread::Broadcast,
+            _ => Spread::Buckets(buckets),
+        };
+        let neighbours_to_all = self.below(4) == 0;
+        let mut table = TransmitTable {
+            receive: match self.below(4) {
+                0 | 1 => Receive::Active,
+                2 => Receive::ActiveAndUnicast,
+                _ => Receive::Ports(order[..self.below(order.len() + 1)].to_vec()),
+            },
+            neighbours_to_all,
+            tap: Tap {
+                neighbours_received: self.below(2) == 0,
+                neighbours_sent: self.below(2) == 0,
+                slow_protocols: self.below(2) == 0,
+                arrivals: self.below(2) == 0,
+            },
+            ..TransmitTable::spread(spread, order)
+        };
+        if self.below(3) == 0 {
+            table.queues = (0..3)
+                .map(|queue| (queue * 2, port(self.below(5))))
+                .collect();
+        }
+        if self.below(2) == 0 && table.spread != Spread::Broadcast && !neighbours_to_all {
+            let address = |port: &PortId| match self.below(3) {
+                0 => BOND,
+                _ => station(port.index() as u8),
+            };
+            table.stations = Some(Stations {
+                bond: BOND,
+                ports: table.order.iter().map(address).collect(),
+                clients: Vec::new(),
+            });
+        }
+        if let Some(stations) = &mut table.stations
+            && self.below(3) != 0
+        {
+            stations.clients = (0..BALANCE_BUCKETS).map(|_| port(self.below(5))).collect();
+        }
+        // Half of the tables are of the kinds that have a short way of their own.
+        if self.below(2) == 0 {
+            let spread = match table.spread {
+                Spread::Buckets(buckets) => Spread::Buckets(Buckets {
+                    key: BucketKey::Hash(policy),
+                    exempt: Exempt::Nothing,
+                    measured: false,
+                    ..buckets
+                }),
+                _ => Spread::Failover,
+            };
+            table = TransmitTable {
+                receive: table.receive,
+                ..TransmitTable::spread(spread, table.order)
+            };
+        }
+        table
     }
 }
 
-/// The port whose counter a run of the transmit program raised.
-fn send(path: &DataPath, frame: &[u8], before: &mut Vec<u64>) -> Result<Option<PortId>> {
-    path.test_run(
-        PinnedProgram::BondTx,
-        frame,
-        TestInput {
-            repeat: 1,
-            ifindex: 0,
-            cb: [0; 5],
-        },
-    )?;
-    let now: Vec<u64> = path
-        .counters()?
-        .ports
-        .iter()
-        .map(|(_, counters)| counters.tx_packets)
-        .collect();
-    let raised: Vec<usize> = (0..now.len())
-        .filter(|index| now[*index] > before[*index])
-        .collect();
-    *before = now;
-    assert!(raised.len() <= 1);
-    Ok(raised.first().map(|index| port(*index)))
+fn station(port: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, port])
 }
 
+fn set_of(ports: &[PortId]) -> u32 {
+    ports.iter().fold(0, |set, port| set | port.bit())
+}
+
+/// What a run of a program did.
+#[derive(Debug)]
+struct Ran {
+    returned: u32,
+    frame: Vec<u8>,
+    /// Counters that it raised.
+    sent: Vec<PortId>,
+    moved: bool,
+    inactive: u64,
+    tapped: Vec<(Option<PortId>, Vec<u8>)>,
+}
+
+fn ran(
+    path: &mut DataPath,
+    program: PinnedProgram,
+    frame: &[u8],
+    ifindex: u32,
+    counters: &mut Counters,
+) -> Result<Ran> {
+    let before = counters.clone();
+    let input = TestInput {
+        repeat: 1,
+        ifindex,
+        cb: [0; 5],
+    };
+    let run = path.test_run(program, frame, input)?;
+    let after = path.counters()?;
+    *counters = after.clone();
+    let raised = before.ports.iter().zip(&after.ports);
+    let tapped = path.drain().into_iter().filter_map(|record| match record {
+        Record::Frame(tapped) => Some((tapped.port, tapped.frame)),
+        Record::Left(_) => None,
+    });
+    Ok(Ran {
+        returned: run.returned,
+        frame: run.frame,
+        sent: raised
+            .clone()
+            .filter(|((_, before), (_, after))| after.tx_packets > before.tx_packets)
+            .map(|((port, _), _)| *port)
+            .collect(),
+        moved: raised
+            .clone()
+            .any(|((_, before), (_, after))| after.tx_moved > before.tx_moved),
+        inactive: raised
+            .map(|((_, before), (_, after))| after.rx_inactive - before.rx_inactive)
+            .sum(),
+        tapped: tapped.collect(),
+    })
+}
+
+fn cut_off(frame: &[u8]) -> Vec<u8> {
+    frame[..frame.len().min(TAPPED_LEN)].to_vec()
+}
+
+/// Every kind of table and of frame, while links come and go: ports, rewriting, latches, copies, loads.
 #[test]
-fn root_choice_of_port_agrees_while_links_come_and_go() -> Result<()> {
+fn root_everything_agrees_while_links_come_and_go() -> Result<()> {
     const PORTS: usize = 5;
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 400;
+    const REDIRECTED: u32 = 7;
+    const DROPPED: u32 = 2;
+    const PASSED: u32 = u32::MAX;
     let stand = Stand::new(&["p0", "p1", "p2", "p3", "p4"])?;
-    // Nothing but the test's own frames.
+    // Nothing but the test's own frames, which go no further than the other end of each port.
     stand.host().set_link("bond0", false)?;
+    let middle = stand.rig.middle()?;
+    for index in 0..PORTS {
+        middle.ip(&format!("link set sw{index} nomaster"))?;
+        middle.sysctl(&format!("net.ipv6.conf.sw{index}.disable_ipv6"), "1")?;
+    }
     let mut random = Random(0x0000_1eaf);
     stand.host().run(|| -> Result<()> {
+        // Frames are numbered by processor.
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(0);
+        rustix::thread::sched_setaffinity(None, &one)?;
         let mut path = stand.install(None, &TransmitTable::failover(vec![]))?;
-        let mut counts = vec![0; PORTS];
+        let indices = (0..PORTS).map(|index| stand.port_ifindex(index));
+        let indices = indices.collect::<Result<Vec<_>>>()?;
+        let mut counters = path.counters()?;
         let mut carrier = (1 << PORTS) - 1;
         let mut table = path.table()?;
-        let mut left = 0;
-        let (mut moves, mut drops) = (0, 0);
+        let (mut left, mut left_at) = (0, Instant::now());
+        let mut number = 0;
+        let (mut moves, mut drops, mut changes, mut taps, mut strays) = (0, 0, 0, 0, 0);
         for round in 0..ROUNDS {
-            let toggled = random.below(PORTS);
-            carrier ^= port(toggled).bit();
-            set_carrier(&stand, toggled, carrier & port(toggled).bit() != 0)?;
-            if round % 3 == 0 {
+            if round % 4 == 0 {
+                let toggled = random.below(PORTS);
+                carrier ^= port(toggled).bit();
+                set_carrier(&stand, toggled, carrier & port(toggled).bit() != 0)?;
+            }
+            if round % 2 == 0 {
                 let mut order: Vec<PortId> = (0..PORTS).map(port).collect();
                 for index in 0..PORTS {
                     order.swap(index, random.below(PORTS));
                 }
                 order.truncate(random.below(PORTS + 1));
-                let seen = random.next() as u32;
-                table = if random.below(2) == 0 {
-                    TransmitTable::failover(order)
-                } else {
-                    let key = BucketKey::Hash(random.pick(HashPolicy::ALL));
-                    let shares: Vec<Share> = order
-                        .iter()
-                        .map(|port| Share {
-                            port: *port,
-                            weight: random.pick(&[1, 1, 2, 10]),
-                        })
-                        .collect();
-                    let usable = |port: PortId| seen & port.bit() != 0;
-                    let buckets = Buckets::weighted(key, &shares, None, usable);
-                    TransmitTable::spread(Spread::Buckets(buckets), order)
-                };
+                table = random.table(order);
+                // The same table again would not be written, and the latches would stay.
+                path.set_table(&TransmitTable::failover(vec![]))?;
                 path.set_table(&table)?;
                 assert_eq!(path.table()?, table);
-                left = path.left()?;
-                assert_eq!(left, 0);
+                left = 0;
             }
-            for _ in 0..40 {
-                let mut frame = random.frame();
-                // Kernels do not run programs on less.
-                frame.resize(frame.len().max(54), 0);
+            let mut loads = (vec![0; BALANCE_BUCKETS], 0);
+            path.loads()?;
+            for _ in 0..25 {
+                let frame = random.any_frame();
                 let standing = PortStanding { carrier, left };
-                let hash = match &table.spread {
-                    Spread::Buckets(Buckets {
-                        key: BucketKey::Hash(policy),
-                        ..
-                    }) => hash(*policy, &frame, 0),
-                    _ => 0,
+                let outgoing = Outgoing {
+                    frame: &frame,
+                    tag: 0,
+                    // The only one that a run can have.
+                    queue: 0,
+                    number: number + 1,
                 };
-                let expected = table.decide(hash, standing);
-                left = left_after(&table, hash, standing);
+                let route = table.route(&outgoing, standing);
+                let ran = ran(&mut path, PinnedProgram::BondTx, &frame, 0, &mut counters)?;
+                let told =
+                    || format!("{route:x?}\n{ran:x?}\n{frame:02x?}\n{standing:x?}\n{table:x?}");
+                assert_eq!(set_of(&ran.sent), set_of(&route.ports), "{}", told());
                 assert_eq!(
-                    send(&path, &frame, &mut counts)?,
-                    expected,
-                    "{standing:x?} {table:?}"
+                    ran.returned == DROPPED,
+                    route.ports.is_empty(),
+                    "{}",
+                    told()
                 );
-                assert_eq!(path.left()?, left, "after {standing:x?} {table:?}");
-                moves += usize::from(left != standing.left);
-                drops += usize::from(expected.is_none());
+                assert_eq!(
+                    &ran.frame,
+                    route.changed.as_ref().unwrap_or(&frame),
+                    "{}",
+                    told()
+                );
+                let copies = route.tapped.then(|| (None, cut_off(&frame)));
+                assert_eq!(ran.tapped, Vec::from_iter(copies), "{}", told());
+                if let [port] = route.ports[..] {
+                    assert_eq!(
+                        ran.moved,
+                        route.planned.is_some_and(|planned| planned != port),
+                        "{}",
+                        told()
+                    );
+                    *match route.bucket {
+                        Some(bucket) if bucket < BALANCE_BUCKETS => &mut loads.0[bucket],
+                        _ => &mut loads.1,
+                    } += frame.len() as u64;
+                }
+                if let Spread::Buckets(Buckets {
+                    key: BucketKey::Sequence { .. },
+                    ..
+                }) = table.spread
+                    && route.bucket.is_some()
+                {
+                    number += 1;
+                }
+                if route.left != 0 {
+                    (left, left_at) = (left | route.left, Instant::now());
+                }
+                assert_eq!(path.left()?, left, "{}", told());
+                moves += usize::from(route.left != 0);
+                drops += usize::from(route.ports.is_empty());
+                changes += usize::from(route.changed.is_some());
+                taps += usize::from(route.tapped);
+            }
+            if let Spread::Buckets(Buckets {
+                measured: true,
+                now,
+                ..
+            }) = &table.spread
+            {
+                let told = path.loads()?.context("measured")?;
+                loads.0.truncate(now.len());
+                if !table.neighbours_to_all {
+                    assert_eq!((told.buckets, told.exempt), loads, "{table:?}");
+                }
+            }
+            for _ in 0..15 {
+                let frame = random.any_frame();
+                let at = random.below(PORTS);
+                let standing = PortStanding { carrier, left };
+                // For a moment nobody can say whether the time is up.
+                let since = left_at.elapsed();
+                let recent = if since < LINGER { left } else { 0 };
+                if left & port(at).bit() != 0 && since > LINGER * 3 / 4 && since < LINGER * 3 / 2 {
+                    strays += 1;
+                    continue;
+                }
+                let arrival = table.arrive(port(at), &frame, standing, recent);
+                let ran = ran(
+                    &mut path,
+                    PinnedProgram::PortRx,
+                    &frame,
+                    indices[at],
+                    &mut counters,
+                )?;
+                let told = || {
+                    format!("{at} {arrival:x?}\n{ran:x?}\n{frame:02x?}\n{standing:x?}\n{table:x?}")
+                };
+                let (returned, inactive, delivered) = match &arrival.fate {
+                    Fate::Delivered(changed) => (REDIRECTED, 0, changed.as_ref()),
+                    Fate::Own => (PASSED, 0, None),
+                    Fate::Consumed => (DROPPED, 0, None),
+                    Fate::Inactive => (DROPPED, 1, None),
+                };
+                assert_eq!(
+                    (ran.returned, ran.inactive),
+                    (returned, inactive),
+                    "{}",
+                    told()
+                );
+                assert_eq!(&ran.frame, delivered.unwrap_or(&frame), "{}", told());
+                let copies = arrival.tapped.then(|| (Some(port(at)), cut_off(&frame)));
+                assert_eq!(ran.tapped, Vec::from_iter(copies), "{}", told());
+                if arrival.left != 0 {
+                    (left, left_at) = (left | arrival.left, Instant::now());
+                }
+                assert_eq!(path.left()?, left, "{}", told());
+                changes += usize::from(delivered.is_some());
+                taps += usize::from(arrival.tapped);
             }
         }
         assert!(
-            moves > 30 && drops > 30,
-            "the test met {moves} departures and {drops} drops"
+            moves > 30 && drops > 30 && changes > 30 && taps > 30,
+            "the test met {moves} departures, {drops} drops, {changes} changes, {taps} copies"
         );
-        let counters = path.counters()?;
-        assert_eq!(counters.tx_no_port, drops as u64);
+        assert!(
+            strays < ROUNDS * 15 / 4,
+            "{strays} of {} arrivals not looked at",
+            ROUNDS * 15
+        );
+        assert_eq!(path.counters()?.tx_no_port, drops as u64);
         Ok(path.remove()?)
     })
 }
