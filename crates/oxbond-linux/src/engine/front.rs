@@ -3,7 +3,7 @@
 use oxbond_datapath::FrontKind;
 use oxbond_wire::MacAddr;
 
-use super::EngineError;
+use super::{EngineError, queues};
 use crate::error::KernelError;
 use crate::inspect::NAME_MAX;
 use crate::ipv6;
@@ -18,7 +18,14 @@ pub(super) struct Pair {
     pub(super) inner: u32,
 }
 
+/// Transmit queues of the bond's device, which a user's filter can steer frames to and `queue_id` gives to ports: as many
+/// as the driver's bond has.
+const QUEUES: u32 = 16;
+
 /// Makes a pair. The bond is up, its inner end is down: the bond has no carrier yet. Undone if anything fails.
+///
+/// Where frames that nobody steers cannot be kept to the first transmit queue, it has only that one, and `queue_id` does
+/// nothing: the kernel would spread them over all, and so over ports that are to have none of them.
 pub(super) fn create(
     nl: &mut Netlink,
     kind: FrontKind,
@@ -27,17 +34,32 @@ pub(super) fn create(
     mtu: Option<u32>,
 ) -> Result<Pair, EngineError> {
     let inner_name = inner_name(nl, name)?;
-    match kind {
-        FrontKind::Netkit => nl.create_netkit(name, &inner_name)?,
-        FrontKind::Veth => nl.create_veth(name, &inner_name)?,
-    }
-    let bond = nl
-        .link(name)?
-        .ok_or_else(|| KernelError::new("find the new device", name, libc::ENODEV))?;
+    let bond = match make(nl, kind, name, &inner_name, QUEUES)? {
+        bond if queues::keep_to_first(&bond) => bond,
+        bond => {
+            delete(nl, bond.index)?;
+            make(nl, kind, name, &inner_name, 1)?
+        }
+    };
     furnish(nl, &bond, mac, mtu).map_err(|error| {
         let left = delete(nl, bond.index).err().map(EngineError::from);
         EngineError::from(error).after_undo(left.into_iter().collect())
     })
+}
+
+fn make(
+    nl: &mut Netlink,
+    kind: FrontKind,
+    name: &str,
+    inner_name: &str,
+    queues: u32,
+) -> Result<Link, KernelError> {
+    match kind {
+        FrontKind::Netkit => nl.create_netkit(name, inner_name, queues)?,
+        FrontKind::Veth => nl.create_veth_with_queues(name, inner_name, queues)?,
+    }
+    nl.link(name)?
+        .ok_or_else(|| KernelError::new("find the new device", name, libc::ENODEV))
 }
 
 fn furnish(

@@ -4,6 +4,7 @@ mod drift;
 mod ebpf;
 mod front;
 mod port;
+mod queues;
 #[cfg(test)]
 mod tests;
 

@@ -321,29 +321,47 @@ impl Netlink {
     /// # Errors
     /// What the kernel says; `EEXIST` when either name is taken.
     pub fn create_veth(&mut self, name: &str, peer: &str) -> Result<(), KernelError> {
+        self.create_veth_with_queues(name, peer, 1)
+    }
+
+    /// As [`Self::create_veth`]; the end `name` has this many transmit queues.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn create_veth_with_queues(
+        &mut self,
+        name: &str,
+        peer: &str,
+        queues: u32,
+    ) -> Result<(), KernelError> {
         let data = InfoData::Veth(InfoVeth::Peer(named_link(peer)));
-        self.create(name, InfoKind::Veth, Some(data))
+        self.create(name, InfoKind::Veth, Some(data), queues)
     }
 
     /// Makes a netkit pair in L2 mode (Linux 6.7): `name` is the primary end and drops what no program takes,
-    /// `peer` lets pass what no program takes.
+    /// `peer` lets pass what no program takes. `name` has this many transmit queues.
     ///
     /// # Errors
     /// What the kernel says; `EOPNOTSUPP` from kernels without netkit.
-    pub fn create_netkit(&mut self, name: &str, peer: &str) -> Result<(), KernelError> {
+    pub fn create_netkit(
+        &mut self,
+        name: &str,
+        peer: &str,
+        queues: u32,
+    ) -> Result<(), KernelError> {
         let data = InfoData::Netkit(vec![
             InfoNetkit::Mode(NetkitMode::L2),
             InfoNetkit::Policy(NetkitPolicy::Drop),
             InfoNetkit::PeerPolicy(NetkitPolicy::Pass),
             InfoNetkit::Peer(named_link(peer)),
         ]);
-        self.create(name, InfoKind::Netkit, Some(data))
+        self.create(name, InfoKind::Netkit, Some(data), queues)
     }
 
     /// Makes a bridge.
     #[cfg(test)]
     pub(crate) fn create_bridge(&mut self, name: &str) -> Result<(), KernelError> {
-        self.create(name, InfoKind::Bridge, None)
+        self.create(name, InfoKind::Bridge, None, 1)
     }
 
     /// Makes a macvlan (bridge mode) on an interface.
@@ -413,9 +431,11 @@ impl Netlink {
         name: &str,
         kind: InfoKind,
         data: Option<InfoData>,
+        queues: u32,
     ) -> Result<(), KernelError> {
         let op = format!("create {kind}");
         let mut message = named_link(name);
+        message.attributes.push(LinkAttribute::NumTxQueues(queues));
         let mut info = vec![LinkInfo::Kind(kind)];
         info.extend(data.map(LinkInfo::Data));
         message.attributes.push(LinkAttribute::LinkInfo(info));
