@@ -8,10 +8,14 @@ mod common;
 use std::fs;
 
 use anyhow::Result;
-use common::{Stand, ports};
+use common::{Stand, port, ports};
 use oxbond_core::option::HashPolicy;
-use oxbond_core::table::TransmitTable;
+use oxbond_core::port::PortId;
+use oxbond_core::table::{
+    BALANCE_BUCKETS, BucketKey, Buckets, Exempt, Receive, Spread, Stations, Tap, TransmitTable,
+};
 use oxbond_datapath::{DataPath, PinnedProgram, Probe, TestInput};
+use oxbond_wire::MacAddr;
 
 const REPEAT: u32 = 1_000_000;
 
@@ -69,6 +73,18 @@ fn bench(stand: &Stand, runs: usize) -> Result<()> {
         run(&path, PinnedProgram::PortRx, &frame, backup)
     })?;
 
+    for (mode, table) in modes() {
+        path.set_table(&table)?;
+        for (kind, frame) in [("IPv4 TCP", tcp_frame()), ("IPv6 TCP", tcp6_frame())] {
+            report(&format!("bond_tx {mode} {kind}"), empty, runs, || {
+                run(&path, PinnedProgram::BondTx, &frame, 0)
+            })?;
+            report(&format!("port_rx {mode} {kind}"), empty, runs, || {
+                run(&path, PinnedProgram::PortRx, &frame, active)
+            })?;
+        }
+    }
+
     path.set_table(&TransmitTable::failover(ports([0, 1])))?;
     stand.rig.cut(0)?;
     report(
@@ -89,6 +105,89 @@ fn bench(stand: &Stand, runs: usize) -> Result<()> {
         || run(&path, PinnedProgram::BondTx, &frame, 0),
     )?;
     Ok(path.remove()?)
+}
+
+/// The other modes, each with what the core asks for in it.
+fn modes() -> Vec<(String, TransmitTable)> {
+    let order = || ports([0, 1]);
+    let buckets = |key, exempt| Buckets {
+        exempt,
+        ..Buckets::equal(key, &order(), |_| true)
+    };
+    let spread = |buckets| TransmitTable::spread(Spread::Buckets(buckets), order());
+    let tap = Tap {
+        neighbours_received: true,
+        arrivals: true,
+        ..Tap::default()
+    };
+    let monitored = TransmitTable {
+        tap,
+        ..TransmitTable::failover(order())
+    };
+    let queued = TransmitTable {
+        queues: vec![(3, port(1))],
+        ..TransmitTable::failover(order())
+    };
+    let aggregated = TransmitTable {
+        tap: Tap {
+            slow_protocols: true,
+            ..Tap::default()
+        },
+        ..TransmitTable::hashed(HashPolicy::Layer34, order(), |_| true)
+    };
+    let mut modes = vec![
+        ("active-backup, ARP monitor".to_owned(), monitored),
+        ("active-backup, queue_id".to_owned(), queued),
+        ("802.3ad layer3+4".to_owned(), aggregated),
+        // Sends for real, all copies but the last.
+        (
+            "broadcast, 2 ports".to_owned(),
+            TransmitTable::spread(Spread::Broadcast, order()),
+        ),
+    ];
+    for packets_per_port in [1, 8, 0] {
+        let key = BucketKey::Sequence { packets_per_port };
+        modes.push((
+            format!("balance-rr {packets_per_port}"),
+            spread(buckets(key, Exempt::Igmp)),
+        ));
+    }
+    // Every frame leaves on a port with another address, and arrives for it.
+    let stations = |clients| Stations {
+        bond: MacAddr([2; 6]),
+        ports: vec![MacAddr([4; 6]); 2],
+        clients,
+    };
+    let balanced = |key, exempt, clients: Vec<PortId>| {
+        let mut buckets = buckets(key, exempt);
+        for list in [&mut buckets.home, &mut buckets.spare, &mut buckets.now] {
+            list.truncate(BALANCE_BUCKETS);
+        }
+        buckets.measured = true;
+        TransmitTable {
+            receive: Receive::ActiveAndUnicast,
+            stations: Some(stations(clients)),
+            ..spread(buckets)
+        }
+    };
+    for policy in HashPolicy::ALL {
+        let table = balanced(BucketKey::Hash(*policy), Exempt::Unbalanced, vec![]);
+        modes.push((format!("balance-tlb {policy}"), table));
+    }
+    let alb = TransmitTable {
+        tap: Tap {
+            neighbours_received: true,
+            neighbours_sent: true,
+            ..Tap::default()
+        },
+        ..balanced(
+            BucketKey::Destination,
+            Exempt::Negotiated,
+            vec![port(0); BALANCE_BUCKETS],
+        )
+    };
+    modes.push(("balance-alb".to_owned(), alb));
+    modes
 }
 
 fn run(path: &DataPath, program: PinnedProgram, frame: &[u8], ifindex: u32) -> Result<u32> {
@@ -115,7 +214,7 @@ fn report(
     results.sort_unstable();
     let median = results[runs / 2];
     println!(
-        "{name:44} {median:4} ({}, {})  {:4}",
+        "{name:52} {median:4} ({}, {})  {:4}",
         results[0],
         results[runs - 1],
         median.saturating_sub(empty)

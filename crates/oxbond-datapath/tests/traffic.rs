@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use common::{HOST6, PEER, PEER6, Stand, best_hook, departures, port, ports};
 use oxbond_core::option::HashPolicy;
-use oxbond_core::table::TransmitTable;
+use oxbond_core::table::{BucketKey, Buckets, Spread, TransmitTable};
 use oxbond_datapath::{FrontKind, Hook, LeftReason};
 use oxbond_lab::capture::Capture;
+use oxbond_lab::proc::wait_until;
 use oxbond_lab::traffic::{Meter, Report};
 
 /// Length of the headers in front of an IPv4 UDP payload.
@@ -247,6 +248,120 @@ fn vlan_frames_pass_and_spread(kind: FrontKind) -> Result<()> {
         tagged <= report.there.sent * 7 / 4,
         "{kind:?}: {tagged} with those of the other direction"
     );
+    Ok(())
+}
+
+/// Run in guests: this kind of machine's kernel has no `skbedit`.
+#[test]
+fn inside_veth_frames_of_a_queue_take_its_port() -> Result<()> {
+    frames_of_a_queue_take_its_port(FrontKind::Veth)
+}
+
+/// As above.
+#[test]
+fn inside_netkit_frames_of_a_queue_take_its_port() -> Result<()> {
+    frames_of_a_queue_take_its_port(FrontKind::Netkit)
+}
+
+/// The queue that the user's filter names is the one that the table names; without a filter every frame is on queue 0.
+fn frames_of_a_queue_take_its_port(kind: FrontKind) -> Result<()> {
+    let stand = Stand::with_front(&["p0", "p1"], kind)?;
+    let host = stand.host();
+    stand.keep_to_queue_0()?;
+    let table = TransmitTable {
+        queues: vec![(3, port(1))],
+        ..TransmitTable::failover(ports([0, 1]))
+    };
+    let path = host.run(|| stand.install(None, &table))?;
+    let carried = || -> Result<(u64, u64)> {
+        let before = host.run(|| path.counters())?;
+        let traffic = stand.traffic().rate(500).flows(16).source_port(20_000);
+        let report = traffic.run(Duration::from_millis(300))?;
+        let after = host.run(|| path.counters())?;
+        let sent =
+            |index: usize| after.ports[index].1.tx_packets - before.ports[index].1.tx_packets;
+        assert!(sent(0) + sent(1) >= report.there.sent, "{report:?}");
+        Ok((sent(0), sent(1)))
+    };
+    assert_eq!(carried()?.1, 0, "no frame is on queue 3");
+    host.execute("tc", "qdisc add dev bond0 clsact")?;
+    host.execute(
+        "tc",
+        "filter add dev bond0 egress protocol ip u32 match ip dport 0 0 action skbedit queue_mapping 3",
+    )?;
+    let (on_first, on_its) = carried()?;
+    assert!(on_its > 50 && on_first < 20, "{on_first}, {on_its}");
+    stand.rig.cut(1)?;
+    wait_until(Duration::from_secs(10), "p1 loses its carrier", || {
+        !host.has_carrier("p1").unwrap()
+    })?;
+    assert!(
+        carried()?.0 > 50,
+        "its port is dead, so they go where others go"
+    );
+    Ok(())
+}
+
+#[test]
+fn root_broadcast_sends_each_frame_on_every_port() -> Result<()> {
+    let stand = Stand::new(&["p0", "p1", "p2"])?;
+    let table = TransmitTable::spread(Spread::Broadcast, ports([0, 1, 2]));
+    let path = stand.host().run(|| stand.install(None, &table))?;
+    let captures = ["sw0", "sw1", "sw2"].map(|port| Capture::start(stand.rig.middle()?, port));
+    let report = stand.traffic().rate(500).run(Duration::from_millis(400))?;
+    let there = &report.there;
+    assert_eq!(
+        (there.lost, there.duplicates),
+        (0, 2 * there.received),
+        "{report:?}"
+    );
+    for capture in captures {
+        let frames = capture?.stop()?;
+        let sent = frames.iter().filter(|frame| {
+            !frame.outgoing
+                && frame
+                    .data
+                    .get(IPV4_UDP..)
+                    .is_some_and(|data| data.starts_with(b"oxbond"))
+        });
+        assert_eq!(sent.count() as u64, there.sent);
+    }
+    let counters = stand.host().run(|| path.counters())?;
+    for (port, counters) in &counters.ports {
+        assert!(counters.tx_packets >= there.sent, "{port:?}: {counters:?}");
+        assert!(counters.tx_bytes > counters.tx_packets * IPV4_UDP as u64);
+    }
+    Ok(())
+}
+
+#[test]
+fn root_round_robin_gives_every_port_the_same() -> Result<()> {
+    let stand = Stand::new(&["p0", "p1", "p2"])?;
+    let mut path = stand
+        .host()
+        .run(|| stand.install(None, &TransmitTable::failover(vec![])))?;
+    for packets_per_port in [1, 4, 0] {
+        let key = BucketKey::Sequence { packets_per_port };
+        let buckets = Buckets::equal(key, &ports([0, 1, 2]), |_| true);
+        let table = TransmitTable::spread(Spread::Buckets(buckets), ports([0, 1, 2]));
+        stand.host().run(|| path.set_table(&table))?;
+        let before = stand.host().run(|| path.counters())?;
+        let report = stand.traffic().rate(3000).run(Duration::from_millis(400))?;
+        assert_eq!(report.lost(), 0, "{report:?}");
+        let after = stand.host().run(|| path.counters())?;
+        let sent = after.ports.iter().zip(&before.ports);
+        let sent: Vec<u64> = sent
+            .map(|((_, after), (_, before))| after.tx_packets - before.tx_packets)
+            .collect();
+        let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+        // At random, a deviation of a third is ten times the standard one.
+        let slack = if packets_per_port == 0 {
+            most / 3
+        } else {
+            8 + 2 * u64::from(packets_per_port)
+        };
+        assert!(most - least <= slack, "{packets_per_port} each: {sent:?}");
+    }
     Ok(())
 }
 

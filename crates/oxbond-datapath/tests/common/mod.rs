@@ -87,7 +87,9 @@ impl Stand {
             host.sysctl(&format!("net.ipv6.conf.{port}.disable_ipv6"), "1")?;
         }
         match kind {
-            FrontKind::Veth => drop(host.ip("link add bond0 type veth peer name inner0")?),
+            FrontKind::Veth => {
+                drop(host.ip("link add bond0 numtxqueues 16 type veth peer name inner0")?)
+            }
             FrontKind::Netkit => host.run(add_netkit)?,
         }
         host.sysctl("net.ipv6.conf.bond0.disable_ipv6", "0")?;
@@ -105,6 +107,20 @@ impl Stand {
             bpffs: Bpffs::new()?,
             front,
         })
+    }
+
+    /// Keeps what nobody steers to the front's first transmit queue, as the engine does.
+    pub(crate) fn keep_to_queue_0(&self) -> Result<()> {
+        // The sysfs that is mounted shows the namespace of who mounted it.
+        let script = "mount -t sysfs none /mnt && \
+            printf %x $(( (1 << $(nproc --all)) - 1 )) > /mnt/class/net/bond0/queues/tx-0/xps_cpus";
+        let status = self
+            .host()
+            .command("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .status()?;
+        anyhow::ensure!(status.success(), "{script}: {status}");
+        Ok(())
     }
 
     pub(crate) fn host(&self) -> &Namespace {
@@ -175,7 +191,8 @@ fn add_netkit() -> io::Result<()> {
     }
     const RTM_NEWLINK: u16 = 16;
     const IFINFOMSG: [u8; 16] = [0; 16];
-    let (ifname, linkinfo, info_kind, info_data, peer_info, mode) = (3, 18, 1, 2, 1, 5);
+    let (ifname, linkinfo, num_tx_queues) = (3, 18, 31);
+    let (info_kind, info_data, peer_info, mode) = (1, 2, 1, 5);
     let peer = [&IFINFOMSG[..], &attribute(ifname, b"inner0\0")].concat();
     let data = [
         attribute(peer_info, &peer),
@@ -190,6 +207,7 @@ fn add_netkit() -> io::Result<()> {
     let body = [
         &IFINFOMSG[..],
         &attribute(ifname, b"bond0\0"),
+        &attribute(num_tx_queues, &16_u32.to_ne_bytes()),
         &attribute(linkinfo, &info),
     ]
     .concat();
