@@ -393,7 +393,7 @@ fn two_aggregates_between_two_bonds_agree_on_one() {
                             world.carry(side);
                         }
                     }
-                    world.pass(200);
+                    world.pass(2_500);
                 }
                 world.pass(10_000);
                 let (a, b) = (world.bonds[0].distributing(), world.bonds[1].distributing());
