@@ -19,3 +19,4 @@ mod iproute;
 mod loss;
 mod modes;
 mod probing;
+mod stations;
