@@ -9,7 +9,7 @@
 //! | a message | what follows for the client's belief |
 //! |---|---|
 //! | the client asks for our address | none; the answer comes from the host |
-//! | the host answers it | what the table says |
+//! | the host answers it | what the table says (see [`DOUBT`]) |
 //! | the host asks for the client's address, or announces ours to all | the bond's own address |
 //! | a client that was not known answers the host | the bond's own address, which was in the question |
 //! | we teach the client | what the table says |
@@ -56,6 +56,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Most clients taught at a time.
 const CROWD: usize = 128;
 
+/// An answer of the host that is heard of so soon after a change may have been given before it, with what was right
+/// then: the client is taught to be sure.
+const DOUBT: Duration = Duration::from_secs(1);
+
 /// Time between crowds.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -76,6 +80,8 @@ pub(crate) struct Clients {
     ports: Vec<PortId>,
     /// The ports they were dealt to.
     dealt: Vec<Capacity>,
+    /// When where clients are to reach us changed last.
+    changed: Option<Instant>,
     /// Whoever was heard of last stands last.
     known: VecDeque<Client>,
 }
@@ -193,8 +199,12 @@ impl Clients {
         match message.kind {
             Kind::Answer if message.destination.is_unicast() && message.peer != *sender => {
                 let told = host.reach(&self.ports, message.peer);
+                let doubtful = self.changed.is_some_and(|changed| now < changed + DOUBT);
                 let client = self.acquaint(*sender, message.peer, message.destination, vlans);
                 client.believes = told.map(|(_, mac)| mac);
+                if doubtful {
+                    client.teach(now, Duration::ZERO, 1);
+                }
             }
             kind => {
                 // Everybody hears a broadcast, and what goes to all nodes; a solicitation is heard by who is asked.
@@ -215,6 +225,7 @@ impl Clients {
 
     /// Ports or addresses have changed: those who believe the wrong thing are taught at once, and again.
     pub(crate) fn stations_changed(&mut self, now: Instant, host: &Host<'_>) {
+        self.changed = Some(now);
         self.correct(now, host, Duration::ZERO, ROUNDS);
     }
 

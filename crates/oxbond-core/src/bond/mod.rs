@@ -844,6 +844,7 @@ impl Bond {
         let spoken = self.arrange_lacp(now);
         let table = self.wanted_table();
         if table != self.table || self.must_return() {
+            let stations_changed = table.stations != self.table.stations;
             self.table = table.clone();
             self.maybe_left = self
                 .ports
@@ -854,7 +855,9 @@ impl Bond {
                 table,
                 cause: cause.clone(),
             });
-            self.client_stations_changed(now);
+            if stations_changed {
+                self.client_stations_changed(now);
+            }
         }
         let carrier = self.carries();
         if carrier != self.carrier {

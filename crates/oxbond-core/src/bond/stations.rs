@@ -75,6 +75,7 @@ impl Bond {
     /// The host has told or asked a neighbour something.
     pub(super) fn client_told(&mut self, now: Instant, frame: &[u8]) {
         self.with_clients(|clients, host| clients.sent(now, host, frame));
+        self.teach(now);
     }
 
     /// The list of the host's addresses is another.
@@ -82,7 +83,7 @@ impl Bond {
         self.with_clients(|clients, host| clients.addresses_changed(host));
     }
 
-    /// The table is another, and with it perhaps where clients are to reach us.
+    /// Where clients are to reach us is another place.
     pub(super) fn client_stations_changed(&mut self, now: Instant) {
         self.with_clients(|clients, host| clients.stations_changed(now, host));
     }

@@ -27,7 +27,7 @@ pub(crate) fn our_address(rig: &Rig) -> Announced {
 }
 
 fn rig(ports: &[&str]) -> Rig {
-    let mut rig = Rig::new(ALB, ports);
+    let mut rig = Rig::settled(ALB, ports);
     let ours6 = Announced {
         address: ours6(),
         router: true,
@@ -272,6 +272,23 @@ fn a_lost_ports_clients_move_at_once() {
         .filter(|n| port_of(&rig, **n) == "c")
         .count();
     assert_eq!(lessons(&mut rig).len(), 2 * moved);
+}
+
+/// What the host sent before the loss may be heard of after it: the client was told the lost port's address.
+#[test]
+fn an_answer_that_crossed_the_loss_is_corrected() {
+    let mut rig = rig(&["a", "b"]);
+    let n = client_on(&rig, "b");
+    rig.at(5000).link_down("b");
+    talk(&mut rig, n);
+    rig.at(5500);
+    let lesson = (5000, "a".to_owned(), n, mac_of("a"));
+    assert_eq!(lessons(&mut rig), [lesson.clone(), lesson]);
+    // Long after there is no doubt.
+    rig.at(8000);
+    talk(&mut rig, n);
+    rig.at(20_000);
+    assert!(lessons(&mut rig).is_empty());
 }
 
 /// The active one: the bond's address goes to another port, so clients of that one are told, those of the lost one only

@@ -14,6 +14,9 @@ use oxbond_core::table::{PortStanding, TransmitTable};
 use oxbond_core::time::Instant;
 use oxbond_wire::MacAddr;
 
+/// When stories begin.
+const BEGINNING: Instant = Instant::from_millis(1_000_000);
+
 /// The address the front device is made with.
 pub(crate) const DEVICE_MAC: MacAddr = MacAddr([2, 0xff, 0, 0, 0, 0]);
 
@@ -63,17 +66,33 @@ impl Rig {
     /// A bond that is up, with these ports, whose links are up.
     pub(crate) fn new(options: &[&str], ports: &[&str]) -> Self {
         let mut rig = Self::empty(options, None);
-        for port in ports {
-            rig.add(port, &[]).unwrap();
-        }
-        rig.tell(Input::BondAdmin { up: true });
+        rig.furnish(ports);
+        rig
+    }
+
+    /// The same, made ten seconds before the story begins.
+    pub(crate) fn settled(options: &[&str], ports: &[&str]) -> Self {
+        let mut rig = Self::begun(BEGINNING - Duration::from_secs(10), options, None);
+        rig.furnish(ports);
+        rig.at(0);
         rig.log.clear();
         rig
     }
 
+    fn furnish(&mut self, ports: &[&str]) {
+        for port in ports {
+            self.add(port, &[]).unwrap();
+        }
+        self.tell(Input::BondAdmin { up: true });
+        self.log.clear();
+    }
+
     /// A bond that is down, without ports.
     pub(crate) fn empty(options: &[&str], mac: Option<MacAddr>) -> Self {
-        let now = Instant::from_millis(1_000_000);
+        Self::begun(BEGINNING, options, mac)
+    }
+
+    fn begun(now: Instant, options: &[&str], mac: Option<MacAddr>) -> Self {
         let mut bond = Bond::new(now, "bond0", mac, &changes(options)).unwrap();
         bond.set_device_mac(DEVICE_MAC);
         let mut rig = Self {
@@ -94,12 +113,13 @@ impl Rig {
 
     /// Milliseconds since the beginning of the story.
     pub(crate) fn millis(&self) -> u64 {
-        self.now.as_nanos() / 1_000_000 - 1_000_000
+        let since = self.now.saturating_since(BEGINNING);
+        u64::try_from(since.as_millis()).unwrap()
     }
 
     /// Lets time pass up to this moment of the story, with every timeout at its time.
     pub(crate) fn at(&mut self, millis: u64) -> &mut Self {
-        let target = Instant::from_millis(1_000_000 + millis);
+        let target = BEGINNING + ms(millis);
         assert!(target >= self.now, "stories run forward");
         while let Some(next) = self.bond.next_timeout().filter(|next| *next <= target) {
             self.now = self.now.max(next);
@@ -337,8 +357,7 @@ impl Rig {
                 | Action::RejoinMulticast
                 | Action::Event(_) => {}
             }
-            self.log
-                .push((self.now.as_nanos() / 1_000_000 - 1_000_000, action));
+            self.log.push((self.millis(), action));
         }
         assert_eq!(
             &self.table,
