@@ -130,7 +130,7 @@ impl Driver {
     fn play(&self, script: &Script) -> Result<Option<Played>> {
         let start = Instant::now();
         let mut steps = Vec::new();
-        let mut late = false;
+        let (mut up, mut late) = (false, false);
         let delay = |name: &str| name == "updelay" || name == "downdelay";
         let delays = |step: &Step| matches!(step, Step::Bond(pairs) if pairs.iter().any(|(name, _)| delay(name)));
         let tolerance = if script.steps.iter().any(delays) {
@@ -147,7 +147,9 @@ impl Driver {
                 Step::Send(..) => QUIET,
                 _ => Duration::ZERO,
             };
-            late |= start.elapsed() > begun + planned + tolerance;
+            // Before the bond is up there is no monitor.
+            up |= *step == Step::Up;
+            late |= up && start.elapsed() > begun + planned + tolerance;
         }
         let script = script.name.clone();
         Ok((!late).then_some(Played { script, steps }))
@@ -167,6 +169,9 @@ impl Driver {
             Step::Open(name) => rtnl.admin(port(name), true)?,
             Step::Cut(name) => Ok(self.wires.plug(*name, false)?),
             Step::Restore(name) => Ok(self.wires.plug(*name, true)?),
+            Step::Station => Ok(self.wires.station()?),
+            Step::Silence(name) => Ok(self.wires.answer(*name, false)?),
+            Step::Answer(name) => Ok(self.wires.answer(*name, true)?),
             Step::Set(pairs) => rtnl.set(self.bond()?, pairs, &index)?,
             Step::Write(pair) => return self.write(pair).map(Observation::result),
             Step::Port(name, pairs) => rtnl.set_port(port(name), pairs)?,

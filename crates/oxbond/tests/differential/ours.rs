@@ -118,8 +118,10 @@ impl Core {
                 .map_err(Refused::by_number),
             Step::Port(port, pairs) => self.set_port(*port, pairs),
             Step::Address(port) => self.tell(Input::BondMac { mac: port.mac() }),
-            // The engine's affair.
-            Step::Mtu(_) | Step::Wait(_) => Ok(()),
+            // The engine's affair, and of the world around it.
+            Step::Mtu(_) | Step::Wait(_) | Step::Station | Step::Silence(_) | Step::Answer(_) => {
+                Ok(())
+            }
             Step::Send(kind, count) => return self.send(*kind, *count),
             Step::Look => return self.look(),
         };

@@ -87,6 +87,9 @@ impl Program {
             Step::Open(port) => self.ip(&format!("link set {port} up"))?,
             Step::Cut(port) => self.wires.plug(*port, false).map(|()| OK.to_owned())?,
             Step::Restore(port) => self.wires.plug(*port, true).map(|()| OK.to_owned())?,
+            Step::Station => self.wires.station().map(|()| OK.to_owned())?,
+            Step::Silence(port) => self.wires.answer(*port, false).map(|()| OK.to_owned())?,
+            Step::Answer(port) => self.wires.answer(*port, true).map(|()| OK.to_owned())?,
             Step::Set(pairs) => self.ip(&format!("link set bond0 type bond {}", words(pairs)))?,
             Step::Write(_) => bail!("the program has no files in sysfs"),
             Step::Port(port, pairs) => {

@@ -12,6 +12,8 @@
 //! port p0 prio 5              options of a port
 //! address p2                  the bond gets the address that belongs to this port
 //! mtu 1400                    of the bond
+//! station                     a station 10.9.0.2 behind all cables, and 10.9.0.1 for the bond; not for the core alone
+//! silence p0 · answer p0      the station is cut off from a port whose link stays; it is there again
 //! wait 500                    milliseconds
 //! send udp 60                 frames through the bond, one flow each; see `frames`
 //! look                        compare everything that can be seen
@@ -48,9 +50,19 @@ pub(crate) enum Step {
     Port(Port, Vec<Pair>),
     Address(Port),
     Mtu(u32),
+    Station,
+    Silence(Port),
+    Answer(Port),
     Wait(u64),
     Send(Kind, usize),
     Look,
+}
+
+impl Script {
+    /// Somebody else takes part, whom the core alone knows nothing of.
+    pub(crate) fn has_station(&self) -> bool {
+        self.steps.contains(&Step::Station)
+    }
 }
 
 /// Name and value of an option, as typed.
@@ -113,6 +125,9 @@ impl fmt::Display for Step {
             Self::Port(port, pairs) => write!(f, "port {port}{}", words(pairs)),
             Self::Address(port) => write!(f, "address {port}"),
             Self::Mtu(mtu) => write!(f, "mtu {mtu}"),
+            Self::Station => f.write_str("station"),
+            Self::Silence(port) => write!(f, "silence {port}"),
+            Self::Answer(port) => write!(f, "answer {port}"),
             Self::Wait(millis) => write!(f, "wait {millis}"),
             Self::Send(kind, count) => write!(f, "send {kind} {count}"),
             Self::Look => f.write_str("look"),
@@ -147,6 +162,9 @@ impl FromStr for Step {
             }
             "address" => Self::Address(rest.parse()?),
             "mtu" => Self::Mtu(number(rest)?),
+            "station" => Self::Station,
+            "silence" => Self::Silence(rest.parse()?),
+            "answer" => Self::Answer(rest.parse()?),
             "wait" => Self::Wait(number(rest)?.into()),
             "send" => {
                 let (kind, count) = rest.split_once(' ').unwrap_or((rest, ""));

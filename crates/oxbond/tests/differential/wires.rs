@@ -65,6 +65,26 @@ impl Wires {
         self.peer.set_link(&port.far(), there)
     }
 
+    /// Puts a switch with a station behind the cables, and gives the bond an address beside the station's.
+    pub(crate) fn station(&self) -> Result<()> {
+        self.peer
+            .ip("link add br0 type bridge stp_state 0 mcast_snooping 0")?;
+        self.peer.ip("address add 10.9.0.2/24 dev br0")?;
+        self.peer.ip("link set br0 up")?;
+        for port in PORTS {
+            self.answer(port, true)?;
+        }
+        self.host.ip("address add 10.9.0.1/24 dev bond0")?;
+        Ok(())
+    }
+
+    /// Connects a cable to the station's switch, or leaves it with a link that leads nowhere.
+    pub(crate) fn answer(&self, port: Port, there: bool) -> Result<()> {
+        let master = if there { "master br0" } else { "nomaster" };
+        self.peer.ip(&format!("link set {} {master}", port.far()))?;
+        Ok(())
+    }
+
     /// Sends frames through the bond and counts them at the far ends.
     pub(crate) fn send(&self, kind: Kind, count: usize) -> Result<Tally> {
         let start = |port: Port| Ok((port, Capture::start(&self.peer, &port.far())?));
