@@ -27,7 +27,6 @@ pub(crate) fn play(script: &Script) -> Result<Played> {
         let seen = program.step(step, sends_map(script));
         steps.push((at, seen.with_context(|| step.to_string())?));
     }
-    program.ip("link del bond0")?;
     Ok(Played {
         script: script.name.clone(),
         steps,
@@ -41,12 +40,24 @@ struct Program {
     directory: Directory,
 }
 
-/// A directory that goes with this value.
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Whatever happened, no pin may stay. A bond that was never made needs no removing.
+        let _ = self.ip("link del bond0");
+    }
+}
+
+/// The daemon's directory, which goes with this value, the daemon's own bpffs in it first.
 struct Directory(PathBuf);
 
 impl Drop for Directory {
     fn drop(&mut self) {
+        let mut umount = Command::new("umount");
         // Nothing depends on its absence.
+        let _ = umount
+            .args(["--lazy", "--quiet"])
+            .arg(self.0.join("bpf"))
+            .output();
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
