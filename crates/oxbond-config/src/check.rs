@@ -251,9 +251,9 @@ fn check_primary(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Ve
 
 fn check_addresses(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
     let name = &bond.name.value;
-    for (index, address) in bond.addresses.iter().enumerate() {
+    for (index, address) in bond.device.addresses.iter().enumerate() {
         let same = |other: &&Located<Cidr>| other.value == address.value;
-        if let Some(first) = bond.addresses[..index].iter().find(same) {
+        if let Some(first) = bond.device.addresses[..index].iter().find(same) {
             let message = format!("{name} is given the address {} twice", address.value);
             diagnostics.push(
                 Diagnostic::error(Code::DuplicateKey, address.span, message)
@@ -262,6 +262,7 @@ fn check_addresses(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
             );
         }
         if let Some(mtu) = bond
+            .device
             .mtu
             .as_ref()
             .filter(|mtu| mtu.value < IPV6_MTU_MIN && address.value.address.is_ipv6())
@@ -279,17 +280,20 @@ fn check_addresses(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
         }
     }
     let v4 = bond
+        .device
         .gateway_v4
         .as_ref()
         .map(|gateway| (IpAddr::V4(gateway.value), gateway.span));
     // Every link has the link-local network.
     let v6 = bond
+        .device
         .gateway_v6
         .as_ref()
         .filter(|gateway| !gateway.value.is_unicast_link_local());
     let v6 = v6.map(|gateway| (IpAddr::V6(gateway.value), gateway.span));
     for (gateway, span) in v4.into_iter().chain(v6) {
         if bond
+            .device
             .addresses
             .iter()
             .any(|address| address.value.contains(gateway))

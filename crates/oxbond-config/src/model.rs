@@ -4,11 +4,47 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-use oxbond_core::option::{OptionChange, PortOptionChange};
+use oxbond_core::option::{OptionChange, OptionId, PortOptionChange};
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::span::Located;
+
+/// Everything that is wanted: bonds, and what stands on them.
+///
+/// Its text ([`fmt::Display`]) is canonical: one value per line, devices in order of name, options in order of the
+/// option table, no places. Two networks with one text are the same, wherever and in whatever dialect they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DesiredNetwork {
+    /// The bonds.
+    pub bonds: Vec<DesiredBond>,
+    /// VLAN devices, on bonds or other devices.
+    pub vlans: Vec<DesiredVlan>,
+    /// Bridges.
+    pub bridges: Vec<DesiredBridge>,
+}
+
+impl DesiredNetwork {
+    /// What is wanted of the device with this name, whatever its kind.
+    pub fn device_mut(&mut self, name: &str) -> Option<&mut DeviceSettings> {
+        let bonds = self
+            .bonds
+            .iter_mut()
+            .map(|bond| (&bond.name, &mut bond.device));
+        let vlans = self
+            .vlans
+            .iter_mut()
+            .map(|vlan| (&vlan.name, &mut vlan.device));
+        let bridges = self
+            .bridges
+            .iter_mut()
+            .map(|bridge| (&bridge.name, &mut bridge.device));
+        bonds
+            .chain(vlans)
+            .chain(bridges)
+            .find_map(|(known, device)| (known.value == name).then_some(device))
+    }
+}
 
 /// A bond as wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,35 +55,273 @@ pub struct DesiredBond {
     pub options: Vec<Located<OptionChange>>,
     /// The ports, in list order.
     pub ports: Vec<DesiredPort>,
-    /// MTU of bond and ports in bytes; `None` leaves it to the first port.
-    pub mtu: Option<Located<u32>>,
-    /// Link-layer address of the bond; `None` takes the first port's.
-    pub mac: Option<Located<MacAddr>>,
-    /// Addresses of the bond.
-    pub addresses: Vec<Located<Cidr>>,
-    /// Default gateway for IPv4.
-    pub gateway_v4: Option<Located<Ipv4Addr>>,
-    /// Default gateway for IPv6.
-    pub gateway_v6: Option<Located<Ipv6Addr>>,
+    /// MTU (of the ports too), link-layer address (without one it is the first port's), addresses, routes, name servers.
+    pub device: DeviceSettings,
     /// Mode, monitor or ports were given and not understood, which was reported. What depends on them cannot be judged.
     pub incomplete: bool,
 }
 
 impl DesiredBond {
     /// A bond with a name and nothing else.
-    pub const fn new(name: Located<String>) -> Self {
+    pub fn new(name: Located<String>) -> Self {
         Self {
             name,
             options: Vec::new(),
             ports: Vec::new(),
-            mtu: None,
-            mac: None,
-            addresses: Vec::new(),
-            gateway_v4: None,
-            gateway_v6: None,
+            device: DeviceSettings::default(),
             incomplete: false,
         }
     }
+
+    /// What was given for an option.
+    pub fn option(&self, id: OptionId) -> Option<&Located<OptionChange>> {
+        self.options.iter().find(|option| option.value.id == id)
+    }
+}
+
+/// A VLAN device as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredVlan {
+    /// Name of the device.
+    pub name: Located<String>,
+    /// VLAN identifier, 1 to 4094.
+    pub id: Located<u16>,
+    /// Name of the device it stands on.
+    pub link: Located<String>,
+    /// Addresses and the rest.
+    pub device: DeviceSettings,
+}
+
+/// A bridge as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredBridge {
+    /// Name of the device.
+    pub name: Located<String>,
+    /// Its ports.
+    pub ports: Vec<DesiredBridgePort>,
+    /// Whether it looks at VLAN tags; the kernel's default is no.
+    pub vlan_aware: Option<Located<bool>>,
+    /// VLANs of all ports that name none of their own.
+    pub vids: Vec<Located<VidRange>>,
+    /// VLAN of untagged frames on all ports that name none of their own; the kernel's default is 1.
+    pub pvid: Option<Located<u16>>,
+    /// Whether it speaks the spanning tree protocol; the kernel's default is no.
+    pub stp: Option<Located<bool>>,
+    /// How long a port listens and learns before it forwards, in seconds; the kernel's default is 15.
+    pub forward_delay: Option<Located<u32>>,
+    /// Addresses and the rest.
+    pub device: DeviceSettings,
+}
+
+impl DesiredBridge {
+    /// A bridge with a name and nothing else.
+    pub fn new(name: Located<String>) -> Self {
+        Self {
+            name,
+            ports: Vec::new(),
+            vlan_aware: None,
+            vids: Vec::new(),
+            pvid: None,
+            stp: None,
+            forward_delay: None,
+            device: DeviceSettings::default(),
+        }
+    }
+}
+
+/// A port of a bridge as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredBridgePort {
+    /// Interface name.
+    pub name: Located<String>,
+    /// VLANs of this port, where they are not those of the bridge.
+    pub vids: Vec<Located<VidRange>>,
+    /// VLAN of untagged frames on this port, where it is not that of the bridge.
+    pub pvid: Option<Located<u16>>,
+}
+
+impl DesiredBridgePort {
+    /// A port with a name and nothing else.
+    pub const fn new(name: Located<String>) -> Self {
+        Self {
+            name,
+            vids: Vec::new(),
+            pvid: None,
+        }
+    }
+}
+
+/// What can be wanted of any device: MTU, addresses, routes, name servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceSettings {
+    /// MTU in bytes; `None` leaves it as it is.
+    pub mtu: Option<Located<u32>>,
+    /// Link-layer address; `None` leaves it as it is.
+    pub mac: Option<Located<MacAddr>>,
+    /// Static addresses; the first of a family is the preferred one.
+    pub addresses: Vec<Located<Cidr>>,
+    /// Whether addresses come from a DHCP server for IPv4; no, unless said.
+    pub dhcp_v4: Option<Located<bool>>,
+    /// Whether addresses come from a DHCP server for IPv6; no, unless said.
+    pub dhcp_v6: Option<Located<bool>>,
+    /// Whether routers' advertisements are heard; left to the system, unless said.
+    pub accept_ra: Option<Located<bool>>,
+    /// Default gateway for IPv4.
+    pub gateway_v4: Option<Located<Ipv4Addr>>,
+    /// Default gateway for IPv6.
+    pub gateway_v6: Option<Located<Ipv6Addr>>,
+    /// All other routes.
+    pub routes: Vec<Located<Route>>,
+    /// Name servers.
+    pub dns: Vec<Located<IpAddr>>,
+    /// Domains in which names are searched.
+    pub search: Vec<Located<String>>,
+}
+
+impl DeviceSettings {
+    /// Whether anything of layer 3 is wanted, by which a device would have an address of its own.
+    pub fn is_addressed(&self) -> bool {
+        let asked = |wanted: &Option<Located<bool>>| wanted.as_ref().is_some_and(|on| on.value);
+        !self.addresses.is_empty() || asked(&self.dhcp_v4) || asked(&self.dhcp_v6)
+    }
+
+    /// Takes a route in: a default route with nothing but a gateway is *the* gateway, if there is none yet.
+    pub fn add_route(&mut self, route: Located<Route>) {
+        let Route {
+            to,
+            via,
+            metric: None,
+            table: None,
+            on_link: false,
+        } = route.value
+        else {
+            self.routes.push(route);
+            return;
+        };
+        match via {
+            Some(IpAddr::V4(via)) if to == Network::DEFAULT_V4 && self.gateway_v4.is_none() => {
+                self.gateway_v4 = Some(Located::new(via, route.span));
+            }
+            Some(IpAddr::V6(via)) if to == Network::DEFAULT_V6 && self.gateway_v6.is_none() => {
+                self.gateway_v6 = Some(Located::new(via, route.span));
+            }
+            _ => self.routes.push(route),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for address in &self.addresses {
+            writeln!(f, "  address {}", address.value)?;
+        }
+        for (word, asked) in [("dhcp4", &self.dhcp_v4), ("dhcp6", &self.dhcp_v6)] {
+            if asked.as_ref().is_some_and(|asked| asked.value) {
+                writeln!(f, "  {word}")?;
+            }
+        }
+        if let Some(accept) = &self.accept_ra {
+            writeln!(f, "  accept_ra {}", accept.value)?;
+        }
+        if let Some(gateway) = &self.gateway_v4 {
+            writeln!(f, "  gateway {}", gateway.value)?;
+        }
+        if let Some(gateway) = &self.gateway_v6 {
+            writeln!(f, "  gateway {}", gateway.value)?;
+        }
+        for route in &self.routes {
+            writeln!(f, "  route {}", route.value)?;
+        }
+        for server in &self.dns {
+            writeln!(f, "  dns {}", server.value)?;
+        }
+        for domain in &self.search {
+            writeln!(f, "  search {}", domain.value)?;
+        }
+        if let Some(mtu) = &self.mtu {
+            writeln!(f, "  mtu {}", mtu.value)?;
+        }
+        if let Some(mac) = &self.mac {
+            writeln!(f, "  mac {}", mac.value)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DesiredNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for bond in by_name(&self.bonds, |bond| &bond.name) {
+            bond.fmt(f)?;
+        }
+        for vlan in by_name(&self.vlans, |vlan| &vlan.name) {
+            let (name, id, link) = (&vlan.name.value, vlan.id.value, &vlan.link.value);
+            writeln!(f, "vlan {name} id {id} on {link}")?;
+            vlan.device.write(f)?;
+        }
+        for bridge in by_name(&self.bridges, |bridge| &bridge.name) {
+            bridge.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DesiredBond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "bond {}", self.name.value)?;
+        let mut options: Vec<&OptionChange> =
+            self.options.iter().map(|option| &option.value).collect();
+        options.sort_by_key(|option| option.id);
+        for option in options {
+            writeln!(f, "  {option}")?;
+        }
+        for port in &self.ports {
+            write!(f, "  port {}", port.name.value)?;
+            let mut options: Vec<&PortOptionChange> =
+                port.options.iter().map(|option| &option.value).collect();
+            options.sort_by_key(|option| option.id);
+            for option in options {
+                write!(f, " {option}")?;
+            }
+            writeln!(f)?;
+        }
+        self.device.write(f)
+    }
+}
+
+impl fmt::Display for DesiredBridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "bridge {}", self.name.value)?;
+        if let Some(aware) = &self.vlan_aware {
+            writeln!(f, "  vlan_aware {}", aware.value)?;
+        }
+        if let Some(pvid) = &self.pvid {
+            writeln!(f, "  pvid {}", pvid.value)?;
+        }
+        for vids in &self.vids {
+            writeln!(f, "  vids {}", vids.value)?;
+        }
+        if let Some(stp) = &self.stp {
+            writeln!(f, "  stp {}", stp.value)?;
+        }
+        if let Some(delay) = &self.forward_delay {
+            writeln!(f, "  forward_delay {}", delay.value)?;
+        }
+        for port in by_name(&self.ports, |port| &port.name) {
+            write!(f, "  port {}", port.name.value)?;
+            if let Some(pvid) = &port.pvid {
+                write!(f, " pvid {}", pvid.value)?;
+            }
+            for vids in &port.vids {
+                write!(f, " vids {}", vids.value)?;
+            }
+            writeln!(f)?;
+        }
+        self.device.write(f)
+    }
+}
+
+fn by_name<T>(devices: &[T], name: impl Fn(&T) -> &Located<String>) -> Vec<&T> {
+    let mut sorted: Vec<&T> = devices.iter().collect();
+    sorted.sort_by_key(|device| &name(device).value);
+    sorted
 }
 
 /// A port as wanted.
@@ -87,6 +361,203 @@ impl Cidr {
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// Where a route leads: an address and how many of its bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network {
+    /// Its first address (the host part is zero).
+    pub address: IpAddr,
+    /// Bits of the prefix.
+    pub prefix_len: u8,
+}
+
+impl Network {
+    /// Everything in IPv4.
+    pub const DEFAULT_V4: Self = Self {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        prefix_len: 0,
+    };
+    /// Everything in IPv6.
+    pub const DEFAULT_V6: Self = Self {
+        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        prefix_len: 0,
+    };
+
+    /// Everything in the family of an address.
+    pub const fn default_like(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::DEFAULT_V4,
+            IpAddr::V6(_) => Self::DEFAULT_V6,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// Why a text is no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// No address with a prefix length that fits it.
+    #[error("{text:?} is no network; write it like 10.0.0.0/8 or fd00::/64")]
+    NoNetwork {
+        /// What was given.
+        text: String,
+    },
+    /// Bits are set that the prefix does not cover.
+    #[error("{text} names a host; its network is {network}")]
+    HostBits {
+        /// What was given.
+        text: String,
+        /// The network that holds it.
+        network: Network,
+    },
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    /// An address alone is the network of this one host.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || NetworkError::NoNetwork {
+            text: text.to_owned(),
+        };
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let width: u8 = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_len = match length {
+            None => width,
+            Some(length) => Some(length)
+                .filter(|length| length.bytes().all(|b| b.is_ascii_digit()))
+                .and_then(|length| length.parse().ok())
+                .filter(|length| *length <= width)
+                .ok_or_else(wrong)?,
+        };
+        let host_bits = u32::from(width - prefix_len);
+        let first = match address {
+            IpAddr::V4(a) => {
+                let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from(u32::from(a) & mask))
+            }
+            IpAddr::V6(a) => {
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from(u128::from(a) & mask))
+            }
+        };
+        let network = Self {
+            address: first,
+            prefix_len,
+        };
+        if first == address {
+            Ok(network)
+        } else {
+            Err(NetworkError::HostBits {
+                text: text.to_owned(),
+                network,
+            })
+        }
+    }
+}
+
+/// A route over a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Route {
+    /// Where it leads.
+    pub to: Network,
+    /// The router; `None` for what is on the link itself.
+    pub via: Option<IpAddr>,
+    /// Its metric, where lower goes first; `None` for the kernel's default.
+    pub metric: Option<u32>,
+    /// Number of its routing table; `None` for the main one.
+    pub table: Option<u32>,
+    /// The router is on the link though no address says so.
+    pub on_link: bool,
+}
+
+impl Route {
+    /// A route through a router, or on the link itself.
+    pub const fn new(to: Network, via: Option<IpAddr>) -> Self {
+        Self {
+            to,
+            via,
+            metric: None,
+            table: None,
+            on_link: false,
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to.fmt(f)?;
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        if let Some(metric) = self.metric {
+            write!(f, " metric {metric}")?;
+        }
+        if let Some(table) = self.table {
+            write!(f, " table {table}")?;
+        }
+        if self.on_link {
+            f.write_str(" on-link")?;
+        }
+        Ok(())
+    }
+}
+
+/// One VLAN, or a run of them: `10` or `2-4094`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VidRange {
+    /// The first, at least 1.
+    pub first: u16,
+    /// The last, at least `first` and at most 4094.
+    pub last: u16,
+}
+
+impl fmt::Display for VidRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// Why a text names no VLANs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} names no VLANs; write it like 10 or 2-4094, from 1 to 4094")]
+pub struct VidError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for VidRange {
+    type Err = VidError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let number = |text: &str| {
+            Some(text)
+                .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+                .and_then(|text| text.parse().ok())
+                .filter(|number| (1..=4094).contains(number))
+        };
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(VidError {
+                text: text.to_owned(),
+            }),
+        }
     }
 }
 
@@ -224,6 +695,41 @@ mod tests {
         ] {
             let error = text.parse::<Cidr>().unwrap_err().to_string();
             assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn networks_have_no_host_bits() {
+        for text in [
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "::/0",
+            "fd00::/64",
+            "10.1.2.3/32",
+        ] {
+            assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
+        }
+        let host: Network = "10.1.2.3".parse().unwrap();
+        assert_eq!(host.to_string(), "10.1.2.3/32");
+        for (text, words) in [
+            ("10.1.2.3/8", "its network is 10.0.0.0/8"),
+            ("fd00::1/0", "its network is ::/0"),
+            ("10.0.0.0/33", "no network"),
+            ("10.0.0.0/+8", "no network"),
+            ("default", "no network"),
+        ] {
+            let error = text.parse::<Network>().unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn vlans_are_single_or_runs() {
+        for text in ["1", "10", "2-4094"] {
+            assert_eq!(text.parse::<VidRange>().unwrap().to_string(), text);
+        }
+        for text in ["0", "4095", "10-2", "a", "", "1-", "+1", "2-4095"] {
+            assert!(text.parse::<VidRange>().is_err(), "{text}");
         }
     }
 

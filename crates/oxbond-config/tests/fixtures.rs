@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use oxbond_config::diagnostic::{Code, Severity};
 use oxbond_config::load::load_text;
-use oxbond_config::model::DesiredBond;
 use oxbond_config::{Loaded, load};
 
 const UPDATE: &str = "OXBOND_UPDATE_FIXTURES";
@@ -147,40 +146,10 @@ fn compare(fixture: &Path, seen: &str) {
 fn report(loaded: &Loaded) -> String {
     let mut text = String::new();
     for bond in &loaded.bonds {
-        describe(bond, &mut text);
+        write!(text, "{bond}").unwrap();
     }
     for diagnostic in &loaded.diagnostics {
         write!(text, "\n{}\n", loaded.render(diagnostic, false)).unwrap();
     }
     text
-}
-
-fn describe(bond: &DesiredBond, text: &mut String) {
-    writeln!(text, "bond {}", bond.name.value).unwrap();
-    for option in &bond.options {
-        writeln!(text, "  {}", option.value).unwrap();
-    }
-    for port in &bond.ports {
-        write!(text, "  port {}", port.name.value).unwrap();
-        for option in &port.options {
-            write!(text, " {}", option.value).unwrap();
-        }
-        text.push('\n');
-    }
-    for address in &bond.addresses {
-        writeln!(text, "  address {}", address.value).unwrap();
-    }
-    let rest = [
-        bond.gateway_v4
-            .as_ref()
-            .map(|gateway| format!("gateway {}", gateway.value)),
-        bond.gateway_v6
-            .as_ref()
-            .map(|gateway| format!("gateway {}", gateway.value)),
-        bond.mtu.as_ref().map(|mtu| format!("mtu {}", mtu.value)),
-        bond.mac.as_ref().map(|mac| format!("mac {}", mac.value)),
-    ];
-    for line in rest.into_iter().flatten() {
-        writeln!(text, "  {line}").unwrap();
-    }
 }

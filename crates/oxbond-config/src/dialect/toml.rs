@@ -223,12 +223,12 @@ impl Reader {
                 }
                 "address" => {
                     for text in self.texts(value, what, "\"192.168.1.100/24\"") {
-                        bond.addresses.extend(self.parsed::<Cidr>(&text));
+                        bond.device.addresses.extend(self.parsed::<Cidr>(&text));
                     }
                 }
                 "gateway" => self.gateways(value, &mut bond),
-                "mtu" => bond.mtu = self.mtu(value),
-                "mac" => bond.mac = self.mac(value),
+                "mtu" => bond.device.mtu = self.mtu(value),
+                "mac" => bond.device.mac = self.mac(value),
                 _ => match self.option(key, value, entry, OptionChange::parse) {
                     Some(change) => bond.options.push(change),
                     None => bond.incomplete |= matches!(what, "mode" | "miimon" | "arp_interval"),
@@ -431,10 +431,12 @@ impl Reader {
             }
             let before = match address {
                 IpAddr::V4(address) => bond
+                    .device
                     .gateway_v4
                     .replace(Located::new(address, text.span))
                     .map(|first| ("IPv4", first.span)),
                 IpAddr::V6(address) => bond
+                    .device
                     .gateway_v6
                     .replace(Located::new(address, text.span))
                     .map(|first| ("IPv6", first.span)),

@@ -151,10 +151,12 @@ pub(crate) struct Numbered {
 impl From<&DesiredBond> for BondRequest {
     fn from(bond: &DesiredBond) -> Self {
         let v4 = bond
+            .device
             .gateway_v4
             .as_ref()
             .map(|gateway| IpAddr::from(gateway.value));
         let v6 = bond
+            .device
             .gateway_v6
             .as_ref()
             .map(|gateway| IpAddr::from(gateway.value));
@@ -177,9 +179,10 @@ impl From<&DesiredBond> for BondRequest {
                         .collect(),
                 })
                 .collect(),
-            mtu: bond.mtu.as_ref().map(|mtu| mtu.value),
-            mac: bond.mac.as_ref().map(|mac| mac.value.to_string()),
+            mtu: bond.device.mtu.as_ref().map(|mtu| mtu.value),
+            mac: bond.device.mac.as_ref().map(|mac| mac.value.to_string()),
             addresses: bond
+                .device
                 .addresses
                 .iter()
                 .map(|address| address.value.to_string())
