@@ -5,6 +5,13 @@
 //!                  └─────► Diagnostic (code, place, message, way out) ─────────────────┘
 //! ```
 //!
+//! Files of other tools are read and written by the other dialects, and every line of them is accounted for:
+//!
+//! ```text
+//!   foreign files ──dialect──► DesiredNetwork ──dialect──► foreign files
+//!                     └──────► Report (each line: mapped, changed, unsupported, unknown) ◄──┘
+//! ```
+//!
 //! One pass finds all errors of all files. Nothing here touches the system beyond reading the files that were named.
 #![forbid(unsafe_code)]
 
@@ -14,6 +21,7 @@ pub mod dialect;
 pub mod load;
 pub mod model;
 pub mod name;
+pub mod report;
 pub mod span;
 mod suggest;
 

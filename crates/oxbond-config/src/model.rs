@@ -127,6 +127,30 @@ impl DesiredBridge {
             device: DeviceSettings::default(),
         }
     }
+
+    /// Gives each port its own VLANs, and back to the bridge what all ports have: the canonical form, since some
+    /// dialects know VLANs of ports only. A bridge without ports keeps its own.
+    pub fn settle_vids(&mut self) {
+        if self.ports.is_empty() {
+            return;
+        }
+        for port in &mut self.ports {
+            if port.vids.is_empty() {
+                port.vids.clone_from(&self.vids);
+            }
+        }
+        let values = |port: &DesiredBridgePort| -> Vec<VidRange> {
+            port.vids.iter().map(|vids| vids.value).collect()
+        };
+        let first = values(&self.ports[0]);
+        self.vids = Vec::new();
+        if self.ports.iter().all(|port| values(port) == first) {
+            self.vids.clone_from(&self.ports[0].vids);
+            for port in &mut self.ports {
+                port.vids.clear();
+            }
+        }
+    }
 }
 
 /// A port of a bridge as wanted.

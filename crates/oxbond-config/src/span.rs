@@ -104,6 +104,14 @@ impl Sources {
         &self.files[file.0]
     }
 
+    /// All files with their ids, in the order they were taken in.
+    pub fn iter(&self) -> impl Iterator<Item = (FileId, &Source)> {
+        self.files
+            .iter()
+            .enumerate()
+            .map(|(index, source)| (FileId(index), source))
+    }
+
     /// Where a span begins.
     pub fn position(&self, span: Span) -> Position {
         self.get(span.file).position(span.start)

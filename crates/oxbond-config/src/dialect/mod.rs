@@ -1,5 +1,124 @@
-//! One file per dialect. A dialect turns the text of one file into [`DesiredBond`](crate::model::DesiredBond)s and
-//! [`Diagnostic`](crate::diagnostic::Diagnostic)s; it never touches the system, and what is true of every dialect
-//! is checked in [`check`](crate::check).
+//! One file per dialect. A dialect turns the text of files into what is wanted, with the fate of every line, and what
+//! is wanted into files; it never touches the system, and what is true of every dialect is checked in
+//! [`check`](crate::check).
+//!
+//! ```text
+//!   Sources ──read──► Reading { network, report, diagnostics }      DesiredNetwork ──write──► Written { files, report }
+//! ```
+//!
+//! Our own dialect, [`toml`], speaks of bonds alone and reports errors instead of fates, since nothing of it is foreign.
 
+mod common;
+mod ini;
+pub mod networkd;
 pub mod toml;
+
+use crate::diagnostic::Diagnostic;
+use crate::model::DesiredNetwork;
+use crate::report::{LineReport, Report};
+use crate::span::Sources;
+
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What is wanted.
+    pub network: DesiredNetwork,
+    /// What became of each line.
+    pub report: Report,
+    /// Why a file could not be read as a whole (its grammar is broken).
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The files, in the order in which the dialect's own tool reads them.
+    pub files: Vec<OutputFile>,
+    /// What the dialect cannot say, or says otherwise, at the places the values came from. What is not mentioned here
+    /// was written as it is.
+    pub report: Report,
+}
+
+/// A file to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputFile {
+    /// Where the dialect's own tool looks for it.
+    pub path: String,
+    /// Permission bits it must have.
+    pub mode: u32,
+    /// Its whole text.
+    pub text: String,
+}
+
+/// A dialect that other tools read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Foreign {
+    /// systemd-networkd.
+    Networkd,
+}
+
+impl Foreign {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[Self::Networkd];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Networkd => "networkd",
+        }
+    }
+
+    /// Reads files of this dialect. All that belong together must be among the sources: what they mean depends on
+    /// their names and order.
+    pub fn read(self, sources: &Sources) -> Reading {
+        match self {
+            Self::Networkd => networkd::read(sources),
+        }
+    }
+
+    /// Writes this dialect.
+    pub fn write(self, network: &DesiredNetwork) -> Written {
+        match self {
+            Self::Networkd => networkd::write(network),
+        }
+    }
+
+    /// Whether a line (without blanks around it) is a comment.
+    pub fn is_comment(self, line: &str) -> bool {
+        match self {
+            Self::Networkd => ini::is_comment(line),
+        }
+    }
+
+    /// The fate of every line of the sources, from a report on them.
+    pub fn lines(self, report: &Report, sources: &Sources) -> Vec<LineReport> {
+        report.lines(sources, |line| self.is_comment(line))
+    }
+}
+
+/// Files of one dialect in another, and what became of each of their lines on both ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    /// The files to write.
+    pub files: Vec<OutputFile>,
+    /// The fate of every line that was read.
+    pub lines: Vec<LineReport>,
+    /// Why files could not be read at all.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Converts files of one dialect to another.
+pub fn convert(from: Foreign, to: Foreign, sources: &Sources) -> Conversion {
+    let Reading {
+        network,
+        mut report,
+        diagnostics,
+    } = from.read(sources);
+    let written = to.write(&network);
+    report.extend(written.report);
+    Conversion {
+        files: written.files,
+        lines: from.lines(&report, sources),
+        diagnostics,
+    }
+}

@@ -1,0 +1,210 @@
+//! What the foreign dialects have in common: values that are set again, values that their tool would ignore.
+
+use core::fmt::Display;
+use core::str::FromStr;
+
+use oxbond_core::option::{Dialect, OPTIONS, OptionChange, OptionId, OptionValue, find};
+use oxbond_wire::MacAddr;
+
+use crate::model::{DesiredBond, Network, NetworkError};
+use crate::name::check_interface_name;
+use crate::report::Report;
+use crate::span::{Located, Span};
+use crate::suggest::{closest, known_elsewhere};
+
+/// MTUs a device can have: from what IPv4 needs to the largest an interface can be given.
+const MTU: core::ops::RangeInclusive<u32> = 68..=65535;
+
+/// Sets a value of which the last one counts, and notes it as taken over; the one before as replaced.
+pub(super) fn set<T>(slot: &mut Option<Located<T>>, value: Located<T>, report: &mut Report) {
+    report.mapped(value.span);
+    if let Some(before) = slot.replace(value) {
+        replaced(before.span, report);
+    }
+}
+
+/// Sets an option, as [`set`] does.
+pub(super) fn set_option(
+    bond: &mut DesiredBond,
+    change: Located<OptionChange>,
+    report: &mut Report,
+) {
+    report.mapped(change.span);
+    let same = |known: &&mut Located<OptionChange>| known.value.id == change.value.id;
+    match bond.options.iter_mut().find(same) {
+        Some(known) => {
+            let before = core::mem::replace(known, change);
+            replaced(before.span, report);
+        }
+        None => bond.options.push(change),
+    }
+}
+
+/// Notes a line that a later one of the same kind makes void.
+pub(super) fn replaced(span: Span, report: &mut Report) {
+    report.unsupported(
+        span,
+        "a later line sets it again, and the last one counts",
+        "remove this one",
+    );
+}
+
+/// Notes a value that is none, and is lost.
+pub(super) fn refused(span: Span, why: impl Display, report: &mut Report) {
+    report.unsupported(
+        span,
+        format!("it is not taken over: {why}"),
+        "correct the value",
+    );
+}
+
+/// A value from its text; notes one that is none.
+pub(super) fn parsed<T>(text: &str, span: Span, report: &mut Report) -> Option<Located<T>>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    match text.parse() {
+        Ok(value) => Some(Located::new(value, span)),
+        Err(e) => {
+            refused(span, e, report);
+            None
+        }
+    }
+}
+
+/// The network a route leads to. Of a host's address its network is taken, as the tools do.
+pub(super) fn network(text: &str, span: Span, report: &mut Report) -> Option<Located<Network>> {
+    match text.parse::<Network>() {
+        Ok(network) => Some(Located::new(network, span)),
+        Err(NetworkError::HostBits { network, .. }) => {
+            report.changed(span, format!("it leads to {network}"));
+            Some(Located::new(network, span))
+        }
+        Err(e) => {
+            refused(span, e, report);
+            None
+        }
+    }
+}
+
+/// A number in a range.
+pub(super) fn number(
+    text: &str,
+    range: core::ops::RangeInclusive<u32>,
+    span: Span,
+    report: &mut Report,
+) -> Option<Located<u32>> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    match text
+        .parse()
+        .ok()
+        .filter(|number| digits && range.contains(number))
+    {
+        Some(number) => Some(Located::new(number, span)),
+        None => {
+            let (min, max) = (range.start(), range.end());
+            refused(
+                span,
+                format_args!("{text:?} is no number from {min} to {max}"),
+                report,
+            );
+            None
+        }
+    }
+}
+
+/// The identifier of a VLAN.
+pub(super) fn vid(text: &str, span: Span, report: &mut Report) -> Option<Located<u16>> {
+    let number = number(text, 1..=4094, span, report)?;
+    // The range lies within 16 bits.
+    Some(Located::new(u16::try_from(number.value).ok()?, span))
+}
+
+/// An MTU in bytes.
+pub(super) fn mtu(text: &str, span: Span, report: &mut Report) -> Option<Located<u32>> {
+    number(text, MTU, span, report)
+}
+
+/// The link-layer address of a device.
+pub(super) fn mac(text: &str, span: Span, report: &mut Report) -> Option<Located<MacAddr>> {
+    let mac = parsed::<MacAddr>(text, span, report)?;
+    if mac.value.is_unicast() {
+        return Some(mac);
+    }
+    refused(
+        span,
+        format_args!("{} is no address of a device", mac.value),
+        report,
+    );
+    None
+}
+
+/// The name of an interface.
+pub(super) fn name(text: &str, span: Span, report: &mut Report) -> Option<Located<String>> {
+    match check_interface_name(text) {
+        Ok(()) => Some(Located::new(text.to_owned(), span)),
+        Err(e) => {
+            report.unsupported(span, e.to_string(), "give it another name");
+            None
+        }
+    }
+}
+
+/// An option of a bond, from a text in the option table's own notation.
+pub(super) fn option(
+    id: OptionId,
+    text: &str,
+    span: Span,
+    report: &mut Report,
+) -> Option<Located<OptionChange>> {
+    match OptionChange::parse(id.name(), text) {
+        Ok(change) => Some(Located::new(change, span)),
+        Err(e) => {
+            let why = format!(
+                "it is not taken over: {} {:?}: {}",
+                e.option, e.value, e.fault
+            );
+            let way_out = if e.way_out.is_empty() {
+                "correct the value".to_owned()
+            } else {
+                e.way_out
+            };
+            report.unsupported(span, why, way_out);
+            None
+        }
+    }
+}
+
+/// The primary port, or another option that names a port.
+pub(super) fn port_option(id: OptionId, port: &str, span: Span) -> Located<OptionChange> {
+    let value = OptionValue::Name(port.to_owned());
+    Located::new(OptionChange { id, value }, span)
+}
+
+/// Notes a key that nobody knows: with the dialect's own key for what other tools call so, or with the closest of those
+/// that are read.
+pub(super) fn unknown_key(
+    key: &str,
+    span: Span,
+    dialect: Dialect,
+    others: &[&'static str],
+    report: &mut Report,
+) {
+    let elsewhere = find(key).or_else(|| known_elsewhere(key).map(|(spec, _)| spec));
+    let same = elsewhere.and_then(|spec| spec.spelled(dialect).first());
+    let options = OPTIONS.iter().flat_map(|spec| spec.spelled(dialect));
+    let meant = same
+        .copied()
+        .or_else(|| closest(key, options.chain(others).copied()));
+    report.unknown(span, meant.map(str::to_owned));
+}
+
+/// Notes that a dialect cannot say an option.
+pub(super) fn unspelt(tool: &str, option: impl Display, span: Span, report: &mut Report) {
+    report.unsupported(
+        span,
+        format!("{tool} has no word for {option}"),
+        "set it by other means, or do without",
+    );
+}

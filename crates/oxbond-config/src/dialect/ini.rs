@@ -1,0 +1,133 @@
+//! Files of `[Section]`s and `Key=Value` lines, as systemd and NetworkManager have them: a comment is a line that
+//! begins with `#` or `;`, what stands behind a value belongs to it, and every piece keeps its place.
+
+use crate::report::Report;
+use crate::span::{FileId, Located, Span};
+
+/// A section and what stands in it.
+#[derive(Clone, Debug)]
+pub(super) struct Section {
+    /// Its name, with the place of the whole header.
+    pub(super) name: Located<String>,
+    /// Its entries, in order.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A line `Key=Value`, or several where lines are continued.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The key.
+    pub(super) key: String,
+    /// The value without blanks around it; continued lines are joined by a blank.
+    pub(super) value: String,
+    /// The whole entry.
+    pub(super) span: Span,
+}
+
+/// Whether a line (without blanks around it) is a comment.
+pub(super) fn is_comment(line: &str) -> bool {
+    line.starts_with(['#', ';'])
+}
+
+/// Splits a file. Lines that are neither header nor entry, and entries above the first header, are noted in `report`.
+/// `continued` says whether a `\` at the end of a line joins the next to it.
+pub(super) fn sections(
+    file: FileId,
+    text: &str,
+    continued: bool,
+    report: &mut Report,
+) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut lines = lines(text).peekable();
+    while let Some((start, line)) = lines.next() {
+        let content = line.trim();
+        if content.is_empty() || is_comment(content) {
+            continue;
+        }
+        let mut end = start + line.len();
+        let mut joined = content.to_owned();
+        while continued && joined.ends_with('\\') {
+            joined.pop();
+            // A comment between continued lines is left out, as systemd does.
+            while lines.next_if(|(_, next)| is_comment(next.trim())).is_some() {}
+            let Some((next_start, next)) = lines.next() else {
+                break;
+            };
+            end = next_start + next.len();
+            joined = format!("{} {}", joined.trim_end(), next.trim());
+        }
+        let lead = line.len() - line.trim_start().len();
+        let span = Span::new(file, start + lead..end);
+        if let Some(name) = joined
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            sections.push(Section {
+                name: Located::new(name.to_owned(), span),
+                entries: Vec::new(),
+            });
+        } else if let Some((key, value)) = joined.split_once('=') {
+            let entry = Entry {
+                key: key.trim_end().to_owned(),
+                value: value.trim().to_owned(),
+                span,
+            };
+            match sections.last_mut() {
+                Some(section) => section.entries.push(entry),
+                None => report.unsupported(
+                    span,
+                    "it stands above the first [section], where it is ignored",
+                    "put it below the header it belongs to",
+                ),
+            }
+        } else {
+            report.unsupported(
+                span,
+                "it is neither a [section] nor KEY=VALUE, and is ignored",
+                "write it as KEY=VALUE, or as a comment",
+            );
+        }
+    }
+    sections
+}
+
+/// The lines of a text without their ends, each with its offset.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut offset = 0;
+    text.split_inclusive('\n').map(move |raw| {
+        let start = offset;
+        offset += raw.len();
+        (start, raw.trim_end_matches(['\n', '\r']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Sources;
+
+    #[test]
+    fn entries_keep_their_places() {
+        let text = "# c\nstray=1\n[A]\n K = v # tail \nL=1 \\\n# between\n 2\n; c\nnonsense\n[B]\r\nM=\r\n";
+        let mut sources = Sources::default();
+        let file = sources.add("x", text);
+        let mut report = Report::default();
+        let found = sections(file, text, true, &mut report);
+        assert_eq!(found.len(), 2);
+        let entries: Vec<(&str, &str, &str)> = found
+            .iter()
+            .flat_map(|section| &section.entries)
+            .map(|e| (e.key.as_str(), e.value.as_str(), &text[e.span.range()]))
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                ("K", "v # tail", "K = v # tail "),
+                ("L", "1 2", "L=1 \\\n# between\n 2"),
+                ("M", "", "M="),
+            ]
+        );
+        assert_eq!(found[1].name.value, "B");
+        assert_eq!(report.notes().len(), 2, "{report:?}");
+    }
+}

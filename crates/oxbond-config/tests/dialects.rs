@@ -1,0 +1,176 @@
+//! Reads every fixture of the foreign dialects and compares with the `.txt` beside it: what is wanted, then the fate of
+//! every line. `OXBOND_UPDATE_FIXTURES=1 cargo test -p oxbond-config` writes the `.txt` files anew; look at the
+//! difference.
+//!
+//! A fixture is `tests/fixtures/DIALECT/NAME.fixture`: files one after the other, each below a line `==> PATH <==`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oxbond_config::diagnostic;
+use oxbond_config::dialect::{Foreign, Reading, convert};
+use oxbond_config::report::Fate;
+use oxbond_config::span::Sources;
+
+const UPDATE: &str = "OXBOND_UPDATE_FIXTURES";
+
+#[test]
+fn every_line_of_every_fixture_has_the_fate_it_should() {
+    for (dialect, path, sources) in fixtures() {
+        let reading = dialect.read(&sources);
+        compare(
+            &path.with_extension("txt"),
+            &describe(dialect, &reading, &sources),
+        );
+    }
+}
+
+/// What one rich network looks like in each dialect, and what of it is lost.
+#[test]
+fn each_dialect_writes_what_it_can_say() {
+    let sources = parse(&fs::read_to_string("tests/fixtures/networkd/everything.fixture").unwrap());
+    for to in Foreign::ALL {
+        let conversion = convert(Foreign::Networkd, *to, &sources);
+        let mut text = String::new();
+        for file in &conversion.files {
+            writeln!(text, "==> {} <== {:o}\n{}", file.path, file.mode, file.text).unwrap();
+        }
+        for line in &conversion.lines {
+            if line.fates.iter().any(|fate| *fate != Fate::Mapped) {
+                writeln!(text, "{line}").unwrap();
+            }
+        }
+        compare(
+            &Path::new("tests/fixtures/written")
+                .join(to.name())
+                .with_extension("txt"),
+            &text,
+        );
+    }
+}
+
+/// What is written from any fixture is understood again: nothing of it is ignored, and it means the same.
+#[test]
+fn what_is_written_is_read_again() {
+    for (from, path, sources) in fixtures() {
+        let wanted = from.read(&sources).network;
+        for to in Foreign::ALL {
+            let written = to.write(&wanted);
+            let mut again = Sources::default();
+            for file in &written.files {
+                again.add(file.path.as_str(), file.text.as_str());
+            }
+            let reading = to.read(&again);
+            let place = format!("{} to {}", path.display(), to.name());
+            assert!(
+                to.lines(&reading.report, &again)
+                    .iter()
+                    .flat_map(|line| &line.fates)
+                    .all(|fate| matches!(fate, Fate::Mapped | Fate::Changed { .. })),
+                "{place}:\n{}",
+                describe(*to, &reading, &again)
+            );
+            if written.report.is_faithful() {
+                assert_eq!(reading.network.to_string(), wanted.to_string(), "{place}");
+            }
+        }
+    }
+}
+
+/// Whatever stands in a file, reading it ends and does not panic.
+#[test]
+fn mutilated_files_do_no_harm() {
+    for (dialect, _, sources) in fixtures() {
+        for (file, source) in sources.iter() {
+            // Every third place keeps the time in bounds, and still meets each kind of token.
+            for cut in (0..source.text.len())
+                .step_by(3)
+                .filter(|cut| source.text.is_char_boundary(*cut))
+            {
+                let mut broken = Sources::default();
+                for (other, source) in sources.iter() {
+                    let text = if other == file {
+                        &source.text[..cut]
+                    } else {
+                        &source.text
+                    };
+                    broken.add(source.name.as_str(), text);
+                }
+                let reading = dialect.read(&broken);
+                assert!(!dialect.lines(&reading.report, &broken).is_empty() || cut == 0);
+            }
+        }
+    }
+}
+
+fn describe(dialect: Foreign, reading: &Reading, sources: &Sources) -> String {
+    let mut text = reading.network.to_string();
+    text.push('\n');
+    for line in dialect.lines(&reading.report, sources) {
+        writeln!(text, "{line}").unwrap();
+    }
+    for diagnostic in &reading.diagnostics {
+        writeln!(text, "\n{}", diagnostic::render(diagnostic, sources, false)).unwrap();
+    }
+    text
+}
+
+fn fixtures() -> Vec<(Foreign, PathBuf, Sources)> {
+    let mut found = Vec::new();
+    for dialect in Foreign::ALL {
+        let directory = Path::new("tests/fixtures").join(dialect.name());
+        let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "fixture")
+            })
+            .collect();
+        paths.sort();
+        assert!(
+            paths.len() > 5,
+            "the fixtures of {} are gone",
+            dialect.name()
+        );
+        found.extend(paths.into_iter().map(|path| {
+            let sources = parse(&fs::read_to_string(&path).unwrap());
+            (*dialect, path, sources)
+        }));
+    }
+    found
+}
+
+fn parse(fixture: &str) -> Sources {
+    let mut sources = Sources::default();
+    let mut files: Vec<(String, String)> = Vec::new();
+    for line in fixture.split_inclusive('\n') {
+        match line
+            .trim_end()
+            .strip_prefix("==> ")
+            .and_then(|rest| rest.strip_suffix(" <=="))
+        {
+            Some(path) => files.push((path.to_owned(), String::new())),
+            None => files.last_mut().unwrap().1.push_str(line),
+        }
+    }
+    for (path, text) in files {
+        sources.add(path, text);
+    }
+    sources
+}
+
+fn compare(expected: &Path, seen: &str) {
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(expected, seen).unwrap();
+    }
+    let wanted = fs::read_to_string(expected).unwrap_or_default();
+    assert_eq!(
+        seen,
+        wanted,
+        "{} differs; if the new text is right, run with {UPDATE}=1",
+        expected.display()
+    );
+}
