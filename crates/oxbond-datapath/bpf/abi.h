@@ -6,7 +6,7 @@
 #include "bpf.h"
 
 #define ABI_MAGIC 0x6f78626e /* "oxbn" */
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 #define MAX_PORTS 32
 #define MAX_BUCKETS 1024
@@ -165,6 +165,8 @@ struct arrivals {
 	__u64 any;
 	/* ARP or IPv6. */
 	__u64 neighbour;
+	/* The kernel's tick at `any`. */
+	__u64 tick;
 };
 
 /* By interface index modulo its size: the port that may have it. Only a hint, the port itself has the truth. */
@@ -262,6 +264,7 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	sizeof(struct arrivals),
 	offsetof(struct arrivals, any),
 	offsetof(struct arrivals, neighbour),
+	offsetof(struct arrivals, tick),
 	sizeof(struct hints),
 	offsetof(struct hints, ports),
 	sizeof(struct abi),

@@ -28,10 +28,17 @@ struct view {
 	__u32 destination;
 };
 
+/* Two bytes as they lie in the frame, and a number as it would lie there. */
 INLINE __u32 half(const __u8 *bytes)
 {
-	return bytes[0] << 8 | bytes[1];
+	return *(const __u16 *)bytes;
 }
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define WIRE(number) ((__u16)((number) << 8 | (number) >> 8))
+#else
+#define WIRE(number) ((__u16)(number))
+#endif
 
 INLINE __u32 xor_bytes(__u32 word)
 {
@@ -46,7 +53,7 @@ INLINE int same_mac(const __u8 *one, const __u8 *other)
 
 INLINE int is_vlan(__u32 type)
 {
-	return type == TYPE_VLAN || type == TYPE_SERVICE_VLAN;
+	return type == WIRE(TYPE_VLAN) || type == WIRE(TYPE_SERVICE_VLAN);
 }
 
 /* What the IP headers say of a frame without a tag in it. */
@@ -54,7 +61,7 @@ INLINE void view_ip(struct frame *frame, __u32 type, struct view *view)
 {
 	const __u8 *ip = frame->data + ETHERNET_LEN;
 
-	if (type == TYPE_IPV4) {
+	if (type == WIRE(TYPE_IPV4)) {
 		if (!THERE(frame, ETHERNET_LEN, IPV4_LEN))
 			return;
 		if (ip[9] == PROTO_IGMP)
@@ -62,7 +69,7 @@ INLINE void view_ip(struct frame *frame, __u32 type, struct view *view)
 		if (word(ip + 16) == 0xffffffff)
 			view->class |= CLASS_LIMITED;
 		view->destination = xor_bytes(word(ip + 16));
-	} else if (type == TYPE_IPV6) {
+	} else if (type == WIRE(TYPE_IPV6)) {
 		__u32 head;
 
 		if (!THERE(frame, ETHERNET_LEN, IPV6_LEN))
@@ -70,8 +77,8 @@ INLINE void view_ip(struct frame *frame, __u32 type, struct view *view)
 		if (!(word(ip + 8) | word(ip + 12) | word(ip + 16) | word(ip + 20)))
 			view->class |= CLASS_UNSPECIFIED;
 		head = word(ip + 24);
-		if (half(ip + 24) == 0xff02 && half(ip + 26) == 0 && !(word(ip + 28) | word(ip + 32)) &&
-		    half(ip + 36) == 0 && half(ip + 38) == 1)
+		if (half(ip + 24) == WIRE(0xff02) && half(ip + 26) == 0 && !(word(ip + 28) | word(ip + 32)) &&
+		    half(ip + 36) == 0 && half(ip + 38) == WIRE(1))
 			view->class |= CLASS_ALL_NODES;
 		view->destination = xor_bytes(head ^ word(ip + 28) ^ word(ip + 32) ^ word(ip + 36));
 	} else {
@@ -100,9 +107,9 @@ INLINE void view_linear(struct frame *frame, struct view *view)
 			view->at = ETHERNET_LEN + 8;
 		}
 	}
-	if (type == TYPE_ARP) {
+	if (type == WIRE(TYPE_ARP)) {
 		view->class |= CLASS_ARP;
-	} else if (type == TYPE_IPV6) {
+	} else if (type == WIRE(TYPE_IPV6)) {
 		__u32 at = view->at;
 
 		if (THERE(frame, at, IPV6_LEN + 1) && data[at + 6] == PROTO_ICMPV6 &&
@@ -126,4 +133,28 @@ APART int look(struct __sk_buff *skb, struct view *view)
 		view_linear(&frame, view);
 	}
 	return 0;
+}
+
+/* The same for what most frames are, IP from one station to another that is not ICMPv6, at a fraction of the price. 0
+ * when it is not clear at a glance that the frame is in no class; then `look` tells. */
+INLINE int glance(const struct __sk_buff *skb, struct view *view)
+{
+	const __u8 *data = (const void *)(long)skb->data;
+	const __u8 *end = (const void *)(long)skb->data_end;
+	const __u8 *ip = data + ETHERNET_LEN;
+	__u32 type;
+
+	if (ip + IPV6_LEN > end || (data[0] & 1))
+		return 0;
+	type = half(data + 12);
+	if (type == WIRE(TYPE_IPV4)) {
+		if (ip[9] == PROTO_IGMP || word(ip + 16) == 0xffffffff)
+			return 0;
+		view->destination = xor_bytes(word(ip + 16));
+		return 1;
+	}
+	if (type != WIRE(TYPE_IPV6) || ip[6] == PROTO_ICMPV6 || ip[24] == 0xff || !word(ip + 8))
+		return 0;
+	view->destination = xor_bytes(word(ip + 24) ^ word(ip + 28) ^ word(ip + 32) ^ word(ip + 36));
+	return 1;
 }

@@ -131,7 +131,7 @@ APART int send_by_rules(struct __sk_buff *skb, struct table *table, __u32 slot)
 	if (!table)
 		return TC_ACT_SHOT;
 	kind = table->kind;
-	if (kind & TX_CLASSES) {
+	if ((kind & TX_CLASSES) && !glance(skb, &view)) {
 		look(skb, &view);
 		if ((kind & TX_TAP_NEIGHBOURS) && (view.class & CLASS_NEIGHBOUR))
 			tap(skb, FROM_HOST);
@@ -301,18 +301,24 @@ APART int report_arrival(struct __sk_buff *skb, __u32 receive, __u32 id)
 		struct arrivals *arrivals = arrivals_of(id);
 
 		if (arrivals) {
-			__u64 now = bpf_ktime_get_coarse_ns();
+			__u64 tick = bpf_jiffies64();
 
-			arrivals->any = now;
-			if (type == TYPE_ARP || type == TYPE_IPV6)
-				arrivals->neighbour = now;
+			/* The clock moves once in a tick, and asking it costs more than all the rest. */
+			if (arrivals->tick != tick) {
+				arrivals->tick = tick;
+				arrivals->any = bpf_ktime_get_coarse_ns();
+			}
+			if (type == WIRE(TYPE_ARP) || type == WIRE(TYPE_IPV6))
+				arrivals->neighbour = arrivals->any;
 		}
 	}
-	if ((receive & RX_TAP_SLOW) && type == TYPE_SLOW_PROTOCOLS && is_link_local(skb) && data[5] == 2) {
+	if ((receive & RX_TAP_SLOW) && type == WIRE(TYPE_SLOW_PROTOCOLS) && is_link_local(skb) && data[5] == 2) {
 		tap(skb, id);
 		return 1;
 	}
-	if (!(receive & RX_TAP_NEIGHBOURS) || (type != TYPE_ARP && type != TYPE_IPV6 && !is_vlan(type)))
+	if (!(receive & RX_TAP_NEIGHBOURS) || (type != WIRE(TYPE_ARP) && type != WIRE(TYPE_IPV6) && !is_vlan(type)))
+		return 0;
+	if (glance(skb, &view))
 		return 0;
 	look(skb, &view);
 	if (view.class & CLASS_NEIGHBOUR)

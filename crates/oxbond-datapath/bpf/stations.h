@@ -27,8 +27,8 @@ APART int is_answer(struct __sk_buff *skb, const struct table *table, const stru
 		return 0;
 	at = view->at;
 	if (view->class & CLASS_ARP) {
-		if (bpf_skb_load_bytes(skb, at, bytes, ARP_LEN) || half(bytes) != 1 || half(bytes + 2) != TYPE_IPV4 ||
-		    bytes[4] != MAC_LEN || bytes[5] != 4 || half(bytes + 6) != 2 || !same_mac(bytes + 8, table->bond))
+		if (bpf_skb_load_bytes(skb, at, bytes, ARP_LEN) || half(bytes) != WIRE(1) || half(bytes + 2) != WIRE(TYPE_IPV4) ||
+		    bytes[4] != MAC_LEN || bytes[5] != 4 || half(bytes + 6) != WIRE(2) || !same_mac(bytes + 8, table->bond))
 			return 0;
 		answer->client = xor_bytes(word(bytes + 24));
 		answer->mac_at = at + 8;

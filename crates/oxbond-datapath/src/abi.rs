@@ -17,7 +17,7 @@ use oxbond_wire::MacAddr;
 /// First word of the `abi` map.
 pub(crate) const ABI_MAGIC: u32 = 0x6f78_626e;
 /// Version of everything in this module.
-pub(crate) const ABI_VERSION: u32 = 2;
+pub(crate) const ABI_VERSION: u32 = 3;
 
 /// `table.kind`, low bits.
 pub(crate) const SPREAD_FAILOVER: u32 = 0;
@@ -157,6 +157,7 @@ pub(crate) struct RawLoads {
 pub(crate) struct RawArrivals {
     pub(crate) any: u64,
     pub(crate) neighbour: u64,
+    pub(crate) tick: u64,
 }
 
 /// Where to look for a port first: `struct hints`.
@@ -648,6 +649,7 @@ mod tests {
             size_of::<RawArrivals>(),
             offset_of!(RawArrivals, any),
             offset_of!(RawArrivals, neighbour),
+            offset_of!(RawArrivals, tick),
             size_of::<Hints>(),
             offset_of!(Hints, ports),
             size_of::<Abi>(),
