@@ -13,7 +13,8 @@ use crate::span::Located;
 /// Everything that is wanted: bonds, and what stands on them.
 ///
 /// Its text ([`fmt::Display`]) is canonical: one value per line, devices in order of name, options in order of the
-/// option table, no places. Two networks with one text are the same, wherever and in whatever dialect they were written.
+/// option table, no
+/// places, and nothing about what is off. Two networks with one text are the same, wherever and in whatever dialect they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredNetwork {
     /// The bonds.
@@ -234,7 +235,12 @@ impl DeviceSettings {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for address in &self.addresses {
+        // Order counts within a family only.
+        let (v4, v6): (Vec<_>, Vec<_>) = self
+            .addresses
+            .iter()
+            .partition(|address| address.value.address.is_ipv4());
+        for address in v4.into_iter().chain(v6) {
             writeln!(f, "  address {}", address.value)?;
         }
         for (word, asked) in [("dhcp4", &self.dhcp_v4), ("dhcp6", &self.dhcp_v6)] {
@@ -313,8 +319,9 @@ impl fmt::Display for DesiredBond {
 impl fmt::Display for DesiredBridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "bridge {}", self.name.value)?;
-        if let Some(aware) = &self.vlan_aware {
-            writeln!(f, "  vlan_aware {}", aware.value)?;
+        let on = |flag: &Option<Located<bool>>| flag.as_ref().is_some_and(|flag| flag.value);
+        if on(&self.vlan_aware) {
+            writeln!(f, "  vlan_aware")?;
         }
         if let Some(pvid) = &self.pvid {
             writeln!(f, "  pvid {}", pvid.value)?;
@@ -322,8 +329,8 @@ impl fmt::Display for DesiredBridge {
         for vids in &self.vids {
             writeln!(f, "  vids {}", vids.value)?;
         }
-        if let Some(stp) = &self.stp {
-            writeln!(f, "  stp {}", stp.value)?;
+        if on(&self.stp) {
+            writeln!(f, "  stp")?;
         }
         if let Some(delay) = &self.forward_delay {
             writeln!(f, "  forward_delay {}", delay.value)?;

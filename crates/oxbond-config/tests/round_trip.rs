@@ -356,7 +356,7 @@ fn bridge(common: bool) -> impl Strategy<Value = DesiredBridge> {
             bridge.stp = stp.map(at);
             bridge.forward_delay = delay.map(at);
             bridge.device = device;
-            if !common || aware {
+            if !common {
                 bridge.vlan_aware = Some(at(aware));
             }
             if !common {

@@ -67,7 +67,12 @@ where
     match text.parse() {
         Ok(value) => Some(Located::new(value, span)),
         Err(e) => {
-            refused(span, e, report);
+            let why = e.to_string();
+            if why.contains(text) {
+                refused(span, why, report);
+            } else {
+                refused(span, format_args!("{text:?}: {why}"), report);
+            }
             None
         }
     }

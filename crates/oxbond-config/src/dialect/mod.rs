@@ -9,10 +9,12 @@
 //! Our own dialect, [`toml`], speaks of bonds alone and reports errors instead of fates, since nothing of it is foreign.
 
 mod common;
+pub mod ifupdown;
 mod ini;
 pub mod networkd;
 pub mod toml;
 
+use self::ifupdown::Flavour;
 use crate::diagnostic::Diagnostic;
 use crate::model::DesiredNetwork;
 use crate::report::{LineReport, Report};
@@ -55,16 +57,22 @@ pub struct OutputFile {
 pub enum Foreign {
     /// systemd-networkd.
     Networkd,
+    /// Debian's ifupdown with ifenslave.
+    Ifupdown,
+    /// ifupdown2, as Cumulus and Proxmox have it.
+    Ifupdown2,
 }
 
 impl Foreign {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::Networkd];
+    pub const ALL: &'static [Self] = &[Self::Networkd, Self::Ifupdown, Self::Ifupdown2];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Networkd => "networkd",
+            Self::Ifupdown => "ifupdown",
+            Self::Ifupdown2 => "ifupdown2",
         }
     }
 
@@ -73,6 +81,8 @@ impl Foreign {
     pub fn read(self, sources: &Sources) -> Reading {
         match self {
             Self::Networkd => networkd::read(sources),
+            Self::Ifupdown => ifupdown::read(Flavour::Classic, sources),
+            Self::Ifupdown2 => ifupdown::read(Flavour::Second, sources),
         }
     }
 
@@ -80,6 +90,8 @@ impl Foreign {
     pub fn write(self, network: &DesiredNetwork) -> Written {
         match self {
             Self::Networkd => networkd::write(network),
+            Self::Ifupdown => ifupdown::write(Flavour::Classic, network),
+            Self::Ifupdown2 => ifupdown::write(Flavour::Second, network),
         }
     }
 
@@ -87,6 +99,7 @@ impl Foreign {
     pub fn is_comment(self, line: &str) -> bool {
         match self {
             Self::Networkd => ini::is_comment(line),
+            Self::Ifupdown | Self::Ifupdown2 => ifupdown::is_comment(line),
         }
     }
 
