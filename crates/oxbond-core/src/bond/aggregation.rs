@@ -2,10 +2,12 @@
 
 use super::Bond;
 use crate::action::Action;
+use crate::announce::Repeat;
 use crate::event::{Cause, Event};
 use crate::lacp::{Config, Joining, Lacp, Output};
-use crate::option::Mode;
+use crate::option::{Mode, Switch};
 use crate::port::{LinkState, PortId};
+use crate::table::TransmitTable;
 use crate::time::Instant;
 
 impl Bond {
@@ -17,9 +19,8 @@ impl Bond {
     /// Brings the machines in line with mode, options, ports and links, and answers what they want sent: after the table
     /// that belongs to it.
     pub(super) fn arrange_lacp(&mut self, now: Instant) -> Vec<Action> {
-        let is_lacp = self.options.mode == Mode::Ieee8023ad;
-        if !is_lacp && self.lacp.is_none() {
-            return Vec::new();
+        if self.options.mode != Mode::Ieee8023ad {
+            return self.leave_lacp(now);
         }
         let config = Config::of(&self.options, self.mac);
         let mut lacp = self
@@ -29,11 +30,11 @@ impl Bond {
         if *lacp.config() != config {
             lacp.configure(now, config);
         }
-        let stays = |id: PortId| is_lacp && self.port(id).is_some();
-        for id in lacp.members().filter(|id| !stays(*id)).collect::<Vec<_>>() {
+        let gone = lacp.members().filter(|id| self.port(*id).is_none());
+        for id in gone.collect::<Vec<_>>() {
             lacp.remove_port(now, id);
         }
-        for port in self.ports.iter().filter(|_| is_lacp) {
+        for port in &self.ports {
             // A delay is a delay for LACP too. But the ARP monitor's verdict is not: answers come over ports that LACP has
             // brought up.
             let carrier = port.link.carrier && (self.probes() || self.is_usable(port.id));
@@ -54,11 +55,39 @@ impl Bond {
             lacp.set_priority(now, port.id, port.options.actor_port_prio);
         }
         self.lacp = Some(lacp);
-        let (sent, _) = self.lacp_outputs();
-        if !is_lacp {
-            self.lacp = None;
+        self.lacp_outputs().0
+    }
+
+    /// Ends the machines, if there are any. Partners are told on each port; what the machines of the ports still left make
+    /// of it meanwhile is no event of the bond.
+    fn leave_lacp(&mut self, now: Instant) -> Vec<Action> {
+        let Some(mut lacp) = self.lacp.take() else {
+            return Vec::new();
+        };
+        for id in lacp.members().collect::<Vec<_>>() {
+            lacp.remove_port(now, id);
         }
-        sent
+        core::iter::from_fn(|| lacp.poll())
+            .filter_map(|output| match output {
+                Output::Send { port, frame } => Some(Action::SendOnPort { port, frame }),
+                Output::Changed | Output::Event(_) => None,
+            })
+            .collect()
+    }
+
+    /// Begins to tell peers when the table has come to a port that carried nothing in `before`. Without a partner, switches
+    /// know the bond's address on another port. With `broadcast_neighbor` the driver does so too.
+    pub(super) fn aggregate_moved(&mut self, now: Instant, before: &TransmitTable) {
+        let Some(lacp) = &self.lacp else {
+            return;
+        };
+        let other_mode = !before.tap.slow_protocols;
+        let order = &self.table.order;
+        let carries_anew = |id: &PortId| other_mode || !before.order.contains(id);
+        let wanted = !lacp.fallback().is_empty() || self.options.broadcast_neighbor == Switch::On;
+        if self.admin_up && wanted && order.iter().any(carries_anew) {
+            self.peers = Repeat::start(self.options.num_grat_arp, now);
+        }
     }
 
     /// A frame of the slow protocols arrived.

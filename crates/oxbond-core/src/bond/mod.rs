@@ -845,7 +845,8 @@ impl Bond {
         let table = self.wanted_table();
         if table != self.table || self.must_return() {
             let stations_changed = table.stations != self.table.stations;
-            self.table = table.clone();
+            let before = core::mem::replace(&mut self.table, table.clone());
+            self.aggregate_moved(now, &before);
             self.maybe_left = self
                 .ports
                 .iter()

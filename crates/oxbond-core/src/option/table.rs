@@ -594,7 +594,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "1",
         acts_in: ModeSet::of(&[Mode::ActiveBackup, Mode::Ieee8023ad]),
         netlink: Some(16),
-        depends: "num_grat_arp and num_unsol_na are one value; in 802.3ad it acts with broadcast_neighbor",
+        depends: "num_grat_arp and num_unsol_na are one value; in 802.3ad it acts with broadcast_neighbor, and \
+                  while no port has a partner",
         help: "how many times peers are told of a failover (gratuitous ARP, unsolicited NA)",
         spellings: Spellings {
             networkd: &["GratuitousARP"],

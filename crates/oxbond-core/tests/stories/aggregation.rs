@@ -1,8 +1,12 @@
 //! 802.3ad as it is without a partner.
 
+use oxbond_core::action::Action;
+use oxbond_core::event::Event;
+use oxbond_core::input::Input;
 use oxbond_core::status::PortRole;
 use oxbond_core::table::{Receive, Spread};
 
+use crate::announcements::announced;
 use crate::rig::Rig;
 
 const LAG: &[&str] = &["mode=802.3ad", "xmit_hash_policy=layer3+4"];
@@ -40,4 +44,48 @@ fn neighbour_discovery_goes_everywhere_on_request() {
     assert!(!rig.table.neighbours_to_all);
     rig.set(&["broadcast_neighbor=on"]).unwrap();
     assert!(rig.table.neighbours_to_all);
+}
+
+/// How many notices of the bond's address were sent since the last look.
+fn notices(rig: &mut Rig) -> usize {
+    rig.take(|action| matches!(action, Action::SendFrame { .. }).then_some(()))
+        .len()
+}
+
+/// A switch without LACP knows the bond's address on the port before, and keeps sending there.
+#[test]
+fn without_a_partner_peers_hear_of_another_port() {
+    let mut rig = Rig::new(LAG, &["a", "b"]);
+    rig.tell(Input::Addresses {
+        addresses: vec![announced("192.0.2.1", &[])],
+    });
+    rig.log.clear();
+    rig.remove("a");
+    assert_eq!(rig.goes_to(0), Some("b"));
+    assert_eq!(notices(&mut rig), 1);
+    rig.add("a", &[]).unwrap();
+    rig.link_down("a").link_up("a");
+    assert_eq!(notices(&mut rig), 0, "b carries on");
+
+    rig.set(&["mode=active-backup"]).unwrap();
+    rig.set(&["active_slave=a"]).unwrap();
+    rig.log.clear();
+    rig.set(&["mode=802.3ad", "num_grat_arp=2"]).unwrap();
+    assert_eq!(notices(&mut rig), 1, "whoever carries now");
+    rig.at(1000);
+    assert_eq!(notices(&mut rig), 1);
+}
+
+/// The machines end; they do not look for another aggregator on the way.
+#[test]
+fn leaving_the_mode_tells_nothing_of_aggregators() {
+    let mut rig = Rig::new(LAG, &["a", "b", "c"]);
+    rig.log.clear();
+    rig.set(&["mode=balance-xor"]).unwrap();
+    let told = rig.events();
+    assert!(
+        !told.iter().any(|event| matches!(event, Event::Lacp { .. })),
+        "{told:?}"
+    );
+    assert!(rig.bond.lacp().is_none());
 }
