@@ -98,7 +98,8 @@ impl Bond {
             }
             (Mode::BalanceAlb, _) => format!("receives its clients, sends {}", self.part(port)),
             (Mode::Ieee8023ad, role) => self.aggregation(port, role, now),
-            _ => format!("carries {}", self.part(port)),
+            (Mode::Broadcast, _) => "carries a copy of every frame".to_owned(),
+            (Mode::BalanceRr | Mode::BalanceXor, _) => format!("carries {}", self.part(port)),
         }
     }
 
@@ -118,17 +119,22 @@ impl Bond {
 
     /// What a port carries of that which is spread over all.
     fn part(&self, port: &Port) -> String {
+        let what = match self.options.mode {
+            Mode::BalanceRr => "frames",
+            _ => "flows",
+        };
         match self.balancer.load_of(port.id) {
             (_, 0) if let Some(percent) = self.unequal_share(port) => {
-                format!("its share of the flows, {percent} %")
+                format!("its share of the {what}, {percent} %")
             }
             (_, 0) => {
                 let carrying = self
                     .ports
                     .iter()
                     .filter(|port| port.mii.status() == MiiStatus::Up)
+                    .filter(|port| self.role(port) == PortRole::Active)
                     .count();
-                format!("its share of the flows, 1 of {carrying}")
+                format!("its share of the {what}, 1 of {carrying}")
             }
             (own, all) => {
                 let permille = u128::from(own) * 1000 / u128::from(all);

@@ -14,6 +14,7 @@ fn every_port_sends_and_receives_and_one_keeps_the_bond_up() {
     rig.link_down("a");
     assert!(rig.carrier);
     assert_eq!(rig.goes_to(0), Some("b"));
+    assert_eq!(rig.port("b").reason, "carries a copy of every frame");
     rig.link_down("b");
     assert!(!rig.carrier);
     assert_eq!(rig.goes_to(0), None);

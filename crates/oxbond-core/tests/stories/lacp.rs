@@ -7,6 +7,7 @@ use oxbond_core::input::Input;
 use oxbond_core::status::PortRole;
 use oxbond_core::table::Receive;
 
+use crate::announcements::announced;
 use crate::rig::Rig;
 
 const FAST: &[&str] = &[
@@ -24,6 +25,8 @@ struct Pair {
     cut: Vec<&'static str>,
     /// How often each side's table changed.
     tables: [u32; 2],
+    /// How often each side told its peers where it is.
+    notices: [u32; 2],
 }
 
 impl Pair {
@@ -33,6 +36,7 @@ impl Pair {
             sides: [Rig::new(left, &[]), Rig::new(&right_words, &[])],
             cut: Vec::new(),
             tables: [0, 0],
+            notices: [0, 0],
         };
         for side in 0..2 {
             for port in ports {
@@ -60,6 +64,7 @@ impl Pair {
                             }
                         }
                         Action::SetTransmitTable { .. } => self.tables[side] += 1,
+                        Action::SendFrame { .. } => self.notices[side] += 1,
                         _ => {}
                     }
                 }
@@ -117,6 +122,35 @@ fn two_bonds_aggregate() {
     let before = pair.tables;
     pair.at(60_000).expect(&["a", "b"]);
     assert_eq!(pair.tables, before);
+}
+
+/// A port on which no partner is heard has no part in it.
+#[test]
+fn a_share_is_one_of_those_that_carry() {
+    let mut pair = Pair::new(FAST, FAST, &["a", "b", "c"]);
+    pair.cut.push("c");
+    pair.at(10_000).expect(&["a", "b"]);
+    let reason = pair.sides[0].port("b").reason;
+    assert_eq!(reason, "carries its share of the flows, 1 of 2");
+}
+
+#[test]
+fn with_broadcast_neighbor_peers_hear_of_every_port_that_joins_in() {
+    let telling = [FAST, &["broadcast_neighbor=on"]].concat();
+    let mut pair = Pair::new(&telling, FAST, &["a"]);
+    for side in &mut pair.sides {
+        side.tell(Input::BondAdmin { up: true });
+        side.tell(Input::Addresses {
+            addresses: vec![announced("192.0.2.1", &[])],
+        });
+    }
+    pair.at(5000).expect(&["a"]);
+    pair.notices = [0, 0];
+    for side in &mut pair.sides {
+        side.add("b", &[]).unwrap();
+    }
+    pair.at(10_000).expect(&["a", "b"]);
+    assert_eq!(pair.notices, [1, 0]);
 }
 
 #[test]

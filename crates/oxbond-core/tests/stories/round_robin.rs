@@ -32,6 +32,10 @@ fn packets_take_turns_and_a_dead_ports_turns_go_round_the_others() {
     let turns: Vec<_> = (0..6).map(|sequence| rig.goes_to(sequence)).collect();
     assert_eq!(turns, ["a", "b", "c", "a", "b", "c"].map(Some));
     assert_eq!(shares(&rig), each(&[("a", 200), ("b", 200), ("c", 200)]));
+    assert_eq!(
+        rig.port("b").reason,
+        "carries its share of the frames, 1 of 3"
+    );
     // The driver gives all of the dead port's turns to its neighbour: 200, 0, 400.
     rig.link_down("b");
     assert_eq!(shares(&rig), each(&[("a", 300), ("c", 300)]));
