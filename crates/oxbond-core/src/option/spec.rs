@@ -241,6 +241,15 @@ impl OptionSpec {
         }
     }
 
+    /// Modes in which it has an effect, by our own engine or the driver.
+    pub const fn acting_in(&self, own_engine: bool) -> ModeSet {
+        if own_engine {
+            self.acts_in.with(self.extended_to)
+        } else {
+            self.acts_in
+        }
+    }
+
     /// The keys a dialect reads, the one to write first; empty when it cannot say this option.
     pub const fn spelled(&self, dialect: Dialect) -> &[&'static str] {
         match dialect {
@@ -265,6 +274,7 @@ impl OptionSpec {
                 .map(|w| format!("{} ({})", w.name, w.code))
                 .collect::<Vec<_>>()
                 .join(", "),
+            Kind::Number { min, max } if min == max => min.to_string(),
             Kind::Number { min, max } => {
                 let unit = self.unit.symbol();
                 format!(

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use oxbond_config::model::Cidr;
 use oxbond_core::input::Input;
 use oxbond_core::option::{
-    BondContext, BondOptions, Mode, OptionChange, OptionId, PortOptionChange, PortOptions,
+    BondContext, BondOptions, Mode, OptionChange, OptionId, OptionSpec, OptionValue,
+    PortOptionChange, PortOptions,
 };
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
@@ -135,14 +136,7 @@ impl ManagedBond {
                 self.look_at_paths(netlink, now);
                 let after = self.core.options();
                 undo.push(Step::Options(before.changes_from(after)));
-                Ok(asked
-                    .iter()
-                    .map(|change| match change.id {
-                        // A deed, not a value to keep.
-                        OptionId::ActiveSlave => set_to("active_slave", &change.text()),
-                        id => set_to(id.name(), &after.text(id)),
-                    })
-                    .collect())
+                Ok(options_told(&asked, &before, after))
             }
             Step::PortOptions { port, changes } => {
                 let Some(id) = self.port_named(&port) else {
@@ -151,7 +145,10 @@ impl ManagedBond {
                 let before = self.wanted_port(&port).map(|port| port.options.clone());
                 let said = changes
                     .iter()
-                    .map(|change| set_to(&format!("{} of {port}", change.id), &change.text()))
+                    .map(|change| {
+                        set_to(&format!("{} of {port}", change.id), &change.text())
+                            + &idle(change.id.spec(), self.core.options().mode)
+                    })
                     .collect();
                 let newer: Vec<_> = changes
                     .iter()
@@ -400,6 +397,36 @@ impl ManagedBond {
     }
 }
 
+/// What became of the options that were asked for, and which others changed with them.
+fn options_told(asked: &[OptionChange], before: &BondOptions, after: &BondOptions) -> Vec<String> {
+    let told = |change: &OptionChange| {
+        let (id, wished) = (change.id, change.text());
+        let (value, rounded) = match change.value {
+            // A deed, not a value to keep.
+            _ if id == OptionId::ActiveSlave => (wished, String::new()),
+            OptionValue::Number(_) if after.text(id) != wished => {
+                (after.text(id), format!(", rounded from {wished}"))
+            }
+            _ => (after.text(id), String::new()),
+        };
+        set_to(id.name(), &value) + &rounded + &idle(id.spec(), after.mode)
+    };
+    let along = after.changes_from(before);
+    let along = along
+        .iter()
+        .filter(|change| !asked.iter().any(|asked| asked.id == change.id))
+        .map(|change| set_to(change.id.name(), &change.text()) + " too");
+    asked.iter().map(told).chain(along).collect()
+}
+
+/// Says so if an option does nothing in this mode.
+fn idle(spec: &OptionSpec, mode: Mode) -> String {
+    match spec.acting_in(true).contains(mode) {
+        true => String::new(),
+        false => format!("; it has no effect in mode {}", mode.word()),
+    }
+}
+
 fn set_to(what: &str, value: &str) -> String {
     match value {
         "" => format!("{what} is none now"),
@@ -451,4 +478,75 @@ pub(super) fn known_in(mode: Mode, mut options: Vec<PortOptionChange>) -> Vec<Po
 fn merge(options: &mut Vec<(String, String)>, newer: &[(String, String)]) {
     options.retain(|(name, _)| !newer.iter().any(|(newer, _)| newer == name));
     options.extend(newer.iter().cloned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is answered when these are set one after the other; the last answer counts.
+    fn told(sets: &[&[(&str, &str)]]) -> Vec<String> {
+        let context = BondContext {
+            own_engine: true,
+            ..BondContext::default()
+        };
+        let mut options = BondOptions::default();
+        let mut told = Vec::new();
+        for set in sets {
+            let changes: Vec<OptionChange> = set
+                .iter()
+                .map(|(name, value)| OptionChange::parse(name, value).unwrap())
+                .collect();
+            let after = options.apply(&changes, &context).unwrap().options;
+            told = options_told(&changes, &options, &after);
+            options = after;
+        }
+        told
+    }
+
+    #[test]
+    fn the_answer_tells_what_changes_along() {
+        assert_eq!(
+            told(&[
+                &[("miimon", "100"), ("updelay", "200")],
+                &[("arp_interval", "500")]
+            ]),
+            [
+                "arp_interval is now 500",
+                "miimon is now 0 too",
+                "updelay is now 0 too"
+            ]
+        );
+        assert_eq!(
+            told(&[&[("mode", "balance-alb")]]),
+            ["mode is now balance-alb", "miimon is now 100 too"]
+        );
+    }
+
+    #[test]
+    fn the_answer_tells_a_value_that_was_rounded() {
+        assert_eq!(
+            told(&[&[("miimon", "100")], &[("updelay", "250")]]),
+            ["updelay is now 200, rounded from 250"]
+        );
+    }
+
+    #[test]
+    fn the_answer_tells_that_an_option_has_no_effect() {
+        assert_eq!(
+            told(&[&[("min_links", "2")]]),
+            ["min_links is now 2; it has no effect in mode balance-rr"]
+        );
+        assert_eq!(
+            told(&[
+                &[("mode", "802.3ad"), ("miimon", "100")],
+                &[("min_links", "2")]
+            ]),
+            ["min_links is now 2"]
+        );
+        assert_eq!(
+            told(&[&[("mode", "active-backup")], &[("primary", "")]]),
+            ["primary is none now"]
+        );
+    }
 }
