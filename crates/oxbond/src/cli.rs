@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use oxbond_core::option::{Kind, OPTIONS, OptionKey, OptionSpec};
+use oxbond_core::option::{Kind, ModeSet, OPTIONS, OptionKey, OptionSpec};
 
 use crate::control::client::Client;
 use crate::control::protocol::{BondRequest, PortRequest, Reply, Request};
@@ -226,18 +226,50 @@ fn with_options(command: Command, scope: Scope) -> Command {
 }
 
 fn option_arg(spec: &'static OptionSpec) -> Arg {
-    let long = spec.name.replace('_', "-");
-    let others = spec
+    let dashed = |name: &str| name.replace('_', "-");
+    let long = dashed(spec.name);
+    let mut known = vec![long.clone()];
+    // Each name with dashes, as the rest of the command line, and as it is written elsewhere.
+    let mut unknown = |name: &String| {
+        let new = !known.contains(name);
+        if new {
+            known.push(name.clone());
+        }
+        new
+    };
+    let dashed_names: Vec<String> = spec.names().map(dashed).filter(&mut unknown).collect();
+    let names: Vec<String> = spec
         .names()
-        .filter(|name| *name != long)
-        .collect::<Vec<_>>();
+        .map(str::to_owned)
+        .filter(&mut unknown)
+        .collect();
+    let help = format!("{} [{}]", spec.help, spec.allowed());
     Arg::new(spec.name)
         .long(long)
-        .aliases(others)
+        .visible_aliases(dashed_names)
+        .aliases(names)
         .value_name(value_name(spec))
         .allow_negative_numbers(true)
         .help_heading("Options of bonding")
-        .help(format!("{} [{}]", spec.help, spec.allowed()))
+        .long_help(long_help(spec, &help))
+        .help(help)
+}
+
+/// What there is to know besides: where the option acts, and what it depends on.
+fn long_help(spec: &OptionSpec, help: &str) -> String {
+    let modes = spec.acting_in(true);
+    let acts = match modes == ModeSet::ALL {
+        true => String::new(),
+        false => format!("acts in {}", modes.words()),
+    };
+    let more: Vec<&str> = [acts.as_str(), spec.depends]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    match more.is_empty() {
+        true => help.to_owned(),
+        false => format!("{help}\n{}", more.join("; ")),
+    }
 }
 
 /// A word for the value in the help text.
@@ -539,4 +571,44 @@ fn manual(dir: &Path) -> Result<(), Failure> {
             })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_an_option_is_read_with_dashes_and_without() {
+        for (scope, words) in [
+            (Scope::Bond, &["oxbond", "set", "bond0"][..]),
+            (Scope::Port, &["oxbond", "set-port", "bond0", "eth0"]),
+        ] {
+            for spec in options_of(scope) {
+                for name in spec.names() {
+                    for name in [name.to_owned(), name.replace('_', "-")] {
+                        let option = format!("--{name}=1");
+                        let words = words.iter().copied().chain([option.as_str()]);
+                        let matches = grammar().try_get_matches_from(words);
+                        let matches = matches.unwrap_or_else(|e| panic!("{e}"));
+                        let given = given_options(matches.subcommand().unwrap().1, scope);
+                        assert_eq!(given, [(spec.name.to_owned(), "1".to_owned())]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_long_help_says_where_an_option_acts_and_what_it_needs() {
+        let mut set = grammar().find_subcommand("set").unwrap().clone();
+        let long = set.render_long_help().to_string();
+        for part in [
+            "acts in 802.3ad",
+            "needs miimon; rounded down to a multiple of it",
+            "[aliases: --num-unsol-na",
+        ] {
+            assert!(long.contains(part), "{part}: {long}");
+        }
+        assert!(!set.render_help().to_string().contains("needs miimon;"));
+    }
 }
