@@ -150,19 +150,8 @@ fn root_bonds_and_ports_have_the_drivers_keys_in_every_mode() {
     ];
     // Of an aggregator that is in use.
     let negotiated = |key: &String| key.starts_with("ad_") && key != "ad_select: text";
-    let mut seen = Vec::new();
     for (number, mode) in modes.into_iter().enumerate() {
-        let made = ip(&subject, &format!("link add bond0 type bond mode {number}"));
-        if !made.status.success() {
-            let said = String::from_utf8_lossy(&made.stderr);
-            assert_eq!(made.status.code(), Some(2), "{said}");
-            assert!(
-                said.contains(mode) && said.contains("not built yet"),
-                "{said}"
-            );
-            continue;
-        }
-        seen.push(mode);
+        must(&subject, &format!("link add bond0 type bond mode {number}"));
         must(&subject, "link set enp3s0 master bond0");
         must(&subject, "link set bond0 up");
         let bond = &shown(&subject, "type bond")[0];
@@ -202,7 +191,6 @@ fn root_bonds_and_ports_have_the_drivers_keys_in_every_mode() {
         assert_eq!(found, expected, "{mode}");
         must(&subject, "link del bond0 type bond");
     }
-    assert!(seen.len() >= 5, "{seen:?}");
 }
 
 #[test]
