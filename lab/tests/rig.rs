@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oxbond_lab::capture::Capture;
 use oxbond_lab::netns::Namespace;
+use oxbond_lab::proc::wait_until;
 use oxbond_lab::rig::{Plan, Rig, Topology, Way};
 use oxbond_lab::traffic::{Report, Traffic};
 
@@ -87,6 +88,16 @@ fn metered_root_10000_per_second_each_way_overrun_nothing() {
 #[test]
 fn root_ipv6_and_flows() {
     let rig = rig(Topology::OneSwitch, 1500);
+    // On a busy machine the first solicitation may be lost, and the next one comes after a second.
+    wait_until(Duration::from_secs(10), "the neighbour answers", || {
+        let ping = rig
+            .host
+            .command("ping")
+            .args(["-c", "1", "-W", "1", "-q", "fd77::1"])
+            .output();
+        ping.is_ok_and(|ping| ping.status.success())
+    })
+    .unwrap();
     let traffic = Traffic::new(
         (&rig.host, address("fd77::2")),
         (&rig.peer, address("fd77::1")),

@@ -412,7 +412,7 @@ impl TransmitTable {
         let link_local = matches!(frame, [0x01, 0x80, 0xc2, 0, 0, 0..16, ..]);
         Arrival {
             fate: match (accepted, link_local) {
-                (true, _) => Fate::Delivered(self.taken_for_bond(port, frame)),
+                (true, _) => Fate::Delivered(self.taken_for_bond(frame)),
                 (false, true) => Fate::Own,
                 (false, false) => Fate::Inactive,
             },
@@ -421,11 +421,15 @@ impl TransmitTable {
         }
     }
 
-    /// The frame with the bond's address as destination, if it came for the port's own.
-    fn taken_for_bond(&self, port: PortId, frame: &[u8]) -> Option<Vec<u8>> {
+    /// The frame with the bond's address as destination, if it came for that of a port. Of any port: when one has died, a
+    /// switch sends what is for it to all others, until the neighbours have learnt another address.
+    fn taken_for_bond(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let stations = self.stations.as_ref()?;
-        let station = self.station(stations, port)?;
-        if station == stations.bond || !frame.starts_with(&station.octets()) {
+        let came_for = |station: &MacAddr| frame.starts_with(&station.octets());
+        if frame.len() < ETHERNET
+            || came_for(&stations.bond)
+            || !stations.ports.iter().any(came_for)
+        {
             return None;
         }
         let mut changed = frame.to_vec();

@@ -135,8 +135,8 @@ pub enum Receive {
 pub struct Stations {
     /// The bond's.
     pub bond: MacAddr,
-    /// Each port's, in the sequence of `order`. A frame that arrives for it is delivered with the bond's address as
-    /// destination.
+    /// Each port's, in the sequence of `order`. A frame that arrives for one of them, on whichever port, is delivered with
+    /// the bond's address as destination.
     pub ports: Vec<MacAddr>,
     /// Only in balance-alb (empty elsewhere): the port on which a client is to reach us, by the XOR of all bytes of the
     /// client's IP address; [`BALANCE_BUCKETS`] of them. An ARP reply to it, and a solicited neighbour advertisement,

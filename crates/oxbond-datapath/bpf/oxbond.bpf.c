@@ -344,7 +344,7 @@ int port_rx(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (likely(accepts(skb, table, id))) {
 		if (unlikely(table->receive & RX_STATIONS))
-			take_for_bond(skb, table, id);
+			take_for_bond(skb, table);
 		counters->rx_packets++;
 		counters->rx_bytes += skb->len;
 		return bpf_redirect(inner_ifindex, 0);

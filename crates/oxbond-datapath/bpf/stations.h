@@ -71,14 +71,20 @@ APART int answer_from(struct __sk_buff *skb, const struct table *table, const st
 	return bpf_skb_store_bytes(skb, answer->mac_at, station, MAC_LEN, 0);
 }
 
-/* A frame that arrives for the port's own address is the bond's. */
-APART int take_for_bond(struct __sk_buff *skb, const struct table *table, __u32 id)
+/* A frame that arrives for the address of a port is the bond's. Of any port: when one has died, a switch sends what is for
+ * it to all others, until the neighbours have learnt another address. */
+APART int take_for_bond(struct __sk_buff *skb, const struct table *table)
 {
 	const __u8 *data = (const void *)(long)skb->data;
 	const __u8 *end = (const void *)(long)skb->data_end;
 
-	if (!table || !(table->foreign & (1U << (id & 31))) || data + ETHERNET_LEN > end ||
-	    !same_mac(data, table->stations[id & 31]))
+	if (!table || data + ETHERNET_LEN > end || same_mac(data, table->bond))
 		return 0;
-	return bpf_skb_store_bytes(skb, 0, table->bond, MAC_LEN, 0);
+	for (__u32 i = 0; i < MAX_PORTS && i < table->order_len; i++) {
+		__u32 id = table->order[i] & 31;
+
+		if ((table->foreign & (1U << id)) && same_mac(data, table->stations[id]))
+			return bpf_skb_store_bytes(skb, 0, table->bond, MAC_LEN, 0);
+	}
+	return 0;
 }

@@ -12,6 +12,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use oxbond_core::action::Action;
 use oxbond_core::port::{LinkState, PortId, PortInfo};
@@ -92,6 +93,9 @@ struct KnownSettings {
     at_carrier_changes: u32,
     settings: LinkSettings,
 }
+
+/// Longest time until the kernel has detached a program whose link lost its last pin.
+const LINK_GONE: Duration = Duration::from_secs(1);
 
 impl EbpfEngine {
     /// Makes the front device and its data path, pinned in `pin_dir` (a directory of a BPF file system, made here). The
@@ -323,7 +327,19 @@ impl EbpfEngine {
         if self.data_path.ports()?.iter().any(|(port, _)| *port == id) {
             self.data_path.detach_port(id)?;
         }
-        Ok(self.data_path.attach_port(id, ifindex)?)
+        // A program whose pin somebody removed hangs on for a moment, and hangs nowhere twice.
+        let deadline = std::time::Instant::now() + LINK_GONE;
+        loop {
+            match self.data_path.attach_port(id, ifindex) {
+                Err(error)
+                    if error.errno() == Some(libc::EEXIST)
+                        && std::time::Instant::now() < deadline =>
+                {
+                    std::thread::sleep(LINK_GONE / 100);
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// The transmit program's hook cannot be had alone: the whole data path is made anew, with the table it had.

@@ -208,9 +208,9 @@ fn root_one_address_on_every_link() {
             .unwrap();
         assert_eq!(report.lost(), 0, "{mode}\n{report}");
         for (capture, port) in seen.into_iter().zip(PORTS) {
-            let ours = |frame: &Frame| frame.ethertype() == 0x0800;
-            capture.wait_for(PATIENCE, "traffic", ours).unwrap();
-            for frame in capture.stop().unwrap() {
+            let traffic = |frame: &Frame| frame.ethertype() == 0x0800;
+            capture.wait_for(PATIENCE, "traffic", traffic).unwrap();
+            for frame in capture.stop().unwrap().into_iter().filter(traffic) {
                 let from_peer = written(frame.destination()) == mac;
                 let ours = written(frame.source()) == mac;
                 assert!(ours || from_peer, "{mode} {port}: {frame:?}");
