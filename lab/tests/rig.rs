@@ -248,7 +248,7 @@ fn root_one_way_fault_swallows_one_way() {
             meter.wait_flowing(50, DEADLINE).unwrap();
             rig.blackhole(0, way).unwrap();
             let before = meter.received();
-            oxbond_lab::proc::wait_until(DEADLINE, "the healthy way carries on", || {
+            wait_until(DEADLINE, "the healthy way carries on", || {
                 meter.received() > before + 300
             })
             .unwrap();
