@@ -1,5 +1,7 @@
 //! 802.3ad: the bond's ports and options told to the LACP machines, and what they decide carried out.
 
+use oxbond_wire::learning;
+
 use super::Bond;
 use crate::action::Action;
 use crate::announce::Repeat;
@@ -115,7 +117,34 @@ impl Bond {
         if changed || self.carries() != self.carrier {
             self.settle(now, &Cause::Lacp);
         }
-        self.actions.extend(sent);
+        self.speak(sent);
+    }
+
+    /// Sends frames of LACP. Each has its port's own address as source, and that is the bond's too if the port gave it. While
+    /// another port carries the traffic without a partner, a switch without LACP takes that for the place where the bond
+    /// is: so it is taught better at once.
+    pub(super) fn speak(&mut self, sent: Vec<Action>) {
+        for action in sent {
+            let misled = match &action {
+                Action::SendOnPort { port, .. } => self.misleads(*port),
+                _ => None,
+            };
+            self.actions.push_back(action);
+            self.actions
+                .extend(misled.map(|carrying| Action::SendOnPort {
+                    port: carrying,
+                    frame: learning::frame(self.mac, None),
+                }));
+        }
+    }
+
+    /// The port that carries the traffic without a partner, if a frame with the own address of this one belies it.
+    fn misleads(&self, port: PortId) -> Option<PortId> {
+        let alone = !self.lacp.as_ref()?.fallback().is_empty();
+        let order = &self.table.order;
+        let under_bonds_address = self.port(port)?.permanent_mac == self.mac;
+        let carrying = order.first().copied().filter(|_| !order.contains(&port))?;
+        (alone && under_bonds_address).then_some(carrying)
     }
 
     /// What the machines want sent, and whether other ports carry traffic now. Events are passed on.

@@ -872,7 +872,7 @@ impl Bond {
                 cause: cause.clone(),
             });
         }
-        self.actions.extend(spoken);
+        self.speak(spoken);
         self.announce(now);
     }
 

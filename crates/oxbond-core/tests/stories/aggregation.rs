@@ -3,11 +3,12 @@
 use oxbond_core::action::Action;
 use oxbond_core::event::Event;
 use oxbond_core::input::Input;
+use oxbond_core::port::PortId;
 use oxbond_core::status::PortRole;
 use oxbond_core::table::{Receive, Spread};
 
 use crate::announcements::announced;
-use crate::rig::Rig;
+use crate::rig::{Rig, mac_of};
 
 const LAG: &[&str] = &["mode=802.3ad", "xmit_hash_policy=layer3+4"];
 
@@ -74,6 +75,27 @@ fn without_a_partner_peers_hear_of_another_port() {
     assert_eq!(notices(&mut rig), 1, "whoever carries now");
     rig.at(1000);
     assert_eq!(notices(&mut rig), 1);
+}
+
+/// A switch learns from LACPDUs too, and the first port's own address is the bond's.
+#[test]
+fn without_a_partner_lacpdus_do_not_mislead_the_switch() {
+    let mut rig = Rig::new(LAG, &["a", "b"]);
+    assert_eq!(mac_of("a"), rig.bond_mac);
+    rig.link_down("a").link_up("a");
+    assert_eq!(rig.goes_to(0), Some("b"));
+    rig.log.clear();
+    rig.at(100_000);
+    let bond_mac = rig.bond_mac.octets();
+    let under_bonds_address: Vec<PortId> = rig.take(|action| match action {
+        Action::SendOnPort { port, frame } if frame[6..12] == bond_mac => Some(*port),
+        _ => None,
+    });
+    let (a, b) = (rig.id("a"), rig.id("b"));
+    assert!(under_bonds_address.len() >= 4, "{under_bonds_address:?}");
+    for pair in under_bonds_address.chunks(2) {
+        assert_eq!(pair, [a, b], "the last word is b's");
+    }
 }
 
 /// The machines end; they do not look for another aggregator on the way.
