@@ -11,8 +11,10 @@
 mod common;
 pub mod ifupdown;
 mod ini;
+pub mod netplan;
 pub mod networkd;
 pub mod toml;
+mod yaml;
 
 use self::ifupdown::Flavour;
 use crate::diagnostic::Diagnostic;
@@ -61,11 +63,18 @@ pub enum Foreign {
     Ifupdown,
     /// ifupdown2, as Cumulus and Proxmox have it.
     Ifupdown2,
+    /// netplan.
+    Netplan,
 }
 
 impl Foreign {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::Networkd, Self::Ifupdown, Self::Ifupdown2];
+    pub const ALL: &'static [Self] = &[
+        Self::Networkd,
+        Self::Ifupdown,
+        Self::Ifupdown2,
+        Self::Netplan,
+    ];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -73,6 +82,7 @@ impl Foreign {
             Self::Networkd => "networkd",
             Self::Ifupdown => "ifupdown",
             Self::Ifupdown2 => "ifupdown2",
+            Self::Netplan => "netplan",
         }
     }
 
@@ -83,6 +93,7 @@ impl Foreign {
             Self::Networkd => networkd::read(sources),
             Self::Ifupdown => ifupdown::read(Flavour::Classic, sources),
             Self::Ifupdown2 => ifupdown::read(Flavour::Second, sources),
+            Self::Netplan => netplan::read(sources),
         }
     }
 
@@ -92,6 +103,7 @@ impl Foreign {
             Self::Networkd => networkd::write(network),
             Self::Ifupdown => ifupdown::write(Flavour::Classic, network),
             Self::Ifupdown2 => ifupdown::write(Flavour::Second, network),
+            Self::Netplan => netplan::write(network),
         }
     }
 
@@ -99,7 +111,7 @@ impl Foreign {
     pub fn is_comment(self, line: &str) -> bool {
         match self {
             Self::Networkd => ini::is_comment(line),
-            Self::Ifupdown | Self::Ifupdown2 => ifupdown::is_comment(line),
+            Self::Ifupdown | Self::Ifupdown2 | Self::Netplan => ifupdown::is_comment(line),
         }
     }
 

@@ -120,7 +120,7 @@ const TAKEN: [&str; 32] = [
 ];
 
 /// Words of options that it does not know.
-const WORDS_UNKNOWN: [(OptionId, &[&str]); 3] = [
+pub(super) const WORDS_UNKNOWN: [(OptionId, &[&str]); 3] = [
     (
         OptionId::ArpValidate,
         &["filter", "filter_active", "filter_backup"],
@@ -1020,7 +1020,7 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// systemd's time spans in microseconds (systemd.time(7)): numbers with units, added up; seconds where there is none.
-fn timespan_us(text: &str) -> Option<u64> {
+pub(super) fn timespan_us(text: &str) -> Option<u64> {
     const MINUTE: f64 = 60e6;
     let mut rest = text.trim();
     let mut sum = 0.0;
