@@ -11,22 +11,21 @@ use oxbond_config::model::Cidr;
 use oxbond_core::action::Action;
 use oxbond_core::bond::{Bond, InputError};
 use oxbond_core::event::{Cause, Event};
-use oxbond_core::input::{Announced, Input};
-use oxbond_core::option::{OptionChange, PortOptionChange};
+use oxbond_core::input::Input;
 use oxbond_core::port::{MAX_PORTS, PortId};
 use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
 use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError};
-use oxbond_linux::inspect::{self, Candidate, PortRefusal};
-use oxbond_linux::ipv6;
-use oxbond_linux::netlink::{Link, Netlink};
-use oxbond_linux::stack;
-use oxbond_wire::MacAddr;
+use oxbond_linux::inspect::{self, Candidate};
+use oxbond_linux::netlink::Netlink;
 use tracing::{error, info, warn};
 
-use super::change::{Step, known_in};
+use super::change::Step;
 use super::probing::Paths;
+use super::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
+use super::rejoin::Hindrance;
+use super::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 use super::state::{BondFiles, STATE_VERSION, SavedBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
@@ -45,7 +44,7 @@ pub(crate) struct ManagedBond {
     /// Of the ARP and NS monitor's targets.
     pub(super) paths: Paths,
     /// Expected ports that are there and could not join.
-    hindered: BTreeMap<String, Hindrance>,
+    pub(super) hindered: BTreeMap<String, Hindrance>,
     /// The last attempt to save failed, which was said.
     unsaved: bool,
     /// The core asked for something else than probes since the last look at this.
@@ -55,15 +54,6 @@ pub(crate) struct ManagedBond {
     /// When such a state is saved nevertheless.
     next_save: Instant,
 }
-
-/// Why an expected port could not join, and when it is tried again.
-struct Hindrance {
-    why: String,
-    again: Instant,
-}
-
-/// Time between two attempts of an expected port to join. An attempt that fails halfway causes link events of its own.
-const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time between two saves of a state in which only the ARP monitor went on.
 const ROUTINE_SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -446,135 +436,6 @@ impl ManagedBond {
         }
     }
 
-    /// The link of any interface of the namespace, as it is now.
-    pub(crate) fn on_link(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        link: &Link,
-        taken: &BTreeMap<u32, String>,
-    ) {
-        if link.index == self.engine.ifindex() {
-            self.on_front(netlink, now, link);
-        } else if let Some(port) = self.port_at(link.index) {
-            if let Some(old) = self.engine.port_name(port)
-                && old != link.name
-            {
-                let old = old.to_owned();
-                self.renamed(netlink, now, port, &old, link.name.clone());
-            }
-            let state = self.engine.link_state(port, link);
-            self.tell(netlink, now, Input::Link { port, link: state });
-        } else if self.is_missing(&link.name) {
-            self.rejoin(netlink, now, &link.name, taken);
-        } else if link.lower == Some(self.engine.ifindex()) {
-            self.on_addresses(netlink, now);
-        }
-    }
-
-    /// The wish goes with the interface, not with its name.
-    fn renamed(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        port: PortId,
-        old: &str,
-        name: String,
-    ) {
-        info!("{}: its port {old} is called {name} now", self.name());
-        self.engine.rename_port(port, &name);
-        if let Some(wanted) = self.wanted.ports.iter_mut().find(|port| port.name == old) {
-            wanted.name.clone_from(&name);
-        }
-        self.tell(netlink, now, Input::PortRenamed { port, name });
-    }
-
-    fn on_front(&mut self, netlink: &mut Netlink, now: Instant, link: &Link) {
-        if link.mac != Some(self.core.mac())
-            && let Some(mac) = link.mac
-        {
-            self.tell(netlink, now, Input::BondMac { mac });
-        }
-        self.tell(netlink, now, Input::BondAdmin { up: link.up });
-        if link.mtu != self.engine.mtu()
-            && let Err(e) = self.engine.follow_bond_mtu(netlink, link.mtu)
-        {
-            error!(
-                "{}: the MTU {} is not possible, back to {}: {e}",
-                self.name(),
-                link.mtu,
-                self.engine.mtu()
-            );
-        }
-        if let Err(e) = self
-            .engine
-            .follow_bond_promiscuity(netlink, link.promiscuity > 0)
-        {
-            error!(
-                "{}: the ports do not follow its promiscuous mode: {e}",
-                self.name()
-            );
-        }
-    }
-
-    /// An interface is gone; if it was a port of ours, the bond goes on without it and takes it back when it returns.
-    pub(crate) fn on_port_gone(&mut self, netlink: &mut Netlink, now: Instant, index: u32) {
-        let Some(port) = self.port_at(index) else {
-            return;
-        };
-        warn!(
-            "{}: its port {} has vanished; it joins again when it returns",
-            self.name(),
-            self.engine.port_name(port).unwrap_or_default()
-        );
-        self.part(netlink, now, port);
-    }
-
-    /// Addresses of the front, or of VLANs above it, have changed.
-    pub(crate) fn on_addresses(&mut self, netlink: &mut Netlink, now: Instant) {
-        match self.announced(netlink) {
-            Ok((addresses, ids)) => {
-                self.tell(netlink, now, Input::Addresses { addresses });
-                self.tell(netlink, now, Input::Vlans { ids });
-            }
-            Err(e) => warn!(
-                "{}: cannot read its addresses, failovers will announce older ones: {e}",
-                self.name()
-            ),
-        }
-        self.look_at_paths(netlink, now);
-    }
-
-    /// The addresses by which the bond is reached, and the ids of the VLANs directly above it.
-    fn announced(
-        &self,
-        netlink: &mut Netlink,
-    ) -> Result<(Vec<Announced>, Vec<u16>), oxbond_linux::error::KernelError> {
-        let front = self.engine.ifindex();
-        let links = netlink.links()?;
-        let ids = links
-            .iter()
-            .filter(|link| link.lower == Some(front))
-            .filter_map(|link| link.vlan_id)
-            .collect();
-        let mut announced = Vec::new();
-        for mut device in stack::above(&links, front) {
-            if device.index == front {
-                device.mac = self.core.mac();
-            }
-            let router = ipv6::is_router(&device.name)?;
-            for address in netlink.addresses(device.index)? {
-                announced.push(Announced {
-                    address: address.address,
-                    mac: device.mac,
-                    vlans: device.vlans.clone(),
-                    router,
-                });
-            }
-        }
-        Ok((announced, ids))
-    }
-
     /// Joins a port.
     pub(crate) fn add_port(
         &mut self,
@@ -808,7 +669,7 @@ impl ManagedBond {
         }
     }
 
-    fn port_at(&self, ifindex: u32) -> Option<PortId> {
+    pub(super) fn port_at(&self, ifindex: u32) -> Option<PortId> {
         self.engine
             .ports()
             .find(|(_, index)| *index == ifindex)
@@ -830,158 +691,4 @@ impl ManagedBond {
             .map(|port| port.name.clone())
             .collect()
     }
-
-    /// Whether this interface is expected and not attached.
-    fn is_missing(&self, name: &str) -> bool {
-        self.wanted.ports.iter().any(|port| port.name == name) && self.port_named(name).is_none()
-    }
-
-    fn rejoin_missing(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        taken: &BTreeMap<u32, String>,
-    ) {
-        self.hindered.retain(|name, _| {
-            let wanted = &self.wanted.ports;
-            wanted.iter().any(|port| port.name == *name)
-        });
-        for name in self.expected() {
-            if !self.is_missing(&name) || matches!(netlink.link(&name), Ok(None)) {
-                self.hindered.remove(&name);
-            } else {
-                self.rejoin(netlink, now, &name, taken);
-            }
-        }
-    }
-
-    /// An expected port is there.
-    fn rejoin(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        name: &str,
-        taken: &BTreeMap<u32, String>,
-    ) {
-        let earlier = self.hindered.get(name);
-        if earlier.is_some_and(|hindrance| now < hindrance.again) {
-            return;
-        }
-        let Some(request) = self.wanted.ports.iter().find(|port| port.name == name) else {
-            return;
-        };
-        let mut request = request.clone();
-        let mode = self.core.options().mode;
-        request.options.retain(|(name, value)| {
-            let parsed = parse_port_options(&[(name.clone(), value.clone())]);
-            parsed.is_ok_and(|parsed| !known_in(mode, parsed).is_empty())
-        });
-        let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
-            .map_err(refused_as_port)
-            .and_then(|candidate| self.join(netlink, now, &request, &candidate));
-        match joined {
-            Ok(()) => {
-                self.hindered.remove(name);
-            }
-            Err(Failure { message: why, .. }) => {
-                if self
-                    .hindered
-                    .get(name)
-                    .is_none_or(|earlier| earlier.why != why)
-                {
-                    warn!("{}: {name} is back but cannot join: {why}", self.name());
-                }
-                let again = now + REJOIN_INTERVAL;
-                self.hindered
-                    .insert(name.to_owned(), Hindrance { why, again });
-            }
-        }
-    }
-}
-
-pub(super) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
-    options
-        .iter()
-        .map(|(name, value)| OptionChange::parse(name, value))
-        .collect::<Result<_, _>>()
-        .map_err(refused_by_core)
-}
-
-pub(super) fn parse_port_options(
-    options: &[(String, String)],
-) -> Result<Vec<PortOptionChange>, Failure> {
-    options
-        .iter()
-        .map(|(name, value)| PortOptionChange::parse(name, value))
-        .collect::<Result<_, _>>()
-        .map_err(refused_by_core)
-}
-
-pub(super) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
-    let mac: MacAddr = text.parse().map_err(|_| {
-        Failure::new(
-            Blame::Configuration,
-            format!("{text} is no link-layer address; write six pairs like 02:00:5e:00:53:01"),
-        )
-    })?;
-    if mac.is_multicast() || mac.is_zero() {
-        let why =
-            format!("{mac} cannot be an interface's address: it must be unicast and not zero");
-        return Err(Failure::new(Blame::Configuration, why));
-    }
-    Ok(mac)
-}
-
-pub(super) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
-    let parsed = texts
-        .iter()
-        .map(|text| text.parse())
-        .collect::<Result<_, _>>();
-    parsed.map_err(configuration)
-}
-
-pub(super) fn configuration(e: impl std::fmt::Display) -> Failure {
-    Failure::new(Blame::Configuration, e)
-}
-
-/// A refusal of the core, with the driver's answer where there is one.
-pub(super) fn refused_by_core(e: impl Into<InputError>) -> Failure {
-    let e = e.into();
-    let driver = match &e {
-        InputError::Config(config) => config.driver(),
-        _ => None,
-    };
-    configuration(&e).with_driver(driver)
-}
-
-/// A refusal of an interface as a port, with the driver's answer where there is one.
-pub(super) fn refused_as_port(e: PortRefusal) -> Failure {
-    let driver = e.driver();
-    refused(e).with_driver(driver.as_ref())
-}
-
-pub(super) fn refused(e: impl std::fmt::Display) -> Failure {
-    Failure::new(Blame::Refused, e)
-}
-
-pub(super) fn kernel(e: oxbond_linux::error::KernelError) -> Failure {
-    Failure::new(
-        if e.is_permission() {
-            Blame::Permission
-        } else {
-            Blame::Kernel
-        },
-        e,
-    )
-}
-
-pub(super) fn engine_failure(e: EngineError) -> Failure {
-    Failure::new(
-        if e.is_permission() {
-            Blame::Permission
-        } else {
-            Blame::Kernel
-        },
-        e,
-    )
 }

@@ -15,10 +15,9 @@ use oxbond_linux::netlink::Netlink;
 use oxbond_wire::MacAddr;
 use tracing::warn;
 
-use super::bond::{
-    ManagedBond, configuration, engine_failure, kernel, parse_addresses, parse_mac, parse_options,
-    parse_port_options, refused_as_port, refused_by_core,
-};
+use super::bond::ManagedBond;
+use super::refusal::{configuration, engine_failure, kernel, refused_as_port, refused_by_core};
+use super::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
 

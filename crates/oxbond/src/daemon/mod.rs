@@ -12,7 +12,11 @@
 
 mod bond;
 mod change;
+mod follow;
 mod probing;
+mod refusal;
+mod rejoin;
+mod request;
 mod service;
 mod state;
 

@@ -1,0 +1,93 @@
+//! Ports that were asked for and are away: they join when they are there again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use oxbond_core::time::Instant;
+use oxbond_linux::inspect;
+use oxbond_linux::netlink::Netlink;
+use tracing::warn;
+
+use super::bond::ManagedBond;
+use super::change::known_in;
+use super::refusal::refused_as_port;
+use super::request::parse_port_options;
+use crate::exit::Failure;
+
+/// Why an expected port could not join, and when it is tried again.
+pub(super) struct Hindrance {
+    why: String,
+    pub(super) again: Instant,
+}
+
+/// Time between two attempts of an expected port to join. An attempt that fails halfway causes link events of its own.
+const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
+
+impl ManagedBond {
+    /// Whether this interface is expected and not attached.
+    pub(super) fn is_missing(&self, name: &str) -> bool {
+        self.wanted.ports.iter().any(|port| port.name == name) && self.port_named(name).is_none()
+    }
+
+    pub(super) fn rejoin_missing(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        taken: &BTreeMap<u32, String>,
+    ) {
+        self.hindered.retain(|name, _| {
+            let wanted = &self.wanted.ports;
+            wanted.iter().any(|port| port.name == *name)
+        });
+        for name in self.expected() {
+            if !self.is_missing(&name) || matches!(netlink.link(&name), Ok(None)) {
+                self.hindered.remove(&name);
+            } else {
+                self.rejoin(netlink, now, &name, taken);
+            }
+        }
+    }
+
+    /// An expected port is there.
+    pub(super) fn rejoin(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        name: &str,
+        taken: &BTreeMap<u32, String>,
+    ) {
+        let earlier = self.hindered.get(name);
+        if earlier.is_some_and(|hindrance| now < hindrance.again) {
+            return;
+        }
+        let Some(request) = self.wanted.ports.iter().find(|port| port.name == name) else {
+            return;
+        };
+        let mut request = request.clone();
+        let mode = self.core.options().mode;
+        request.options.retain(|(name, value)| {
+            let parsed = parse_port_options(&[(name.clone(), value.clone())]);
+            parsed.is_ok_and(|parsed| !known_in(mode, parsed).is_empty())
+        });
+        let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
+            .map_err(refused_as_port)
+            .and_then(|candidate| self.join(netlink, now, &request, &candidate));
+        match joined {
+            Ok(()) => {
+                self.hindered.remove(name);
+            }
+            Err(Failure { message: why, .. }) => {
+                if self
+                    .hindered
+                    .get(name)
+                    .is_none_or(|earlier| earlier.why != why)
+                {
+                    warn!("{}: {name} is back but cannot join: {why}", self.name());
+                }
+                let again = now + REJOIN_INTERVAL;
+                self.hindered
+                    .insert(name.to_owned(), Hindrance { why, again });
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The words of a request as values.
+
+use oxbond_config::model::Cidr;
+use oxbond_core::option::{OptionChange, PortOptionChange};
+use oxbond_wire::MacAddr;
+
+use super::refusal::{configuration, refused_by_core};
+use crate::exit::{Blame, Failure};
+
+pub(super) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
+    options
+        .iter()
+        .map(|(name, value)| OptionChange::parse(name, value))
+        .collect::<Result<_, _>>()
+        .map_err(refused_by_core)
+}
+
+pub(super) fn parse_port_options(
+    options: &[(String, String)],
+) -> Result<Vec<PortOptionChange>, Failure> {
+    options
+        .iter()
+        .map(|(name, value)| PortOptionChange::parse(name, value))
+        .collect::<Result<_, _>>()
+        .map_err(refused_by_core)
+}
+
+pub(super) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
+    let mac: MacAddr = text.parse().map_err(|_| {
+        Failure::new(
+            Blame::Configuration,
+            format!("{text} is no link-layer address; write six pairs like 02:00:5e:00:53:01"),
+        )
+    })?;
+    if mac.is_multicast() || mac.is_zero() {
+        let why =
+            format!("{mac} cannot be an interface's address: it must be unicast and not zero");
+        return Err(Failure::new(Blame::Configuration, why));
+    }
+    Ok(mac)
+}
+
+pub(super) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
+    let parsed = texts
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>();
+    parsed.map_err(configuration)
+}
