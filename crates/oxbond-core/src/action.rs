@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Cause, Event};
 use crate::port::PortId;
+use crate::standing::StandingAnswer;
 use crate::table::TransmitTable;
 
 /// One thing to do. Every action that changes forwarding carries its cause.
@@ -29,6 +30,14 @@ pub enum Action {
         port: PortId,
         /// The frame from destination address on, without FCS.
         frame: Vec<u8>,
+    },
+    /// What the data path may answer a partner of LACP on this port while the daemon is late, stopped or dead; `None` for
+    /// nothing any more.
+    SetStandingAnswer {
+        /// The port.
+        port: PortId,
+        /// The answer.
+        answer: Option<StandingAnswer>,
     },
     /// Let the system repeat its multicast group reports (IGMP and MLD) through the bond.
     RejoinMulticast,

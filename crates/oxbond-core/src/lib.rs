@@ -29,6 +29,7 @@ mod probe;
 pub mod route;
 mod select;
 mod share;
+pub mod standing;
 pub mod status;
 pub mod table;
 pub mod time;

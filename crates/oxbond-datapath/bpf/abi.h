@@ -6,7 +6,7 @@
 #include "bpf.h"
 
 #define ABI_MAGIC 0x6f78626e /* "oxbn" */
-#define ABI_VERSION 3
+#define ABI_VERSION 4
 
 #define MAX_PORTS 32
 #define MAX_BUCKETS 1024
@@ -19,6 +19,10 @@
 
 /* Most bytes of a tapped frame: TAPPED_LEN of the core. */
 #define TAPPED_LEN 192
+
+/* Bytes of a standing answer, and least time between two: SPACING of the core. */
+#define STANDING_LEN 124
+#define STANDING_SPACING_NS 400000000
 
 /* table.kind: how frames are spread, in the low bits. A table that needs nothing else has nothing else in the word, so
  * that one comparison tells the short way from the long one. */
@@ -141,6 +145,8 @@ struct port_counters {
 	__u64 rx_inactive;
 	/* Sent here although the table names another port, which had no carrier. Part of tx_packets. */
 	__u64 tx_moved;
+	/* LACPDUs answered in the daemon's place. Not part of the others. */
+	__u64 lacp_answered;
 };
 
 /* Per bond and CPU. */
@@ -167,6 +173,18 @@ struct arrivals {
 	__u64 neighbour;
 	/* The kernel's tick at `any`. */
 	__u64 tick;
+};
+
+/* What a port's partner is answered while the daemon is late, stopped or dead. Times are CLOCK_MONOTONIC, nanoseconds. */
+struct standing {
+	/* Not before; 0: nothing is answered. */
+	__u64 from;
+	/* Not after. */
+	__u64 until;
+	/* When it was last sent; 0: not yet. Written by the programs. */
+	__u64 answered;
+	/* A whole LACPDU, and four bytes of zero. */
+	__u8 frame[STANDING_LEN + 4];
 };
 
 /* By interface index modulo its size: the port that may have it. Only a hint, the port itself has the truth. */
@@ -218,6 +236,8 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	BALANCE_BUCKETS,
 	TAPPED_LEN,
 	LINGER_NS,
+	STANDING_LEN,
+	STANDING_SPACING_NS,
 	sizeof(struct table),
 	offsetof(struct table, kind),
 	offsetof(struct table, receive),
@@ -254,6 +274,7 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	offsetof(struct port_counters, rx_bytes),
 	offsetof(struct port_counters, rx_inactive),
 	offsetof(struct port_counters, tx_moved),
+	offsetof(struct port_counters, lacp_answered),
 	sizeof(struct bond_counters),
 	offsetof(struct bond_counters, tx_no_port),
 	offsetof(struct bond_counters, ports_left),
@@ -265,6 +286,11 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	offsetof(struct arrivals, any),
 	offsetof(struct arrivals, neighbour),
 	offsetof(struct arrivals, tick),
+	sizeof(struct standing),
+	offsetof(struct standing, from),
+	offsetof(struct standing, until),
+	offsetof(struct standing, answered),
+	offsetof(struct standing, frame),
 	sizeof(struct hints),
 	offsetof(struct hints, ports),
 	sizeof(struct abi),

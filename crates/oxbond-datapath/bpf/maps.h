@@ -57,6 +57,13 @@ struct {
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, MAX_PORTS);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct standing);
+} standing SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, 1);
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, struct hints);
@@ -120,6 +127,11 @@ INLINE struct loads *loads_of(__u32 slot)
 INLINE struct arrivals *arrivals_of(__u32 id)
 {
 	return bpf_map_lookup_elem(&arrivals, &id);
+}
+
+INLINE struct standing *standing_of(__u32 id)
+{
+	return bpf_map_lookup_elem(&standing, &id);
 }
 
 INLINE struct hints *all_hints(void)

@@ -14,6 +14,7 @@
 #include "class.h"
 #include "decide.h"
 #include "hash.h"
+#include "lacp.h"
 #include "maps.h"
 #include "netdev.h"
 #include "stations.h"
@@ -286,7 +287,13 @@ INLINE int accepts(const struct __sk_buff *skb, struct table *table, __u32 id)
 	}
 }
 
-/* What the daemon wants to see or know of a frame that arrives. 1 when it is for the daemon alone. */
+/* report_arrival: the frame goes the way of all frames; it was for the daemon alone; it has become an answer that leaves on
+ * its port. */
+#define GOES_ON 0
+#define CONSUMED 1
+#define ANSWERED 2
+
+/* What the daemon wants to see or know of a frame that arrives. */
 APART int report_arrival(struct __sk_buff *skb, __u32 receive, __u32 id)
 {
 	const __u8 *data = (const void *)(long)skb->data;
@@ -314,7 +321,7 @@ APART int report_arrival(struct __sk_buff *skb, __u32 receive, __u32 id)
 	}
 	if ((receive & RX_TAP_SLOW) && type == WIRE(TYPE_SLOW_PROTOCOLS) && is_link_local(skb) && data[5] == 2) {
 		tap(skb, id);
-		return 1;
+		return stand_in(skb, id) ? ANSWERED : CONSUMED;
 	}
 	if (!(receive & RX_TAP_NEIGHBOURS) || (type != WIRE(TYPE_ARP) && type != WIRE(TYPE_IPV6) && !is_vlan(type)))
 		return 0;
@@ -339,9 +346,12 @@ int port_rx(struct __sk_buff *skb)
 	counters = counters_of(id);
 	if (!counters)
 		return TC_ACT_SHOT;
-	if (unlikely(table->receive & (RX_TAP_NEIGHBOURS | RX_TAP_SLOW | RX_ARRIVALS)) &&
-	    report_arrival(skb, table->receive, id))
-		return TC_ACT_SHOT;
+	if (unlikely(table->receive & (RX_TAP_NEIGHBOURS | RX_TAP_SLOW | RX_ARRIVALS))) {
+		int fate = report_arrival(skb, table->receive, id);
+
+		if (fate != GOES_ON)
+			return fate == ANSWERED ? bpf_redirect(skb->ifindex, 0) : TC_ACT_SHOT;
+	}
 	if (likely(accepts(skb, table, id))) {
 		if (unlikely(table->receive & RX_STATIONS))
 			take_for_bond(skb, table);

@@ -8,6 +8,7 @@ use std::{ptr, slice};
 use oxbond_core::input::TAPPED_LEN;
 use oxbond_core::option::HashPolicy;
 use oxbond_core::port::{MAX_PORTS, PortId};
+use oxbond_core::standing::StandingAnswer;
 use oxbond_core::table::{
     BALANCE_BUCKETS, BucketKey, Buckets, Exempt, MAX_BUCKETS, Receive, Spread, Stations, Tap,
     TransmitTable,
@@ -17,7 +18,10 @@ use oxbond_wire::MacAddr;
 /// First word of the `abi` map.
 pub(crate) const ABI_MAGIC: u32 = 0x6f78_626e;
 /// Version of everything in this module.
-pub(crate) const ABI_VERSION: u32 = 3;
+pub(crate) const ABI_VERSION: u32 = 4;
+
+/// Bytes of a standing answer.
+pub(crate) const STANDING_LEN: usize = 124;
 
 /// `table.kind`, low bits.
 pub(crate) const SPREAD_FAILOVER: u32 = 0;
@@ -132,6 +136,7 @@ pub(crate) struct RawPortCounters {
     pub(crate) rx_bytes: u64,
     pub(crate) rx_inactive: u64,
     pub(crate) tx_moved: u64,
+    pub(crate) lacp_answered: u64,
 }
 
 /// Counters of the bond on one CPU: `struct bond_counters`.
@@ -158,6 +163,16 @@ pub(crate) struct RawArrivals {
     pub(crate) any: u64,
     pub(crate) neighbour: u64,
     pub(crate) tick: u64,
+}
+
+/// What a port's partner of LACP is answered in the daemon's place: `struct standing`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Standing {
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+    pub(crate) answered: u64,
+    pub(crate) frame: [u8; STANDING_LEN + 4],
 }
 
 /// Where to look for a port first: `struct hints`.
@@ -217,6 +232,8 @@ unsafe impl Plain for RawLoads {}
 // SAFETY: as above.
 unsafe impl Plain for RawArrivals {}
 // SAFETY: as above.
+unsafe impl Plain for Standing {}
+// SAFETY: as above.
 unsafe impl Plain for Hints {}
 // SAFETY: as above.
 unsafe impl Plain for RawTapped {}
@@ -229,6 +246,30 @@ impl RawLoads {
         buckets: [0; BALANCE_BUCKETS],
         exempt: 0,
     };
+}
+
+impl Standing {
+    /// Nothing is answered.
+    pub(crate) const NONE: Self = Self {
+        from: 0,
+        until: 0,
+        answered: 0,
+        frame: [0; STANDING_LEN + 4],
+    };
+
+    /// `Err` says what the programs cannot do with it.
+    pub(crate) fn new(answer: &StandingAnswer) -> Result<Self, &'static str> {
+        let mut raw = Self {
+            from: answer.from.as_nanos(),
+            until: answer.until.as_nanos(),
+            ..Self::NONE
+        };
+        if answer.frame.len() != STANDING_LEN {
+            return Err("the answer has not the length of a LACPDU");
+        }
+        raw.frame[..STANDING_LEN].copy_from_slice(&answer.frame);
+        Ok(raw)
+    }
 }
 
 impl Table {
@@ -581,6 +622,7 @@ mod tests {
     use std::mem::offset_of;
 
     use object::{Object as _, ObjectSection as _};
+    use oxbond_core::standing::SPACING;
     use oxbond_core::table::LINGER;
 
     use super::*;
@@ -603,6 +645,8 @@ mod tests {
             BALANCE_BUCKETS,
             TAPPED_LEN,
             LINGER.as_nanos() as usize,
+            STANDING_LEN,
+            SPACING.as_nanos() as usize,
             size_of::<Table>(),
             offset_of!(Table, kind),
             offset_of!(Table, receive),
@@ -639,6 +683,7 @@ mod tests {
             offset_of!(RawPortCounters, rx_bytes),
             offset_of!(RawPortCounters, rx_inactive),
             offset_of!(RawPortCounters, tx_moved),
+            offset_of!(RawPortCounters, lacp_answered),
             size_of::<RawBondCounters>(),
             offset_of!(RawBondCounters, tx_no_port),
             offset_of!(RawBondCounters, ports_left),
@@ -650,6 +695,11 @@ mod tests {
             offset_of!(RawArrivals, any),
             offset_of!(RawArrivals, neighbour),
             offset_of!(RawArrivals, tick),
+            size_of::<Standing>(),
+            offset_of!(Standing, from),
+            offset_of!(Standing, until),
+            offset_of!(Standing, answered),
+            offset_of!(Standing, frame),
             size_of::<Hints>(),
             offset_of!(Hints, ports),
             size_of::<Abi>(),

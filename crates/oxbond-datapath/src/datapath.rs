@@ -7,12 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use oxbond_core::port::{MAX_PORTS, PortId};
+use oxbond_core::standing::StandingAnswer;
 use oxbond_core::table::{LINGER, TransmitTable};
 use oxbond_core::time::Instant;
 
 use crate::abi::{
     ABI_MAGIC, ABI_VERSION, Abi, HINTS, HOOK_CLSACT, Hints, Port, QDISC_OURS, RawArrivals,
-    RawBondCounters, RawLoads, RawPortCounters, Table,
+    RawBondCounters, RawLoads, RawPortCounters, Standing, Table,
 };
 use crate::attach::{self, Attachment};
 use crate::error::DatapathError;
@@ -99,6 +100,8 @@ pub struct PortCounters {
     pub rx_inactive: u64,
     /// Part of `tx_packets`: sent here although the table names another port, which was dead.
     pub tx_moved: u64,
+    /// LACPDUs of the partner answered in the daemon's place: see [`oxbond_core::standing`].
+    pub lacp_answered: u64,
 }
 
 /// All counters of a bond.
@@ -173,6 +176,7 @@ struct Maps {
     bond_counters: ArrayMap,
     loads: ArrayMap,
     arrivals: ArrayMap,
+    standing: ArrayMap,
     hints: ArrayMap,
     abi: ArrayMap,
 }
@@ -184,7 +188,7 @@ struct Programs {
     find_netdev: OwnedFd,
 }
 
-const MAP_NAMES: [&str; 11] = [
+const MAP_NAMES: [&str; 12] = [
     "control",
     "tables",
     "ports",
@@ -192,6 +196,7 @@ const MAP_NAMES: [&str; 11] = [
     "bond_counters",
     "loads",
     "arrivals",
+    "standing",
     "hints",
     "abi",
     "left_records",
@@ -373,11 +378,12 @@ impl DataPath {
             bond_counters,
             loads,
             arrivals,
+            standing,
             hints,
             abi,
             left_records,
             tapped_frames,
-        ] = <[OwnedFd; 11]>::try_from(maps).map_err(|_few| few())?;
+        ] = <[OwnedFd; 12]>::try_from(maps).map_err(|_few| few())?;
         let [bond_tx, port_rx, find_netdev] =
             <[OwnedFd; 3]>::try_from(programs).map_err(|_few| few())?;
         Ok(Self {
@@ -392,6 +398,7 @@ impl DataPath {
                 bond_counters: ArrayMap::new(bond_counters),
                 loads: ArrayMap::new(loads),
                 arrivals: ArrayMap::new(arrivals),
+                standing: ArrayMap::new(standing),
                 hints: ArrayMap::new(hints),
                 abi: ArrayMap::new(abi),
             },
@@ -450,6 +457,7 @@ impl DataPath {
                     .clear_per_cpu::<RawArrivals>(port.index() as u32)
             })
             .map_err(|error| DatapathError::kernel("clear a port's counters", error))?;
+        self.set_standing_answer(port, None)?;
         self.write_hint(port, ifindex)?;
         // Known to the programs before the first frame comes in, so that it is counted at the right place.
         self.write_port(
@@ -500,7 +508,24 @@ impl DataPath {
         }
         attach::release(&self.pins.port_link(port))?;
         detach_filter(raw.ifindex, raw.flags)?;
+        self.set_standing_answer(port, None)?;
         self.write_port(port, Port::default())
+    }
+
+    /// What the receive program may answer the partner of LACP on this port in the daemon's place; `None` for nothing. Only
+    /// while the table asks for frames of the slow protocols.
+    pub fn set_standing_answer(
+        &mut self,
+        port: PortId,
+        answer: Option<&StandingAnswer>,
+    ) -> Result<(), DatapathError> {
+        let raw = answer.map_or(Ok(Standing::NONE), Standing::new);
+        let raw =
+            raw.map_err(|why| DatapathError::Contract(format!("set_standing_answer: {why}")))?;
+        self.maps
+            .standing
+            .set(port.index() as u32, &raw)
+            .map_err(|error| DatapathError::kernel("write map standing", error))
     }
 
     /// The ports attached and their interface indices, by rising [`PortId`].
@@ -605,6 +630,7 @@ impl DataPath {
                 sum.rx_bytes += cpu.rx_bytes;
                 sum.rx_inactive += cpu.rx_inactive;
                 sum.tx_moved += cpu.tx_moved;
+                sum.lacp_answered += cpu.lacp_answered;
             }
             counters.ports.push((port, sum));
         }
@@ -860,6 +886,7 @@ fn expected_shape(name: &str) -> MapShape {
         "bond_counters" => per_cpu(size_of::<RawBondCounters>(), 1),
         "loads" => per_cpu(size_of::<RawLoads>(), 2),
         "arrivals" => per_cpu(size_of::<RawArrivals>(), MAX_PORTS as u32),
+        "standing" => array(size_of::<Standing>(), MAX_PORTS as u32),
         "hints" => array(size_of::<Hints>(), 1),
         "abi" => array(size_of::<Abi>(), 1),
         "left_records" => ring(LEFT_BYTES),

@@ -499,7 +499,11 @@ impl Host {
         while let Some(action) = self.bond.poll_action() {
             self.note(now, format_args!("    {}", Brief(&action)));
             // Learning frames go out all the time, where they do.
-            if !matches!(action, Action::Event(_) | Action::SendOnPort { .. }) {
+            let routine = matches!(
+                action,
+                Action::Event(_) | Action::SendOnPort { .. } | Action::SetStandingAnswer { .. }
+            );
+            if !routine {
                 self.counters.actions += 1;
             }
             self.perform(action)?;
@@ -562,7 +566,7 @@ impl Host {
             Action::SendFrame { .. } | Action::SendOnPort { .. } | Action::RejoinMulticast => {
                 self.counters.announcements += 1;
             }
-            Action::Event(_) => {}
+            Action::SetStandingAnswer { .. } | Action::Event(_) => {}
         }
         Ok(())
     }

@@ -54,6 +54,9 @@ pub(crate) struct PortCounters {
     pub(crate) rx_inactive: u64,
     /// Part of `tx_packets`: sent here although the table named another port, whose link was gone.
     pub(crate) tx_moved: u64,
+    /// LACPDUs of the partner that the data path answered because the daemon was late, stopped or dead.
+    #[serde(default)]
+    pub(crate) lacp_answered: u64,
 }
 
 impl From<(PortId, oxbond_datapath::PortCounters)> for PortCounters {
@@ -66,6 +69,7 @@ impl From<(PortId, oxbond_datapath::PortCounters)> for PortCounters {
             rx_bytes: counted.rx_bytes,
             rx_inactive: counted.rx_inactive,
             tx_moved: counted.tx_moved,
+            lacp_answered: counted.lacp_answered,
         }
     }
 }

@@ -66,6 +66,7 @@ fn report(status: BondStatus) -> BondReport {
             rx_bytes: 600,
             rx_inactive: 7,
             tx_moved: 1,
+            lacp_answered: 0,
         })
         .collect();
     let engine = EngineReport {

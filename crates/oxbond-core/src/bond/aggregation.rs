@@ -72,6 +72,9 @@ impl Bond {
         core::iter::from_fn(|| lacp.poll())
             .filter_map(|output| match output {
                 Output::Send { port, frame } => Some(Action::SendOnPort { port, frame }),
+                Output::Standing { port, answer } => {
+                    Some(Action::SetStandingAnswer { port, answer })
+                }
                 Output::Changed | Output::Event(_) => None,
             })
             .collect()
@@ -153,6 +156,9 @@ impl Bond {
         while let Some(output) = self.lacp.as_mut().and_then(Lacp::poll) {
             match output {
                 Output::Send { port, frame } => sent.push(Action::SendOnPort { port, frame }),
+                Output::Standing { port, answer } => {
+                    sent.push(Action::SetStandingAnswer { port, answer });
+                }
                 Output::Changed => changed = true,
                 Output::Event(event) => {
                     let port = event.port().and_then(|id| self.port(id));

@@ -31,9 +31,11 @@ mod port;
 mod reason;
 mod receive;
 mod selection;
+mod standing;
 mod status;
 mod transmit;
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use oxbond_wire::DecodeError;
@@ -57,7 +59,11 @@ pub use self::receive::State as ReceiveState;
 pub use self::status::{AggregatorStatus, PortStatus};
 use crate::option::LacpRate;
 use crate::port::{LinkState, PortId};
+use crate::standing::{LONGEST, StandingAnswer};
 use crate::time::Instant;
+
+/// How late the machines must be called for it to count as an absence.
+const ABSENCE: Duration = Duration::from_millis(500);
 
 /// One thing to do or to tell, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +75,13 @@ pub enum Output {
         port: PortId,
         /// The frame from destination address on, without FCS.
         frame: Vec<u8>,
+    },
+    /// Let the data path answer this port's partner in our place, or no longer.
+    Standing {
+        /// The port.
+        port: PortId,
+        /// The answer.
+        answer: Option<StandingAnswer>,
     },
     /// [`Lacp::collecting`] or [`Lacp::distributing`] answer differently now.
     Changed,
@@ -147,6 +160,7 @@ impl Lacp {
             heard_interval: None,
             link_since: now,
             looped: None,
+            standing: None,
             told: event::Told::default(),
         });
         self.settle(now);
@@ -159,6 +173,12 @@ impl Lacp {
             return;
         };
         let mut gone = self.ports.remove(at);
+        if gone.standing.is_some() {
+            self.outputs.push_back(Output::Standing {
+                port: id,
+                answer: None,
+            });
+        }
         if gone.periodic.state != periodic::State::Off {
             let carried =
                 Flags::SYNC | Flags::COLLECTING | Flags::DISTRIBUTING | Flags::AGGREGATION;
@@ -551,8 +571,23 @@ impl Lacp {
         }
     }
 
+    /// While nobody looked after the machines (the daemon was stopped, dead or starved), nobody listened either: the
+    /// partner's silence in that time is ours. The data path has answered it meanwhile ([`crate::standing`]); after more than
+    /// it does that for, all timers have simply run out.
+    fn allow_for_absence(&mut self, now: Instant) {
+        let timers = |port: &Port| [port.receive.current_while, port.periodic.timer];
+        let due = self.ports.iter().flat_map(timers).flatten().min();
+        let late = due.map_or(Duration::ZERO, |due| now.saturating_since(due));
+        if (ABSENCE..=LONGEST).contains(&late) {
+            for port in &mut self.ports {
+                receive::listen_on(port, now, late);
+            }
+        }
+    }
+
     /// Runs all machines until none moves, then sends and tells what has come of it.
     fn settle(&mut self, now: Instant) {
+        self.allow_for_absence(now);
         let active = self.active;
         let alone = self.alone.ports.clone();
         let context = Context {
@@ -605,7 +640,16 @@ impl Lacp {
             config: &self.config,
         };
         for port in &mut self.ports {
-            if let Some(frame) = transmit::advance(port, &context) {
+            let spoken = transmit::advance(port, &context);
+            let agreed = standing::agreed(port, &context);
+            if agreed != port.standing || agreed.is_some() && spoken.is_some() {
+                port.standing = agreed;
+                self.outputs.push_back(Output::Standing {
+                    port: port.id,
+                    answer: agreed.map(|_| standing::answer(port, &context)),
+                });
+            }
+            if let Some(frame) = spoken {
                 let port = port.id;
                 self.outputs.push_back(Output::Send { port, frame });
             }

@@ -90,6 +90,9 @@ pub(super) struct Port {
     pub(super) link_since: Instant,
     /// Our own PDUs come back, or did: the last time, while nothing else was heard on this link.
     pub(super) looped: Option<(Looped, Instant)>,
+    /// What the data path's standing answer confirms, if it has one.
+    #[serde(default)]
+    pub(super) standing: Option<(Information, Information)>,
     /// What has been reported.
     pub(super) told: Told,
 }

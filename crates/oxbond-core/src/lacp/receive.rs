@@ -157,6 +157,23 @@ fn step(port: &mut Port, context: &Context<'_>, pdu: Option<&Lacpdu>) -> bool {
     true
 }
 
+/// Nobody listened for the time `late` until now: as long, but no longer than the timeout, the partner has yet to be heard.
+pub(super) fn listen_on(port: &mut Port, now: Instant, late: Duration) {
+    let timeout = timeout(port);
+    if let Some(at) = &mut port.receive.current_while {
+        *at = (*at).max(now + late.min(timeout));
+    }
+}
+
+/// How long we wait for a PDU, as we have told the partner.
+const fn timeout(port: &Port) -> Duration {
+    if port.actor.has(Flags::TIMEOUT) {
+        SHORT_TIMEOUT
+    } else {
+        LONG_TIMEOUT
+    }
+}
+
 /// recordDefault (6.4.9).
 fn record_default(port: &mut Port) {
     port.partner = NO_PARTNER;
@@ -201,12 +218,7 @@ fn record(port: &mut Port, context: &Context<'_>, pdu: &Lacpdu) {
         .heard
         .map(|before| context.now.saturating_since(before));
     port.heard = Some(context.now);
-    let timeout = if us.state.has(Flags::TIMEOUT) {
-        SHORT_TIMEOUT
-    } else {
-        LONG_TIMEOUT
-    };
-    port.receive.current_while = Some(context.now + timeout);
+    port.receive.current_while = Some(context.now + timeout(port));
 }
 
 /// Sets Partner_Oper_Port_State.Synchronization and counts its rise.

@@ -73,11 +73,15 @@ pub(super) fn advance(port: &mut Port, context: &Context<'_>) -> Option<Vec<u8>>
 /// The PDU that tells what is true now.
 pub(super) fn frame(port: &mut Port, context: &Context<'_>) -> Vec<u8> {
     port.counters.lacpdus_tx += 1;
-    let pdu = Lacpdu {
+    pdu(port, context).frame(port.mac)
+}
+
+/// The same, not counted.
+pub(super) fn pdu(port: &Port, context: &Context<'_>) -> Lacpdu {
+    Lacpdu {
         version: VERSION,
         actor: port.information(context.config),
         partner: port.partner,
         collector_max_delay: context.config.collector_max_delay,
-    };
-    pdu.frame(port.mac)
+    }
 }

@@ -15,3 +15,4 @@ mod h12_field;
 mod ours;
 mod pair;
 mod rig;
+mod standing;

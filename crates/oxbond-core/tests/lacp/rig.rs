@@ -1,9 +1,11 @@
 //! A bond under test, and a tester with raw frames at the other end of each link.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use oxbond_core::lacp::{Config, Event, Joining, Lacp, Output, PortStatus};
 use oxbond_core::port::{Duplex, LinkState, PortId};
+use oxbond_core::standing::StandingAnswer;
 use oxbond_core::time::Instant;
 use oxbond_wire::MacAddr;
 use oxbond_wire::ethernet::{EtherType, Header};
@@ -62,6 +64,8 @@ pub(crate) struct Rig {
     /// Every frame we sent.
     pub(crate) frames: Vec<(PortId, Vec<u8>)>,
     pub(crate) events: Vec<(Instant, Event)>,
+    /// The standing answers of ports that have one.
+    pub(crate) standing: BTreeMap<PortId, StandingAnswer>,
     /// What collected and distributed, each time it changed.
     pub(crate) traffic: Vec<(Instant, Vec<PortId>, Vec<PortId>)>,
 }
@@ -83,6 +87,7 @@ impl Rig {
             sent: Vec::new(),
             frames: Vec::new(),
             events: Vec::new(),
+            standing: BTreeMap::new(),
             traffic: Vec::new(),
         }
     }
@@ -120,6 +125,12 @@ impl Rig {
                         self.sent.push((self.now, port, pdu));
                     }
                     self.frames.push((port, frame));
+                }
+                Output::Standing { port, answer } => {
+                    match answer {
+                        Some(answer) => self.standing.insert(port, answer),
+                        None => self.standing.remove(&port),
+                    };
                 }
                 Output::Changed => {
                     let collecting = self.lacp.collecting().to_vec();

@@ -354,6 +354,7 @@ impl Rig {
                 }
                 Action::SendFrame { .. }
                 | Action::SendOnPort { .. }
+                | Action::SetStandingAnswer { .. }
                 | Action::RejoinMulticast
                 | Action::Event(_) => {}
             }

@@ -586,6 +586,9 @@ impl EbpfEngine {
             Action::SendOnPort { port, frame } => {
                 Ok(self.sender.send(self.port(*port)?.ifindex, frame)?)
             }
+            Action::SetStandingAnswer { port, answer } => {
+                Ok(self.data_path.set_standing_answer(*port, answer.as_ref())?)
+            }
             Action::RejoinMulticast => {
                 igmp::rejoin(nl, &self.sender, self.record.ifindex)?;
                 Ok(())

@@ -335,6 +335,10 @@ impl ManagedBond {
         if self.paths_due().is_some_and(|at| at <= now) {
             self.look_at_paths(netlink, now);
         }
+        if self.core.lacp().is_some() {
+            // A PDU that waits to be read has come in time.
+            self.read_records(netlink, now);
+        }
         self.tell_arrivals(netlink, now);
         self.core.handle_timeout(now);
         self.drain(netlink);
@@ -619,7 +623,10 @@ impl ManagedBond {
                     self.events.push(event);
                 }
                 action => {
-                    self.acted |= !matches!(action, Action::SendOnPort { .. });
+                    self.acted |= !matches!(
+                        action,
+                        Action::SendOnPort { .. } | Action::SetStandingAnswer { .. }
+                    );
                     if let Err(e) = self.engine.perform(netlink, &action) {
                         error!("{}: {e}", self.name());
                     }
