@@ -115,13 +115,16 @@ async fn event_loop(
     }
     info!("ready");
     loop {
+        // Whatever else is ready, again and again: timers run between any two pieces of work.
+        service.on_timeout();
         arm(timer.get_ref(), service.next_wake()).map_err(|e| broken("time to pass", e))?;
         tokio::select! {
             biased;
             ready = monitor.readable() => {
                 let mut ready = ready.map_err(|e| broken("link events", e))?;
-                service.on_link_events();
-                ready.clear_ready();
+                if !service.on_link_events() {
+                    ready.clear_ready();
+                }
             }
             ready = records.readable() => {
                 let mut ready = ready.map_err(|e| broken("data path records", e))?;
@@ -131,7 +134,6 @@ async fn event_loop(
             ready = timer.readable() => {
                 let mut ready = ready.map_err(|e| broken("time to pass", e))?;
                 ready.clear_ready();
-                service.on_timeout();
             }
             Some((request, answer)) = requests.recv() => {
                 // A client that hung up meanwhile does not undo what it asked for.

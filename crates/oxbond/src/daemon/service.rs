@@ -35,6 +35,9 @@ pub(crate) struct Service {
     sequence: u64,
 }
 
+/// Most notices of links and addresses in one turn of the event loop: a namespace in uproar must not keep timers waiting.
+const NOTICES_AT_ONCE: usize = 256;
+
 /// `CLOCK_MONOTONIC`, which the core's snapshots are kept in: it goes on over a restart of the daemon.
 fn now() -> Instant {
     let t = clock_gettime(ClockId::Monotonic);
@@ -89,6 +92,9 @@ impl Service {
             .filter(|(_, bond)| bond.next_wake().is_some_and(|at| at <= now))
             .map(|(name, _)| name.clone())
             .collect();
+        if due.is_empty() {
+            return;
+        }
         let taken = self.taken();
         for name in due {
             self.with_bond(&name, |bond, netlink| bond.on_timeout(netlink, now, &taken));
@@ -104,13 +110,15 @@ impl Service {
     }
 
     /// Link and address events. They are hints: what changed is read again, so that a late event cannot bring back an
-    /// older state.
-    pub(crate) fn on_link_events(&mut self) {
+    /// older state. Whether there are more.
+    pub(crate) fn on_link_events(&mut self) -> bool {
         let mut changed = BTreeSet::new();
         let mut gone = BTreeSet::new();
         let mut addresses = false;
         let mut overrun = false;
-        loop {
+        let mut more = false;
+        for turn in 1..=NOTICES_AT_ONCE {
+            more = turn == NOTICES_AT_ONCE;
             match self.monitor.next() {
                 Ok(Some(Notice::Link(link))) => {
                     changed.insert(link.index);
@@ -136,6 +144,7 @@ impl Service {
         if overrun {
             self.names().iter().for_each(|name| self.look_again(name));
         }
+        more
     }
 
     /// What one bond may have missed.
