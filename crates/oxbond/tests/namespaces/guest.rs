@@ -33,16 +33,16 @@ fn this_binary() -> PathBuf {
     std::env::current_exe().expect("a test knows its own file")
 }
 
-/// The data path's own traffic tests: built beside this binary when the workspace's tests are.
-fn datapath_binary() -> PathBuf {
+/// One of the data path's own test binaries: built beside this binary when the workspace's tests are.
+fn datapath_binary(name: &str) -> PathBuf {
     let this = this_binary();
     let dir = this.parent().expect("a file lies in a directory");
     let entries = std::fs::read_dir(dir).expect("the directory of our own file");
     entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("traffic-") && path.extension().is_none()
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.starts_with(name) && path.extension().is_none()
         })
         .max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok())
         .expect("build all tests first: cargo test --workspace --no-run")
@@ -70,19 +70,19 @@ fn guest_root_6_12() {
 #[test]
 fn guest_root_data_path_6_1() {
     let names = ["inside_veth_"];
-    run(Kernel::V6_1, &datapath_binary(), &names, "veth", "clsact");
+    let binary = datapath_binary("traffic-");
+    run(Kernel::V6_1, &binary, &names, "veth", "clsact");
+    let binary = datapath_binary("standing-");
+    run(Kernel::V6_1, &binary, &["root_"], "veth", "clsact");
 }
 
 #[test]
 fn guest_root_data_path_6_12() {
     let names = ["inside_"];
-    run(
-        Kernel::V6_12,
-        &datapath_binary(),
-        &names,
-        "netkit",
-        "netkit",
-    );
+    let binary = datapath_binary("traffic-");
+    run(Kernel::V6_12, &binary, &names, "netkit", "netkit");
+    let binary = datapath_binary("standing-");
+    run(Kernel::V6_12, &binary, &["root_"], "netkit", "netkit");
 }
 
 /// `mac80211_hwsim` makes radios out of nothing.

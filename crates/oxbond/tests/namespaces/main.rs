@@ -20,3 +20,4 @@ mod loss;
 mod modes;
 mod probing;
 mod stations;
+mod unattended;
