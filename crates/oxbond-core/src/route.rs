@@ -406,8 +406,15 @@ impl TransmitTable {
                 let lingers = (lingering | left) & port.bit() != 0 && !kind.group;
                 (active || lingers, left)
             }
-            Receive::ActiveAndUnicast if !kind.group => (true, 0),
-            Receive::ActiveAndUnicast => self.is_active(port, standing),
+            Receive::ActiveAndOwn => match self.owner(frame) {
+                Some(owner) if owner == port => (true, 0),
+                Some(owner) if standing.carrier & owner.bit() != 0 => (false, 0),
+                _ => {
+                    let (active, left) = self.is_active(port, standing);
+                    let lingers = (lingering | left) & port.bit() != 0 && !kind.group;
+                    (active || lingers, left)
+                }
+            },
         };
         let link_local = matches!(frame, [0x01, 0x80, 0xc2, 0, 0, 0..16, ..]);
         Arrival {
@@ -435,6 +442,19 @@ impl TransmitTable {
         let mut changed = frame.to_vec();
         changed[..6].copy_from_slice(&stations.bond.octets());
         Some(changed)
+    }
+
+    /// The port with an address of its own that a frame came for.
+    fn owner(&self, frame: &[u8]) -> Option<PortId> {
+        let stations = self.stations.as_ref()?;
+        let mut ports = self.order.iter().zip(&stations.ports);
+        let (owner, _) = ports.find(|(_, station)| {
+            **station != stations.bond
+                && station.is_unicast()
+                && frame.len() >= ETHERNET
+                && frame.starts_with(&station.octets())
+        })?;
+        Some(*owner)
     }
 
     /// Whether the port is active on receipt, and the ports that are left in finding out.

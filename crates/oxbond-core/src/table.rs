@@ -124,8 +124,9 @@ pub enum Exempt {
 pub enum Receive {
     /// The port that [`Spread::Failover`] would transmit on.
     Active,
-    /// That port, and on the other ports of `order` frames to one station: balance-alb.
-    ActiveAndUnicast,
+    /// Balance-alb. Each port of `order` what comes for its own address ([`Stations`]); the active port the rest, but for
+    /// what comes for the address of another port that has carrier: a switch that floods brings that one its own copy.
+    ActiveAndOwn,
     /// These.
     Ports(Vec<PortId>),
 }
@@ -168,7 +169,7 @@ pub struct TransmitTable {
     pub order: Vec<PortId>,
     /// Who delivers.
     pub receive: Receive,
-    /// Only with [`Receive::Active`]: the port used before, which still works.
+    /// Not with [`Receive::Ports`]: the port used before, which still works.
     pub linger: Option<PortId>,
     /// Ports chosen by transmit queue (option `queue_id`).
     pub queues: Vec<(u16, PortId)>,
@@ -282,7 +283,7 @@ impl TransmitTable {
     /// Whether a frame to a group that arrives on this port is the bond's.
     pub fn accepts(&self, port: PortId, standing: PortStanding) -> bool {
         match &self.receive {
-            Receive::Active | Receive::ActiveAndUnicast => {
+            Receive::Active | Receive::ActiveAndOwn => {
                 let not_left = |port: &&PortId| standing.left & port.bit() == 0;
                 self.order.iter().find(not_left) == Some(&port)
                     || self.active(standing) == Some(port)

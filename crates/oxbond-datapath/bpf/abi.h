@@ -46,7 +46,7 @@
 
 /* table.receive: which ports deliver, in the low bits. */
 #define RECEIVE_ACTIVE 0
-#define RECEIVE_ACTIVE_AND_UNICAST 1
+#define RECEIVE_ACTIVE_AND_OWN 1
 #define RECEIVE_PORTS 2
 #define RECEIVE_MASK 3
 #define RX_TAP_NEIGHBOURS 0x10
@@ -325,7 +325,7 @@ static const __u32 layout[] SEC("oxbond_layout") = {
 	TX_MEASURED,
 	TX_TAP_NEIGHBOURS,
 	RECEIVE_ACTIVE,
-	RECEIVE_ACTIVE_AND_UNICAST,
+	RECEIVE_ACTIVE_AND_OWN,
 	RECEIVE_PORTS,
 	RECEIVE_MASK,
 	RX_TAP_NEIGHBOURS,

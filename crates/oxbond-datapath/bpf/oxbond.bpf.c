@@ -273,7 +273,7 @@ INLINE int is_active(struct table *table, __u32 id)
 }
 
 /* Whether the table lets this port deliver the frame to the bond. */
-INLINE int accepts(const struct __sk_buff *skb, struct table *table, __u32 id)
+INLINE int accepts(struct __sk_buff *skb, struct table *table, __u32 id)
 {
 	__u32 bit = 1U << (id & 31);
 
@@ -283,7 +283,15 @@ INLINE int accepts(const struct __sk_buff *skb, struct table *table, __u32 id)
 	case RECEIVE_ACTIVE:
 		return (table->members & bit) && (is_active(table, id) || lingers(skb, table, id));
 	default:
-		return (table->members & bit) && (is_unicast(skb) || is_active(table, id));
+		if (!(table->members & bit))
+			return 0;
+		switch (whose(skb, table, id)) {
+		case WHOSE_OWN:
+			return 1;
+		case WHOSE_ANOTHERS:
+			return 0;
+		}
+		return is_active(table, id) || lingers(skb, table, id);
 	}
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "class.h"
+#include "decide.h"
 #include "maps.h"
 
 /* A message of the host that tells one client where we are. */
@@ -69,6 +70,31 @@ APART int answer_from(struct __sk_buff *skb, const struct table *table, const st
 		return bpf_skb_store_bytes(skb, answer->mac_at, station, MAC_LEN, BPF_F_RECOMPUTE_CSUM);
 	bpf_l4_csum_replace(skb, checksum_at, 0, bpf_csum_diff((void *)table->bond, 8, (void *)station, 8, 0), 0);
 	return bpf_skb_store_bytes(skb, answer->mac_at, station, MAC_LEN, 0);
+}
+
+#define WHOSE_NOBODYS 0
+#define WHOSE_OWN 1
+#define WHOSE_ANOTHERS 2
+
+/* Which port a frame to one station came for, seen from the port it arrived on: that one, another one that lives, or none
+ * (it is for the bond's own address, for a port that is dead, or for somebody behind a bridge). */
+APART int whose(struct __sk_buff *skb, const struct table *table, __u32 id)
+{
+	const __u8 *data = (const void *)(long)skb->data;
+	const __u8 *end = (const void *)(long)skb->data_end;
+
+	if (!table || data + ETHERNET_LEN > end || (data[0] & 1))
+		return WHOSE_NOBODYS;
+	for (__u32 i = 0; i < MAX_PORTS && i < table->order_len; i++) {
+		__u32 other = table->order[i] & 31;
+
+		if (!(table->foreign & (1U << other)) || !same_mac(data, table->stations[other]))
+			continue;
+		if (other == id)
+			return WHOSE_OWN;
+		return has_carrier(other) ? WHOSE_ANOTHERS : WHOSE_NOBODYS;
+	}
+	return WHOSE_NOBODYS;
 }
 
 /* A frame that arrives for the address of a port is the bond's. Of any port: when one has died, a switch sends what is for

@@ -165,7 +165,7 @@ fn modes() -> Vec<(String, TransmitTable)> {
         }
         buckets.measured = true;
         TransmitTable {
-            receive: Receive::ActiveAndUnicast,
+            receive: Receive::ActiveAndOwn,
             stations: Some(stations(clients)),
             ..spread(buckets)
         }

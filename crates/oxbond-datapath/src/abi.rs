@@ -41,7 +41,7 @@ pub(crate) const TX_TAP_NEIGHBOURS: u32 = 0x400;
 
 /// `table.receive`, low bits.
 pub(crate) const RECEIVE_ACTIVE: u32 = 0;
-pub(crate) const RECEIVE_ACTIVE_AND_UNICAST: u32 = 1;
+pub(crate) const RECEIVE_ACTIVE_AND_OWN: u32 = 1;
 pub(crate) const RECEIVE_PORTS: u32 = 2;
 pub(crate) const RECEIVE_MASK: u32 = 3;
 /// `table.receive`, flags.
@@ -395,7 +395,7 @@ impl Table {
     fn set_receive(&mut self, receive: &Receive) {
         self.receive |= match receive {
             Receive::Active => RECEIVE_ACTIVE,
-            Receive::ActiveAndUnicast => RECEIVE_ACTIVE_AND_UNICAST,
+            Receive::ActiveAndOwn => RECEIVE_ACTIVE_AND_OWN,
             Receive::Ports(ports) => {
                 self.receivers = set_of(ports);
                 RECEIVE_PORTS
@@ -461,7 +461,7 @@ impl Table {
         let order = ports(self.order.get(..self.order_len as usize)?)?;
         let receive = match self.receive & RECEIVE_MASK {
             RECEIVE_ACTIVE => Receive::Active,
-            RECEIVE_ACTIVE_AND_UNICAST => Receive::ActiveAndUnicast,
+            RECEIVE_ACTIVE_AND_OWN => Receive::ActiveAndOwn,
             RECEIVE_PORTS => Receive::Ports(in_sequence_of(&order, self.receivers)),
             _ => return None,
         };
@@ -734,7 +734,7 @@ mod tests {
             TX_MEASURED as usize,
             TX_TAP_NEIGHBOURS as usize,
             RECEIVE_ACTIVE as usize,
-            RECEIVE_ACTIVE_AND_UNICAST as usize,
+            RECEIVE_ACTIVE_AND_OWN as usize,
             RECEIVE_PORTS as usize,
             RECEIVE_MASK as usize,
             RX_TAP_NEIGHBOURS as usize,
@@ -798,7 +798,7 @@ mod tests {
             }
         };
         let balanced = TransmitTable {
-            receive: Receive::ActiveAndUnicast,
+            receive: Receive::ActiveAndOwn,
             stations: Some(Stations {
                 bond: mac(1),
                 ports: vec![mac(1), mac(2), mac(3)],

@@ -410,7 +410,7 @@ impl Random {
         let mut table = TransmitTable {
             receive: match self.below(4) {
                 0 | 1 => Receive::Active,
-                2 => Receive::ActiveAndUnicast,
+                2 => Receive::ActiveAndOwn,
                 _ => Receive::Ports(order[..self.below(order.len() + 1)].to_vec()),
             },
             neighbours_to_all,

@@ -8,7 +8,7 @@
 //! | broadcast | every port | list, without those that the ARP monitor gave up | every port |
 //! | 802.3ad | buckets by hash | distributing ports | collecting ports |
 //! | balance-tlb | buckets by load, or by hash; groups exempt | as active-backup | the active port |
-//! | balance-alb | buckets by load; groups, addresses exempt | as active-backup | active port; all, to one station |
+//! | balance-alb | buckets by load; groups, addresses exempt | as active-backup | active port; all, to their own address |
 //!
 //! `all_slaves_active` makes every port of the bond deliver, whatever the mode.
 
@@ -55,7 +55,7 @@ impl Bond {
         let receive = if self.options.all_slaves_active {
             Receive::Ports(self.everyone())
         } else if mode == Mode::BalanceAlb {
-            Receive::ActiveAndUnicast
+            Receive::ActiveAndOwn
         } else if mode.has_active_port() {
             Receive::Active
         } else if mode == Mode::Ieee8023ad {
@@ -67,7 +67,7 @@ impl Bond {
         let probing = self.probing_tap();
         TransmitTable {
             spread,
-            linger: if receive == Receive::Active {
+            linger: if matches!(receive, Receive::Active | Receive::ActiveAndOwn) {
                 self.lingering(first)
             } else {
                 None

@@ -146,7 +146,7 @@ fn lessons(rig: &mut Rig) -> Vec<(u64, String, u8, MacAddr)> {
 #[test]
 fn every_port_transmits_and_receives() {
     let rig = rig(&["a", "b"]);
-    assert_eq!(rig.table.receive, Receive::ActiveAndUnicast);
+    assert_eq!(rig.table.receive, Receive::ActiveAndOwn);
     let Spread::Buckets(buckets) = &rig.table.spread else {
         panic!("no buckets");
     };

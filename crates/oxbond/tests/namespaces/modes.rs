@@ -402,3 +402,26 @@ fn metered_root_balance_alb() {
         assert_ne!(client.reaches_by(HOST[0]), Some(dead.clone()));
     }
 }
+
+/// A switch that knows no address (a hub, or one whose table is full) brings every frame to every port.
+#[test]
+fn root_a_switch_that_floods_brings_no_packet_twice() {
+    for mode in ["active-backup", "balance-tlb", "balance-alb"] {
+        let subject = Subject::bonded(&format!("--mode {mode} --miimon 100"));
+        let switch = subject.rig.middle().unwrap();
+        switch.ip("link set br0 type bridge ageing_time 0").unwrap();
+        let client = Client::new(&subject, 10);
+        let report = Traffic::new(
+            (&client.namespace, client.address.parse().unwrap()),
+            (subject.host(), HOST[0].parse().unwrap()),
+        )
+        .rate(100)
+        .both_ways()
+        .run(CALM)
+        .unwrap();
+        assert!(report.sent() > 0);
+        for stream in report.streams() {
+            assert_eq!(stream.duplicates, 0, "{mode}\n{report}");
+        }
+    }
+}
