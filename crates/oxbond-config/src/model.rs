@@ -235,13 +235,9 @@ impl DeviceSettings {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Order counts within a family only.
-        let (v4, v6): (Vec<_>, Vec<_>) = self
-            .addresses
-            .iter()
-            .partition(|address| address.value.address.is_ipv4());
-        for address in v4.into_iter().chain(v6) {
-            writeln!(f, "  address {}", address.value)?;
+        // Of these the order counts within a family only.
+        for address in v4_first(&self.addresses, |address| address.address) {
+            writeln!(f, "  address {address}")?;
         }
         for (word, asked) in [("dhcp4", &self.dhcp_v4), ("dhcp6", &self.dhcp_v6)] {
             if asked.as_ref().is_some_and(|asked| asked.value) {
@@ -257,11 +253,11 @@ impl DeviceSettings {
         if let Some(gateway) = &self.gateway_v6 {
             writeln!(f, "  gateway {}", gateway.value)?;
         }
-        for route in &self.routes {
-            writeln!(f, "  route {}", route.value)?;
+        for route in v4_first(&self.routes, |route| route.to.address) {
+            writeln!(f, "  route {route}")?;
         }
-        for server in &self.dns {
-            writeln!(f, "  dns {}", server.value)?;
+        for server in v4_first(&self.dns, |server| *server) {
+            writeln!(f, "  dns {server}")?;
         }
         for domain in &self.search {
             writeln!(f, "  search {}", domain.value)?;
@@ -347,6 +343,13 @@ impl fmt::Display for DesiredBridge {
         }
         self.device.write(f)
     }
+}
+
+/// The values in order, those of IPv4 before those of IPv6.
+fn v4_first<T>(values: &[Located<T>], address: impl Fn(&T) -> IpAddr) -> Vec<&T> {
+    let mut sorted: Vec<&T> = values.iter().map(|value| &value.value).collect();
+    sorted.sort_by_key(|value| address(value).is_ipv6());
+    sorted
 }
 
 fn by_name<T>(devices: &[T], name: impl Fn(&T) -> &Located<String>) -> Vec<&T> {

@@ -9,7 +9,7 @@ use oxbond_config::model::{
 };
 use oxbond_config::span::{Located, Sources, Span};
 use oxbond_core::option::{
-    Kind, OptionChange, OptionId, OptionKey, OptionSpec, PortOptionChange, PortOptionId,
+    Kind, Mode, OptionChange, OptionId, OptionKey, OptionSpec, PortOptionChange, PortOptionId,
 };
 use oxbond_wire::MacAddr;
 use proptest::prelude::*;
@@ -193,6 +193,12 @@ fn bond(
                     bond.ports[0].options.push(at(change));
                 }
                 bond.device = device;
+                if common {
+                    let mode = bond.option(OptionId::Mode).unwrap().value.text();
+                    let mode = *Mode::ALL.iter().find(|known| known.word() == mode).unwrap();
+                    bond.options
+                        .retain(|option| option.value.id.spec().modes.contains(mode));
+                }
                 bond
             },
         )
@@ -291,6 +297,12 @@ fn device(common: bool) -> impl Strategy<Value = DeviceSettings> {
                         (gateways.0 && v4).then(|| at("192.168.1.1".parse().unwrap()));
                     device.gateway_v6 = (gateways.1 && v6).then(|| at("fd00::1".parse().unwrap()));
                     device.dns = dns.iter().map(|text| at(text.parse().unwrap())).collect();
+                    // A server is reached by an address of its family.
+                    device.dns.retain(
+                        |server: &Located<core::net::IpAddr>| {
+                            if server.value.is_ipv4() { v4 } else { v6 }
+                        },
+                    );
                     device.search = search
                         .into_iter()
                         .map(|domain| at(domain.to_owned()))

@@ -3,7 +3,7 @@
 use core::fmt::Display;
 use core::str::FromStr;
 
-use oxbond_core::option::{Dialect, OPTIONS, OptionChange, OptionId, OptionValue, find};
+use oxbond_core::option::{Dialect, Mode, OPTIONS, OptionChange, OptionId, OptionValue, find};
 use oxbond_wire::MacAddr;
 
 use crate::model::{DesiredBond, Network, NetworkError};
@@ -212,4 +212,16 @@ pub(super) fn unspelt(tool: &str, option: impl Display, span: Span, report: &mut
         format!("{tool} has no word for {option}"),
         "set it by other means, or do without",
     );
+}
+
+/// The mode of a bond, which is balance-rr unless said.
+pub(super) fn mode(bond: &DesiredBond) -> Mode {
+    let number = bond
+        .option(OptionId::Mode)
+        .map(|option| &option.value.value);
+    match number {
+        Some(OptionValue::Number(number)) => u8::try_from(*number).ok().and_then(Mode::from_code),
+        _ => None,
+    }
+    .unwrap_or(Mode::BalanceRr)
 }

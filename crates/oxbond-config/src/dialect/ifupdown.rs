@@ -8,12 +8,10 @@
 use core::net::IpAddr;
 use std::fmt::Write as _;
 
-use oxbond_core::option::{
-    Dialect, Kind, Mode, OptionId, OptionKey, OptionSpec, OptionValue, find_in_dialect,
-};
+use oxbond_core::option::{Dialect, Kind, Mode, OptionId, OptionKey, OptionSpec, find_in_dialect};
 
 use super::common::{
-    mac, mtu, name, number, option, parsed, port_option, refused, unknown_key, unspelt, vid,
+    mac, mode, mtu, name, number, option, parsed, port_option, refused, unknown_key, unspelt, vid,
 };
 use super::ini;
 use super::{OutputFile, Reading, Written};
@@ -953,18 +951,6 @@ fn option_text(
         ),
         _ => Some(line.value.clone()),
     }
-}
-
-/// The mode of a bond, which is balance-rr unless said.
-fn mode(bond: &DesiredBond) -> Mode {
-    let number = bond
-        .option(OptionId::Mode)
-        .map(|option| &option.value.value);
-    match number {
-        Some(OptionValue::Number(number)) => u8::try_from(*number).ok().and_then(Mode::from_code),
-        _ => None,
-    }
-    .unwrap_or(Mode::BalanceRr)
 }
 
 fn no_commands(span: Span, report: &mut Report) {

@@ -11,6 +11,7 @@
 mod common;
 pub mod ifupdown;
 mod ini;
+pub mod keyfile;
 pub mod netplan;
 pub mod networkd;
 pub mod toml;
@@ -65,6 +66,8 @@ pub enum Foreign {
     Ifupdown2,
     /// netplan.
     Netplan,
+    /// NetworkManager's keyfiles.
+    Keyfile,
 }
 
 impl Foreign {
@@ -74,6 +77,7 @@ impl Foreign {
         Self::Ifupdown,
         Self::Ifupdown2,
         Self::Netplan,
+        Self::Keyfile,
     ];
 
     /// Its name on the command line.
@@ -83,6 +87,7 @@ impl Foreign {
             Self::Ifupdown => "ifupdown",
             Self::Ifupdown2 => "ifupdown2",
             Self::Netplan => "netplan",
+            Self::Keyfile => "nm",
         }
     }
 
@@ -94,6 +99,7 @@ impl Foreign {
             Self::Ifupdown => ifupdown::read(Flavour::Classic, sources),
             Self::Ifupdown2 => ifupdown::read(Flavour::Second, sources),
             Self::Netplan => netplan::read(sources),
+            Self::Keyfile => keyfile::read(sources),
         }
     }
 
@@ -104,13 +110,14 @@ impl Foreign {
             Self::Ifupdown => ifupdown::write(Flavour::Classic, network),
             Self::Ifupdown2 => ifupdown::write(Flavour::Second, network),
             Self::Netplan => netplan::write(network),
+            Self::Keyfile => keyfile::write(network),
         }
     }
 
     /// Whether a line (without blanks around it) is a comment.
     pub fn is_comment(self, line: &str) -> bool {
         match self {
-            Self::Networkd => ini::is_comment(line),
+            Self::Networkd | Self::Keyfile => ini::is_comment(line),
             Self::Ifupdown | Self::Ifupdown2 | Self::Netplan => ifupdown::is_comment(line),
         }
     }
