@@ -7,6 +7,7 @@ use core::time::Duration;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
+use crate::lacp;
 use crate::option::{BondOptions, Weight};
 use crate::port::{Duplex, PortId};
 
@@ -56,6 +57,9 @@ pub struct BondStatus {
     pub active_port: Option<String>,
     /// Times the active port changed since the bond began.
     pub failovers: u64,
+    /// The link aggregation, in mode 802.3ad.
+    #[serde(default)]
+    pub lacp: Option<lacp::Status>,
     /// The ports, in list order.
     pub ports: Vec<PortStatus>,
     /// Ports the configuration names (see [`BondStatus::attached`] and [`BondStatus::carrying`] for the other two of
@@ -109,6 +113,9 @@ pub struct PortStatus {
     pub actor_port_prio: u16,
     /// `weight` option.
     pub weight: Weight,
+    /// Its part in the link aggregation, in mode 802.3ad.
+    #[serde(default)]
+    pub lacp: Option<lacp::PortStatus>,
     /// How long the link has been in this state.
     pub since: Duration,
     /// In words, why it carries traffic or why not.

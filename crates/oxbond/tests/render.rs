@@ -8,10 +8,15 @@ mod report;
 
 use std::time::Duration;
 
-use oxbond_core::option::{FailOverMac, HashPolicy, Mode, PrimaryReselect, Weight};
+use oxbond_core::lacp::{
+    self, AggregatorStatus, ChurnState, Counters, Drain, MuxState, ReceiveState, Selected,
+};
+use oxbond_core::option::{FailOverMac, HashPolicy, LacpRate, Mode, PrimaryReselect, Weight};
 use oxbond_core::port::{Duplex, PortId};
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
 
+use oxbond_wire::MacAddr;
+use oxbond_wire::lacp::{Information, State};
 use report::{BondReport, EngineReport, PortCounters};
 
 const RELEASE: &str = "6.1.176";
@@ -26,6 +31,7 @@ fn bond(mode: Mode) -> BondStatus {
         primary: None,
         active_port: None,
         failovers: 0,
+        lacp: None,
         ports: Vec::new(),
         expected: Vec::new(),
     };
@@ -49,9 +55,77 @@ fn port(index: u8, name: &str) -> PortStatus {
         prio: 0,
         actor_port_prio: 255,
         weight: Weight::Fixed(1),
+        lacp: None,
         since: Duration::from_secs(200),
         reason: "active".to_owned(),
     }
+}
+
+const PARTNER: &str = "22:95:f9:49:c7:81";
+
+/// A port that works with a partner at fast rate.
+fn agreed(index: u8, name: &str) -> PortStatus {
+    let end = |system: &str| Information {
+        system_priority: 65_535,
+        system: system.parse().unwrap(),
+        key: 15,
+        port_priority: 255,
+        port: u16::from(index) + 1,
+        state: State(63),
+    };
+    let port = port(index, name);
+    PortStatus {
+        lacp: Some(lacp::PortStatus {
+            id: port.id,
+            actor: end("16:62:3c:0c:84:5c"),
+            partner: end(PARTNER),
+            aggregator: Some(1),
+            selected: Selected::Selected,
+            receive: ReceiveState::Current,
+            mux: MuxState::CollectingDistributing,
+            actor_churn: ChurnState::Monitoring,
+            actor_churned: 0,
+            partner_churn: ChurnState::Monitoring,
+            partner_churned: 0,
+            collecting: true,
+            distributing: true,
+            fallback: false,
+            drain: Drain::No,
+            reason: None,
+            heard: Some(Duration::from_millis(300)),
+            counters: Counters {
+                lacpdus_rx: 12,
+                ..Counters::default()
+            },
+        }),
+        ..port
+    }
+}
+
+/// A bond of two such ports.
+fn aggregate() -> BondStatus {
+    let mut status = bond(Mode::Ieee8023ad);
+    status.name = "bond1".to_owned();
+    status.carrier = true;
+    status.options.miimon = 100;
+    status.options.lacp_rate = LacpRate::Fast;
+    status.ports = vec![agreed(0, "v0"), agreed(1, "v1")];
+    status.ports[1].permanent_mac = "c2:a9:6f:e3:73:bb".parse().unwrap();
+    status.lacp = Some(lacp::Status {
+        system_priority: 65_535,
+        system: status.mac,
+        aggregators: vec![AggregatorStatus {
+            id: 1,
+            active: true,
+            ports: status.ports.iter().map(|port| port.id).collect(),
+            linked: 2,
+            actor_key: 15,
+            partner_key: 15,
+            partner_system: PARTNER.parse().unwrap(),
+            individual: false,
+        }],
+    });
+    status
 }
 
 fn report(status: BondStatus) -> BondReport {
@@ -141,6 +215,31 @@ fn proc_text_of_active_backup_with_arp_monitor_is_the_drivers() {
         render::proc(&status, RELEASE),
         include_str!("data/proc-active-backup-arp.txt")
     );
+}
+
+#[test]
+fn proc_text_of_an_aggregate_is_the_drivers() {
+    let mut status = aggregate();
+    assert_eq!(
+        render::proc(&status, RELEASE),
+        include_str!("data/proc-802.3ad.txt")
+    );
+
+    // The rest by the format's description.
+    status.lacp.as_mut().unwrap().aggregators[0].active = false;
+    let port = status.ports[0].lacp.as_mut().unwrap();
+    port.aggregator = None;
+    let port = status.ports[1].lacp.as_mut().unwrap();
+    (port.actor_churn, port.partner_churn) = (ChurnState::Churned, ChurnState::None);
+    (port.actor_churned, port.partner_churned) = (3, 4);
+    let text = render::proc(&status, RELEASE);
+    for part in [
+        "System MAC address: 16:62:3c:0c:84:5c\nbond bond1 has no active aggregator\n\nSlave Interface: v0\n",
+        "Slave queue ID: 0\nAggregator ID: N/A\n\nSlave Interface: v1\n",
+        "Actor Churn State: churned\nPartner Churn State: none\nActor Churned Count: 3\nPartner Churned Count: 4\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
 }
 
 /// Put together by hand from the format's description; every line that depends on a value has an unusual one.
@@ -275,6 +374,60 @@ idle  active-backup  down  16:62:3c:0c:84:5c  mtu 9000
         );
     }
     assert_eq!(render::table(&[], false, 80), "no bonds\n");
+}
+
+#[test]
+fn table_of_an_aggregate() {
+    let mut status = aggregate();
+    status.ports[1].role = PortRole::Backup;
+    status.ports[1].reason =
+        "partner put this port in another aggregator: key 9, others 15".to_owned();
+    let second = |text: String| text.lines().nth(2).unwrap().to_owned();
+    let table = |status: &BondStatus| render::table(&[report(status.clone())], false, 120);
+    let text = table(&status);
+    assert!(
+        text.contains("WHY\n")
+            && text.contains("  partner put this port in another aggregator: key 9, others 15\n"),
+        "{text}"
+    );
+    assert_eq!(
+        second(text),
+        "  lacp: aggregator 1 of 2 ports, key 15; partner 22:95:f9:49:c7:81, key 15"
+    );
+    let lacp = status.lacp.as_mut().unwrap();
+    lacp.aggregators[0].partner_system = MacAddr::ZERO;
+    lacp.aggregators[0].ports.truncate(1);
+    assert_eq!(
+        second(table(&status)),
+        "  lacp: aggregator 1 of 1 port, key 15; no partner"
+    );
+    status.lacp.as_mut().unwrap().aggregators.clear();
+    assert_eq!(second(table(&status)), "  lacp: no aggregator is active");
+}
+
+#[test]
+fn json_tells_what_lacp_knows() {
+    let mut status = aggregate();
+    let port = status.ports[0].lacp.as_mut().unwrap();
+    port.reason = Some(lacp::Reason::OneWay);
+    let text = render::json(&[report(status)]).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let bond = &value["bonds"][0];
+    let active = &bond["lacp"]["aggregators"][0];
+    assert_eq!(active["partner_system"], PARTNER);
+    assert_eq!(
+        (&active["actor_key"], &active["id"]),
+        (&15.into(), &1.into())
+    );
+    let port = &bond["ports"][0]["lacp"];
+    assert_eq!(port["aggregator"], 1);
+    assert_eq!(
+        (&port["actor"]["state"], &port["partner"]["key"]),
+        (&63.into(), &15.into())
+    );
+    assert_eq!(port["partner_churn"], "monitoring");
+    assert_eq!(port["counters"]["lacpdus_rx"], 12);
+    assert_eq!(port["reason"]["kind"], "one_way");
 }
 
 #[test]

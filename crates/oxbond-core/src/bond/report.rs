@@ -1,6 +1,7 @@
 //! The bond's picture for renderers: [`Bond::status`].
 
 use super::{Bond, Port};
+use crate::lacp::{self, Lacp};
 use crate::mii::Mii;
 use crate::option::{Mode, Weight};
 use crate::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
@@ -12,6 +13,8 @@ impl Bond {
     #[must_use]
     pub fn status(&self, now: Instant, expected: &[String]) -> BondStatus {
         let name = |id| self.port(id).map(|port| port.name.clone());
+        let aggregated = self.lacp.as_ref().map(|lacp| lacp.ports(now));
+        let lacp = |id| aggregated.iter().flatten().find(|port| port.id == id);
         BondStatus {
             version: STATUS_VERSION,
             name: self.name.clone(),
@@ -21,16 +24,17 @@ impl Bond {
             primary: self.primary().and_then(name),
             active_port: self.active.and_then(name),
             failovers: self.failovers,
+            lacp: self.lacp.as_ref().map(Lacp::status),
             ports: self
                 .ports
                 .iter()
-                .map(|port| self.port_status(port, now))
+                .map(|port| self.port_status(port, now, lacp(port.id).cloned()))
                 .collect(),
             expected: expected.to_vec(),
         }
     }
 
-    fn port_status(&self, port: &Port, now: Instant) -> PortStatus {
+    fn port_status(&self, port: &Port, now: Instant, lacp: Option<lacp::PortStatus>) -> PortStatus {
         PortStatus {
             id: port.id,
             name: port.name.clone(),
@@ -46,6 +50,7 @@ impl Bond {
             prio: port.options.prio,
             actor_port_prio: port.options.actor_port_prio,
             weight: port.options.weight,
+            lacp,
             since: now.saturating_since(port.since),
             reason: self.reason(port, now),
         }

@@ -56,7 +56,7 @@ pub use self::port::{Joining, Selected};
 use self::port::{Looped, Port};
 pub use self::reason::{Difference, Reason};
 pub use self::receive::State as ReceiveState;
-pub use self::status::{AggregatorStatus, PortStatus};
+pub use self::status::{AggregatorStatus, PortStatus, Status};
 use crate::option::LacpRate;
 use crate::port::{LinkState, PortId};
 use crate::standing::{LONGEST, StandingAnswer};
@@ -523,6 +523,15 @@ impl Lacp {
         self.ports.iter().map(status).collect()
     }
 
+    /// Our system and the aggregators.
+    pub fn status(&self) -> Status {
+        Status {
+            system_priority: self.config.ad_actor_sys_prio,
+            system: self.config.system(),
+            aggregators: self.aggregators(),
+        }
+    }
+
     /// The aggregators that have ports, by number.
     pub fn aggregators(&self) -> Vec<AggregatorStatus> {
         let mut aggregators: Vec<AggregatorStatus> = Vec::new();
@@ -530,14 +539,17 @@ impl Lacp {
             let Some((id, lag)) = port.aggregator else {
                 continue;
             };
+            let linked = usize::from(port.link.is_usable());
             if let Some(known) = aggregators.iter_mut().find(|known| known.id == id) {
                 known.ports.push(port.id);
+                known.linked += linked;
                 continue;
             }
             aggregators.push(AggregatorStatus {
                 id,
                 active: self.active == Some(id),
                 ports: vec![port.id],
+                linked,
                 actor_key: lag.key,
                 partner_key: lag.partner_key,
                 partner_system: lag.partner_system,

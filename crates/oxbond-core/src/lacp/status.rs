@@ -13,6 +13,24 @@ use super::reason::Reason;
 use super::{churn, mux, receive};
 use crate::port::PortId;
 
+/// A bond.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Priority of our system.
+    pub system_priority: u16,
+    /// Identity of our system.
+    pub system: MacAddr,
+    /// The aggregators that have ports, by number.
+    pub aggregators: Vec<AggregatorStatus>,
+}
+
+impl Status {
+    /// The aggregator that carries the bond's traffic.
+    pub fn active(&self) -> Option<&AggregatorStatus> {
+        self.aggregators.iter().find(|one| one.active)
+    }
+}
+
 /// A port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatus {
@@ -63,6 +81,8 @@ pub struct AggregatorStatus {
     pub active: bool,
     /// Its ports, in list order.
     pub ports: Vec<PortId>,
+    /// How many of them have a link.
+    pub linked: usize,
     /// Our key on all of them.
     pub actor_key: u16,
     /// The partner's key on all of them.

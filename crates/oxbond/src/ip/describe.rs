@@ -1,7 +1,10 @@
 //! What `ip -d link show` tells of a bond and of a port beyond an ordinary interface, in iproute2's words and order.
 
+use oxbond_core::lacp::{self, ChurnState};
 use oxbond_core::option::{Kind, Mode, OptionId, OptionValue, Switch};
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus};
+
+use oxbond_wire::lacp::State;
 
 use super::json::Json;
 
@@ -70,7 +73,45 @@ const ORDER: [OptionId; 33] = [
 
 /// `info_data` of a bond.
 pub(super) fn bond(status: &BondStatus) -> Vec<Fact> {
-    ORDER.iter().filter_map(|id| option(status, *id)).collect()
+    let mut facts = Vec::new();
+    for id in ORDER {
+        facts.extend(option(status, id));
+        if id == OptionId::AdSelect {
+            facts.extend(aggregator(status));
+        }
+    }
+    facts
+}
+
+/// `ad_info`: the active aggregator.
+fn aggregator(status: &BondStatus) -> Option<Fact> {
+    let active = status.lacp.as_ref()?.active()?;
+    let partner = active.partner_system.to_string();
+    let members = [
+        ("aggregator", active.id.to_string()),
+        ("num_ports", active.linked.to_string()),
+        ("actor_key", active.actor_key.to_string()),
+        ("partner_key", active.partner_key.to_string()),
+        ("partner_mac", partner),
+    ];
+    let text: Vec<String> = members
+        .iter()
+        .map(|(key, value)| format!("ad_{key} {value}"))
+        .collect();
+    let value = |text: String| match text.parse::<i64>() {
+        Ok(number) => Json::number(number),
+        Err(_) => Json::text(text),
+    };
+    let members = members.into_iter();
+    Some(Fact {
+        key: "ad_info",
+        value: Json::Object(
+            members
+                .map(|(key, text)| (key.to_owned(), value(text)))
+                .collect(),
+        ),
+        text: text.join(" "),
+    })
 }
 
 fn option(status: &BondStatus, id: OptionId) -> Option<Fact> {
@@ -150,20 +191,93 @@ pub(super) fn port(bond: &BondStatus, status: &PortStatus) -> Vec<Fact> {
         number("queue_id", status.queue_id.into()),
         number("prio", status.prio.into()),
     ];
+    if let Some(lacp) = &status.lacp
+        && let Some(aggregator) = lacp.aggregator
+    {
+        facts.push(number("ad_aggregator_id", aggregator.into()));
+        facts.extend(negotiated(lacp));
+    }
     if bond.options.mode == Mode::Ieee8023ad {
         facts.push(number("actor_port_prio", status.actor_port_prio.into()));
     }
     facts
 }
 
+/// What LACP has come to on a port.
+fn negotiated(port: &lacp::PortStatus) -> Vec<Fact> {
+    let state = |key, words_key, state: State| {
+        let words: Vec<&str> = FLAGS
+            .iter()
+            .filter(|(flag, _)| state.has(*flag))
+            .map(|(_, word)| *word)
+            .collect();
+        let number = Fact {
+            key,
+            value: Json::number(i64::from(state.0)),
+            text: format!("{key} {}", state.0),
+        };
+        let words = Fact {
+            key: words_key,
+            text: format!("{words_key} <{}>", words.join(",")),
+            value: Json::List(words.into_iter().map(Json::text).collect()),
+        };
+        [number, words]
+    };
+    let churn = |key, state| {
+        let word = match state {
+            ChurnState::Monitoring => "MONITOR",
+            ChurnState::Churned => "CHURN",
+            ChurnState::None => "NO_CHURN",
+        };
+        Fact {
+            key,
+            value: Json::text(word),
+            text: format!("{key} {word}"),
+        }
+    };
+    let [actor, actor_words] = state(
+        "ad_actor_oper_port_state",
+        "ad_actor_oper_port_state_str",
+        port.actor.state,
+    );
+    let [partner, partner_words] = state(
+        "ad_partner_oper_port_state",
+        "ad_partner_oper_port_state_str",
+        port.partner.state,
+    );
+    vec![
+        actor,
+        actor_words,
+        partner,
+        partner_words,
+        churn("churn_actor_state", port.actor_churn),
+        churn("churn_partner_state", port.partner_churn),
+    ]
+}
+
+/// The flags of a participant in iproute2's words.
+const FLAGS: [(State, &str); 8] = [
+    (State::ACTIVITY, "active"),
+    (State::TIMEOUT, "short_timeout"),
+    (State::AGGREGATION, "aggregating"),
+    (State::SYNC, "in_sync"),
+    (State::COLLECTING, "collecting"),
+    (State::DISTRIBUTING, "distributing"),
+    (State::DEFAULTED, "defaulted"),
+    (State::EXPIRED, "expired"),
+];
+
 #[cfg(test)]
 pub(super) mod tests {
     use core::time::Duration;
 
-    use oxbond_core::option::{BondContext, BondOptions, OptionChange, Weight};
-    use oxbond_core::port::{Duplex, PortId};
+    use oxbond_core::lacp::{Config, Joining, Lacp};
+    use oxbond_core::option::{BondContext, BondOptions, LacpRate, OptionChange, Weight};
+    use oxbond_core::port::{Duplex, LinkState, PortId};
     use oxbond_core::status::STATUS_VERSION;
+    use oxbond_core::time::Instant;
     use oxbond_wire::MacAddr;
+    use oxbond_wire::lacp::{Information, Lacpdu};
 
     use super::*;
 
@@ -204,6 +318,7 @@ pub(super) mod tests {
             primary: None,
             active_port: None,
             failovers: 0,
+            lacp: None,
             ports: Vec::new(),
             expected: Vec::new(),
         }
@@ -226,6 +341,7 @@ pub(super) mod tests {
             prio: 0,
             actor_port_prio: 255,
             weight: Weight::Fixed(1),
+            lacp: None,
             since: Duration::ZERO,
             reason: String::new(),
         }
@@ -256,6 +372,88 @@ pub(super) mod tests {
             facts.retain(|fact| !["coupled_control", "broadcast_neighbor"].contains(&fact.key));
             assert_eq!(object(facts).compact(), expected.compact(), "{mode}");
         }
+    }
+
+    /// Two bonds that have agreed: the driver's sample, and the words iproute2 puts in its text.
+    #[test]
+    fn what_lacp_knows_has_the_drivers_keys_and_values() {
+        let end = |system: &str| Information {
+            system_priority: 65_535,
+            system: system.parse().unwrap(),
+            key: 15,
+            port_priority: 255,
+            port: 1,
+            state: State(63),
+        };
+        let (own, partner) = ("16:62:3c:0c:84:5c", "22:95:f9:49:c7:81");
+        let mut lacp = Lacp::new(Config {
+            lacp_rate: LacpRate::Fast,
+            coupled_control: true,
+            bond_mac: own.parse().unwrap(),
+            ..Config::default()
+        });
+        let (now, id) = (Instant::from_millis(1), PortId::new(0).unwrap());
+        let link = LinkState {
+            admin_up: true,
+            carrier: true,
+            speed_mbps: Some(10_000),
+            duplex: Duplex::Full,
+        };
+        let mac = own.parse().unwrap();
+        lacp.add_port(
+            now,
+            id,
+            Joining {
+                mac,
+                priority: 255,
+                link,
+            },
+        );
+        let pdu = Lacpdu {
+            version: 1,
+            actor: end(partner),
+            partner: end(own),
+            collector_max_delay: 0,
+        };
+        lacp.received(now, id, &pdu.frame(partner.parse().unwrap()));
+
+        let sample = |command: &str, kind: &str| {
+            let document: Json = serde_json::from_str(&driver(command)).unwrap();
+            let Json::List(entries) = document else {
+                panic!("a list");
+            };
+            entries[0]
+                .get("linkinfo")
+                .unwrap()
+                .get(kind)
+                .unwrap()
+                .clone()
+        };
+        let mut status = status("mode 802.3ad lacp_rate fast");
+        status.lacp = Some(lacp.status());
+        let mut facts = bond(&status);
+        facts.retain(|fact| !["coupled_control", "broadcast_neighbor"].contains(&fact.key));
+        let one_port = sample("ip -d -j link show bond80", "info_data").compact();
+        let one_port = one_port.replace("\"num_ports\":2", "\"num_ports\":1");
+        assert_eq!(object(facts.clone()).compact(), one_port);
+        assert!(line(&facts).contains(
+            "ad_select stable ad_aggregator 1 ad_num_ports 1 ad_actor_key 15 ad_partner_key 15 ad_partner_mac 22:95:f9:49:c7:81 ad_actor_sys_prio 65535 "
+        ));
+
+        let mut port = port(own);
+        port.lacp = lacp.ports(now).pop();
+        let mut facts = super::port(&status, &port);
+        assert!(line(&facts).ends_with(
+            "prio 0 ad_aggregator_id 1 ad_actor_oper_port_state 63 \
+             ad_actor_oper_port_state_str <active,short_timeout,aggregating,in_sync,collecting,distributing> \
+             ad_partner_oper_port_state 63 \
+             ad_partner_oper_port_state_str <active,short_timeout,aggregating,in_sync,collecting,distributing> \
+             churn_actor_state NO_CHURN churn_partner_state NO_CHURN actor_port_prio 255 "
+        ), "{}", line(&facts));
+        // Newer than the sample.
+        facts.retain(|fact| !fact.key.starts_with("churn") && fact.key != "actor_port_prio");
+        let expected = sample("ip -d -j link show v80", "info_slave_data");
+        assert_eq!(object(facts).compact(), expected.compact());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use core::fmt::Display;
 
+use oxbond_core::lacp::{self, ChurnState};
 use oxbond_core::option::{BondOptions, FailOverMac, Mode, PrimaryReselect};
 use oxbond_core::port::Duplex;
 use oxbond_core::status::{BondStatus, MiiStatus, PortStatus};
@@ -71,6 +72,32 @@ fn head(bond: &BondStatus, text: &mut Text) {
         text.list("ARP IP target/s (n.n.n.n form)", &options.arp_ip_target);
         text.list("NS IPv6 target/s (xx::xx form)", &options.ns_ip6_target);
     }
+    if let Some(lacp) = &bond.lacp {
+        aggregation(bond, lacp, text);
+    }
+}
+
+/// With what the driver shows to an administrator alone: so do we, as nobody else can ask the daemon.
+fn aggregation(bond: &BondStatus, lacp: &lacp::Status, text: &mut Text) {
+    let options = &bond.options;
+    text.raw("\n802.3ad info\n");
+    text.line("LACP active", options.lacp_active);
+    text.line("LACP rate", options.lacp_rate);
+    text.line("Min links", options.min_links);
+    text.line("Aggregator selection policy (ad_select)", options.ad_select);
+    text.line("System priority", lacp.system_priority);
+    text.line("System MAC address", lacp.system);
+    match lacp.active() {
+        Some(active) => {
+            text.raw("Active Aggregator Info:\n");
+            text.line("\tAggregator ID", active.id);
+            text.line("\tNumber of ports", active.linked);
+            text.line("\tActor Key", active.actor_key);
+            text.line("\tPartner Key", active.partner_key);
+            text.line("\tPartner Mac Address", active.partner_system);
+        }
+        None => text.raw(&format!("bond {} has no active aggregator\n", bond.name)),
+    }
 }
 
 fn member(port: &PortStatus, text: &mut Text) {
@@ -85,6 +112,33 @@ fn member(port: &PortStatus, text: &mut Text) {
     text.line("Link Failure Count", port.link_failure_count);
     text.line("Permanent HW addr", port.permanent_mac);
     text.line("Slave queue ID", port.queue_id);
+    if let Some(lacp) = &port.lacp {
+        aggregated(lacp, text);
+    }
+}
+
+fn aggregated(port: &lacp::PortStatus, text: &mut Text) {
+    let Some(aggregator) = port.aggregator else {
+        text.line("Aggregator ID", "N/A");
+        return;
+    };
+    text.line("Aggregator ID", aggregator);
+    text.line("Actor Churn State", churn_text(port.actor_churn));
+    text.line("Partner Churn State", churn_text(port.partner_churn));
+    text.line("Actor Churned Count", port.actor_churned);
+    text.line("Partner Churned Count", port.partner_churned);
+    for (end, key, information) in [
+        ("actor", "port key", &port.actor),
+        ("partner", "oper key", &port.partner),
+    ] {
+        text.raw(&format!("details {end} lacp pdu:\n"));
+        text.line("    system priority", information.system_priority);
+        text.line("    system mac address", information.system);
+        text.line(&format!("    {key}"), information.key);
+        text.line("    port priority", information.port_priority);
+        text.line("    port number", information.port);
+        text.line("    port state", information.state.0);
+    }
 }
 
 /// In modes 5 and 6 flows are hashed only when they are not balanced by load.
@@ -114,6 +168,14 @@ const fn mii_text(status: MiiStatus) -> &'static str {
         MiiStatus::GoingDown => "going down",
         MiiStatus::Down => "down",
         MiiStatus::GoingBack => "going back",
+    }
+}
+
+const fn churn_text(state: ChurnState) -> &'static str {
+    match state {
+        ChurnState::Monitoring => "monitoring",
+        ChurnState::Churned => "churned",
+        ChurnState::None => "none",
     }
 }
 

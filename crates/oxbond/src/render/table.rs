@@ -8,10 +8,13 @@
 //!   enp4s0  down 2s  backup  -               4  no carrier
 //! ```
 //!
+//! A bond in mode 802.3ad has a line more: `lacp: aggregator 1 of 2 ports, key 15; partner 02:00:5e:00:53:02, key 15`.
+//!
 //! Plain ASCII but for names; colours only when asked for.
 
 use core::time::Duration;
 
+use oxbond_core::lacp;
 use oxbond_core::status::{MiiStatus, PortRole, PortStatus};
 
 use crate::report::BondReport;
@@ -75,11 +78,35 @@ fn block(bond: &BondReport, paint: Paint, width: usize) -> String {
         bond.engine.engine, bond.engine.front, bond.engine.hook
     ));
 
+    let mut lines = vec![head.join(GAP), format!("  {}", facts.join("; "))];
+    lines.extend(
+        status
+            .lacp
+            .as_ref()
+            .map(|lacp| format!("  lacp: {}", aggregation(lacp))),
+    );
+    format!("{}\n{}", lines.join("\n"), rows(bond, paint, width))
+}
+
+/// What the ports have come to with their partner.
+fn aggregation(lacp: &lacp::Status) -> String {
+    let Some(active) = lacp.active() else {
+        return "no aggregator is active".to_owned();
+    };
+    let ports = active.ports.len();
+    let partner = if active.partner_system.is_zero() {
+        "no partner".to_owned()
+    } else {
+        format!(
+            "partner {}, key {}",
+            active.partner_system, active.partner_key
+        )
+    };
     format!(
-        "{}\n  {}\n{}",
-        head.join(GAP),
-        facts.join("; "),
-        rows(bond, paint, width)
+        "aggregator {} of {ports} port{}, key {}; {partner}",
+        active.id,
+        if ports == 1 { "" } else { "s" },
+        active.actor_key
     )
 }
 

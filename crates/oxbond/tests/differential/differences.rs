@@ -107,13 +107,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         name: "A port that joins takes nothing from others",
         holds: |m| m.script.name == "active-backup-joining-moves-nobody" && m.after_add(),
     },
-    Difference {
-        name: "The text of 802.3ad in /proc is not there yet",
-        holds: |m| {
-            m.mode() == "802.3ad"
-                && (m.field == "proc" || m.field.starts_with("proc/") && m.ours.is_empty())
-        },
-    },
 ];
 
 impl<'a> Mismatch<'a> {
