@@ -66,7 +66,7 @@ fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondO
             own_engine: true,
             ..BondContext::default()
         };
-        match BondOptions::default().apply(&changes, &context) {
+        match BondOptions::own().apply(&changes, &context) {
             Ok(applied) => {
                 for adapted in &applied.adapted {
                     if let Some(option) = wanted.iter().find(|option| option.value.id == adapted.id)
@@ -97,7 +97,7 @@ fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondO
                 match refused {
                     Some(index) => drop(wanted.remove(index)),
                     // Nothing to leave out; the rest cannot be judged.
-                    None => break BondOptions::default(),
+                    None => break BondOptions::own(),
                 }
             }
         }

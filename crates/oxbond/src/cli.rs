@@ -243,7 +243,11 @@ fn option_arg(spec: &'static OptionSpec) -> Arg {
         .map(str::to_owned)
         .filter(&mut unknown)
         .collect();
-    let help = format!("{} [{}]", spec.help, spec.allowed());
+    let allowed = spec.allowed();
+    let help = match spec.default_of(true) {
+        "" => format!("{} [{allowed}]", spec.help),
+        default => format!("{} [{allowed}; default {default}]", spec.help),
+    };
     Arg::new(spec.name)
         .long(long)
         .visible_aliases(dashed_names)

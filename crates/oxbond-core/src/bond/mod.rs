@@ -137,7 +137,7 @@ impl Bond {
             own_engine: true,
             ..BondContext::default()
         };
-        let applied = BondOptions::default().apply(changes, &created)?;
+        let applied = BondOptions::own().apply(changes, &created)?;
         let mut bond = Self {
             name: name.to_owned(),
             options: applied.options.clone(),

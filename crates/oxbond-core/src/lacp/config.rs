@@ -7,7 +7,7 @@ use oxbond_wire::lacp::{Information, State};
 use serde::{Deserialize, Serialize};
 
 use super::key::Numbering;
-use crate::option::{AdSelect, BondOptions, LacpRate, Switch};
+use crate::option::{AdSelect, BondOptions, Fallback, LacpRate, Switch};
 use crate::port::MAX_PORTS;
 
 /// What we take for a partner while none has spoken (the Partner_Admin variables of 802.1AX-2014, 6.4.7). The values are
@@ -20,20 +20,6 @@ pub const NO_PARTNER: Information = Information {
     port: 1,
     state: State::TIMEOUT,
 };
-
-/// What carries traffic while no port of the bond has a partner. The first LACPDU on any port ends it on all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fallback {
-    /// Nothing: what the standard says.
-    #[default]
-    Strict,
-    /// One port, the one of the lowest `actor_port_prio` number, and another one when its link goes.
-    ActiveBackup,
-    /// Every port by itself. For peers whose ports are stations of their own (a machine that boots from whichever port);
-    /// ports that lead into one broadcast domain would deliver every broadcast twice.
-    Individual,
-}
 
 /// Options of a bond in mode 802.3ad. Names are those of the option table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +90,9 @@ impl Config {
             bond_mac,
             ad_user_port_key: options.ad_user_port_key,
             coupled_control: options.coupled_control == Switch::On,
+            max_ports: options.max_ports.into(),
+            fallback: options.lacp_fallback,
+            fallback_delay: Duration::from_millis(options.lacp_fallback_delay.into()),
             ..Self::default()
         }
     }

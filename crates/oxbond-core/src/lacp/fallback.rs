@@ -12,10 +12,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::config::Fallback;
 use super::drain::Drain;
 use super::port::Port;
 use super::receive;
+use crate::option::Fallback;
 use crate::port::PortId;
 use crate::time::Instant;
 

@@ -46,7 +46,7 @@ use oxbond_wire::slow::{GROUP, Subtype};
 use serde::{Deserialize, Serialize};
 
 pub use self::churn::State as ChurnState;
-pub use self::config::{Config, Fallback, NO_PARTNER};
+pub use self::config::{Config, NO_PARTNER};
 pub use self::counters::{Counters, Refused};
 pub use self::drain::Drain;
 pub use self::event::Event;
@@ -57,6 +57,7 @@ use self::port::{Looped, Port};
 pub use self::reason::{Difference, Reason};
 pub use self::receive::State as ReceiveState;
 pub use self::status::{AggregatorStatus, PortStatus, Status};
+pub use crate::option::Fallback;
 use crate::option::LacpRate;
 use crate::port::{LinkState, PortId};
 use crate::standing::{LONGEST, StandingAnswer};

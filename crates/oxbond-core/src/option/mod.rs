@@ -30,8 +30,8 @@ pub use table::{OPTIONS, OptionId, PortOptionId};
 pub(crate) use value::is_interface_name;
 pub use value::{OptionChange, OptionValue, PortOptionChange};
 pub use words::{
-    AdSelect, ArpAllTargets, ArpValidate, FailOverMac, HashPolicy, LacpRate, Mode, PrimaryReselect,
-    Switch, Word,
+    AdSelect, ArpAllTargets, ArpValidate, FailOverMac, Fallback, HashPolicy, LacpRate, Mode,
+    PrimaryReselect, Switch, Word,
 };
 
 /// Longest interface name the kernel takes, in bytes (`IFNAMSIZ` less the closing zero).

@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::table::{OptionId, PortOptionId};
 use super::value::{OptionChange, OptionValue, PortOptionChange};
 use super::words::{
-    AdSelect, ArpAllTargets, ArpValidate, FailOverMac, HashPolicy, LacpRate, Mode, PrimaryReselect,
-    Switch,
+    AdSelect, ArpAllTargets, ArpValidate, FailOverMac, Fallback, HashPolicy, LacpRate, Mode,
+    PrimaryReselect, Switch,
 };
+
+use crate::port::MAX_PORTS;
 
 /// Every option of a bond. Fields have the driver's names; meanings, ranges and defaults are those of the entry of the
 /// same name in [`super::OPTIONS`]. `active_slave` is a command, not a lasting wish, so it has no field.
 ///
-/// The default is the driver's. Change it with [`BondOptions::apply`], which keeps a set of options consistent.
+/// The default is the driver's; that of our own engine is [`BondOptions::own`]. Change it with [`BondOptions::apply`], which keeps a set of options consistent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(
@@ -63,6 +65,10 @@ pub struct BondOptions {
     pub ad_user_port_key: u16,
     pub coupled_control: Switch,
     pub broadcast_neighbor: Switch,
+    pub max_ports: u8,
+    pub lacp_fallback: Fallback,
+    /// Milliseconds.
+    pub lacp_fallback_delay: u32,
 }
 
 impl Default for BondOptions {
@@ -100,11 +106,23 @@ impl Default for BondOptions {
             ad_user_port_key: 0,
             coupled_control: Switch::On,
             broadcast_neighbor: Switch::Off,
+            max_ports: MAX_PORTS as u8,
+            lacp_fallback: Fallback::Strict,
+            lacp_fallback_delay: 5000,
         }
     }
 }
 
 impl BondOptions {
+    /// The defaults of our own engine: [`OptionSpec::own_default`](super::OptionSpec::own_default).
+    pub fn own() -> Self {
+        Self {
+            lacp_strict: Switch::On,
+            coupled_control: Switch::Off,
+            ..Self::default()
+        }
+    }
+
     /// The value of one option. `active_slave` is always empty here (see [`BondOptions`]).
     pub fn value(&self, id: OptionId) -> OptionValue {
         use OptionValue::{Ipv4, Ipv6, Mac, Name, Number};
@@ -142,6 +160,9 @@ impl BondOptions {
             OptionId::AdUserPortKey => Number(self.ad_user_port_key.into()),
             OptionId::CoupledControl => Number(self.coupled_control.code().into()),
             OptionId::BroadcastNeighbor => Number(self.broadcast_neighbor.code().into()),
+            OptionId::MaxPorts => Number(self.max_ports.into()),
+            OptionId::LacpFallback => Number(self.lacp_fallback.code().into()),
+            OptionId::LacpFallbackDelay => Number(self.lacp_fallback_delay.into()),
         }
     }
 
@@ -247,6 +268,11 @@ impl BondOptions {
                 &mut self.broadcast_neighbor,
                 small.and_then(Switch::from_code),
             ),
+            (OptionId::MaxPorts, _) => put(&mut self.max_ports, small),
+            (OptionId::LacpFallback, _) => {
+                put(&mut self.lacp_fallback, small.and_then(Fallback::from_code))
+            }
+            (OptionId::LacpFallbackDelay, _) => put(&mut self.lacp_fallback_delay, long),
             _ => false,
         }
     }
@@ -352,6 +378,10 @@ mod tests {
         let options = BondOptions::default();
         for id in OptionId::ALL {
             assert_eq!(options.text(*id), id.spec().default, "{id}");
+        }
+        let options = BondOptions::own();
+        for id in OptionId::ALL {
+            assert_eq!(options.text(*id), id.spec().default_of(true), "{id}");
         }
         let options = PortOptions::default();
         for id in PortOptionId::ALL {

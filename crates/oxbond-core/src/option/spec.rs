@@ -208,8 +208,10 @@ pub struct OptionSpec {
     pub kind: Kind,
     /// What a number counts.
     pub unit: Unit,
-    /// Default, as text in our own notation; empty for none.
+    /// The driver's default (ours, where it does not have the option), as text in our own notation; empty for none.
     pub default: &'static str,
+    /// The default on our own engine, where that is another one.
+    pub own_default: Option<&'static str>,
     /// Modes in which the driver lets it be set.
     pub modes: ModeSet,
     /// Modes in which our own engine has it besides.
@@ -248,6 +250,13 @@ impl OptionSpec {
         } else {
             self.acts_in
         }
+    }
+
+    /// The default on our own engine, or the driver's.
+    pub fn default_of(&self, own_engine: bool) -> &'static str {
+        self.own_default
+            .filter(|_| own_engine)
+            .unwrap_or(self.default)
     }
 
     /// The keys a dialect reads, the one to write first; empty when it cannot say this option.

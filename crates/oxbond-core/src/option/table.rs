@@ -3,9 +3,10 @@
 use super::MAX_TARGETS;
 use super::spec::{Changeable, Kind, ModeSet, OptionKey, OptionSpec, Spellings, Unit};
 use super::words::{
-    AdSelect, ArpAllTargets, ArpValidate, FailOverMac, HashPolicy, LacpRate, Mode, PrimaryReselect,
-    Switch,
+    AdSelect, ArpAllTargets, ArpValidate, FailOverMac, Fallback, HashPolicy, LacpRate, Mode,
+    PrimaryReselect, Switch,
 };
+use crate::port::MAX_PORTS;
 
 /// Declares the identities of options and how they serialise (by their name).
 macro_rules! ids {
@@ -81,6 +82,9 @@ ids! {
         AdUserPortKey = "ad_user_port_key";
         CoupledControl = "coupled_control";
         BroadcastNeighbor = "broadcast_neighbor";
+        MaxPorts = "max_ports";
+        LacpFallback = "lacp_fallback";
+        LacpFallbackDelay = "lacp_fallback_delay";
     }
 }
 
@@ -131,6 +135,7 @@ const BASE: OptionSpec = OptionSpec {
     kind: Kind::Flag,
     unit: Unit::None,
     default: "0",
+    own_default: None,
     modes: ModeSet::ALL,
     extended_to: ModeSet::NONE,
     acts_in: ModeSet::ALL,
@@ -925,12 +930,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         iproute2: "coupled_control",
         kind: Kind::Words(Switch::WORDS),
         default: "on",
+        own_default: Some("off"),
         modes: LACP,
         acts_in: LACP,
         changeable: Changeable::BondDown,
         netlink: Some(32),
         since: Some((6, 9)),
-        help: "whether LACP starts to receive and to send in one step",
+        help: "whether LACP starts to receive and to send in one step; else it sends when the partner receives",
         ..BASE
     },
     OptionSpec {
@@ -953,12 +959,59 @@ pub const OPTIONS: &[OptionSpec] = &[
         iproute2: "lacp_strict",
         kind: Kind::Words(Switch::WORDS),
         default: "off",
+        own_default: Some("on"),
         modes: LACP,
         acts_in: LACP,
         netlink: Some(34),
         since: Some((7, 2)),
-        depends: "acts with min_links of at least 1",
-        help: "count only ports that LACP has brought to work as working for the carrier",
+        depends: "in the driver it acts with min_links of at least 1; here it also decides, with lacp_fallback, what is sent \
+                  without a partner",
+        help: "count only ports that LACP has brought to work as working for the carrier; off: send without a partner too",
+        ..BASE
+    },
+    // Ours, as the two after it; the driver knows neither standby ports nor a policy for lack of a partner.
+    OptionSpec {
+        key: OptionKey::Bond(OptionId::MaxPorts),
+        name: "max_ports",
+        iproute2: "max_ports",
+        aliases: &["max_links"],
+        kind: Kind::Number {
+            min: 1,
+            max: MAX_PORTS as i64,
+        },
+        default: "32",
+        modes: LACP,
+        acts_in: LACP,
+        depends: "of the two systems the one with the lower ad_actor_sys_prio says which; lower actor_port_prio first",
+        help: "ports of an aggregate that carry traffic at most; the others stand by",
+        ..BASE
+    },
+    OptionSpec {
+        key: OptionKey::Bond(OptionId::LacpFallback),
+        name: "lacp_fallback",
+        iproute2: "lacp_fallback",
+        kind: Kind::Words(Fallback::WORDS),
+        default: "strict",
+        modes: LACP,
+        acts_in: LACP,
+        depends: "with lacp_strict=off, strict stands for active-backup at once, as the driver does",
+        help: "what carries traffic while no port has a partner; the first LACP frame ends it",
+        ..BASE
+    },
+    OptionSpec {
+        key: OptionKey::Bond(OptionId::LacpFallbackDelay),
+        name: "lacp_fallback_delay",
+        iproute2: "lacp_fallback_delay",
+        kind: Kind::Number {
+            min: 0,
+            max: INT_MAX,
+        },
+        unit: Unit::Milliseconds,
+        default: "5000",
+        modes: LACP,
+        acts_in: LACP,
+        depends: "it begins when the last port has looked for a partner in vain, 3 s after its link came up",
+        help: "how long no port must have a partner before lacp_fallback begins",
         ..BASE
     },
     OptionSpec {

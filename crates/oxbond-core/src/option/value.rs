@@ -49,8 +49,10 @@ impl OptionValue {
     pub(super) fn parse(spec: &OptionSpec, text: &str) -> Result<Self, OptionError> {
         let text = text.trim();
         let bad = || OptionError::bad_value(spec, text);
-        if text == "default" && !spec.default.is_empty() {
-            return Self::parse(spec, spec.default);
+        // Whoever writes it asks our own engine.
+        let default = spec.default_of(true);
+        if text == "default" && !default.is_empty() {
+            return Self::parse(spec, default);
         }
         let value = match spec.kind {
             Kind::Words(words) => {

@@ -168,6 +168,16 @@ words! {
 }
 
 words! {
+    /// What carries traffic while no port of an 802.3ad bond has a partner. The first LACPDU on any port ends it on all of
+    /// them.
+    pub enum Fallback {
+        Strict = 0, "strict", "nothing, as the standard says";
+        ActiveBackup = 1, "active-backup", "one port, the one of the lowest actor_port_prio, and another one when its link goes";
+        Individual = 2, "individual", "every port by itself: for peers that boot from whichever port, never into one network";
+    }
+}
+
+words! {
     /// Value of options written `off` and `on`.
     pub enum Switch {
         Off = 0, "off", "not in use";
@@ -191,6 +201,7 @@ mod tests {
             ArpAllTargets::WORDS,
             LacpRate::WORDS,
             AdSelect::WORDS,
+            Fallback::WORDS,
             Switch::WORDS,
         ] {
             for (index, word) in words.iter().enumerate() {

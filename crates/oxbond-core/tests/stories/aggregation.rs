@@ -1,8 +1,9 @@
-//! 802.3ad as it is without a partner.
+//! 802.3ad as it is without a partner: what carries traffic then, and how many ports do with one.
 
 use oxbond_core::action::Action;
 use oxbond_core::event::Event;
 use oxbond_core::input::Input;
+use oxbond_core::option::OptionId;
 use oxbond_core::port::PortId;
 use oxbond_core::status::PortRole;
 use oxbond_core::table::{Receive, Spread};
@@ -11,11 +12,17 @@ use crate::announcements::announced;
 use crate::rig::{Rig, mac_of};
 
 const LAG: &[&str] = &["mode=802.3ad", "xmit_hash_policy=layer3+4"];
+/// As the driver has it.
+const LAX: &[&str] = &[
+    "mode=802.3ad",
+    "xmit_hash_policy=layer3+4",
+    "lacp_strict=off",
+];
 
 /// Nobody has agreed to take a flow's frames from two links.
 #[test]
 fn one_port_carries_all_and_the_next_follows() {
-    let mut rig = Rig::new(LAG, &["a", "b"]);
+    let mut rig = Rig::new(LAX, &["a", "b"]);
     assert_eq!(rig.bond.options().miimon, 100, "it comes with a monitor");
     assert!((0..100).all(|hash| rig.goes_to(hash) == Some("a")));
     assert_eq!(rig.table.receive, Receive::Ports(vec![rig.id("a")]));
@@ -29,7 +36,7 @@ fn one_port_carries_all_and_the_next_follows() {
 
 #[test]
 fn too_few_links_take_the_carrier_away() {
-    let mut rig = Rig::new(LAG, &["a", "b"]);
+    let mut rig = Rig::new(LAX, &["a", "b"]);
     assert!(rig.carrier);
     rig.set(&["min_links=2"]).unwrap();
     assert!(!rig.carrier, "one port distributes, two are wanted");
@@ -41,7 +48,7 @@ fn too_few_links_take_the_carrier_away() {
 
 #[test]
 fn neighbour_discovery_goes_everywhere_on_request() {
-    let mut rig = Rig::new(LAG, &["a", "b"]);
+    let mut rig = Rig::new(LAX, &["a", "b"]);
     assert!(!rig.table.neighbours_to_all);
     rig.set(&["broadcast_neighbor=on"]).unwrap();
     assert!(rig.table.neighbours_to_all);
@@ -56,7 +63,7 @@ fn notices(rig: &mut Rig) -> usize {
 /// A switch without LACP knows the bond's address on the port before, and keeps sending there.
 #[test]
 fn without_a_partner_peers_hear_of_another_port() {
-    let mut rig = Rig::new(LAG, &["a", "b"]);
+    let mut rig = Rig::new(LAX, &["a", "b"]);
     rig.tell(Input::Addresses {
         addresses: vec![announced("192.0.2.1", &[])],
     });
@@ -80,7 +87,7 @@ fn without_a_partner_peers_hear_of_another_port() {
 /// A switch learns from LACPDUs too, and the first port's own address is the bond's.
 #[test]
 fn without_a_partner_lacpdus_do_not_mislead_the_switch() {
-    let mut rig = Rig::new(LAG, &["a", "b"]);
+    let mut rig = Rig::new(LAX, &["a", "b"]);
     assert_eq!(mac_of("a"), rig.bond_mac);
     rig.link_down("a").link_up("a");
     assert_eq!(rig.goes_to(0), Some("b"));
@@ -101,7 +108,7 @@ fn without_a_partner_lacpdus_do_not_mislead_the_switch() {
 /// The machines end; they do not look for another aggregator on the way.
 #[test]
 fn leaving_the_mode_tells_nothing_of_aggregators() {
-    let mut rig = Rig::new(LAG, &["a", "b", "c"]);
+    let mut rig = Rig::new(LAX, &["a", "b", "c"]);
     rig.log.clear();
     rig.set(&["mode=balance-xor"]).unwrap();
     let told = rig.events();
@@ -110,4 +117,52 @@ fn leaving_the_mode_tells_nothing_of_aggregators() {
         "{told:?}"
     );
     assert!(rig.bond.lacp().is_none());
+}
+
+/// What the driver would take for a working bond would send into the void.
+#[test]
+fn by_default_nothing_is_sent_without_a_partner() {
+    let mut rig = Rig::new(LAG, &["a", "b"]);
+    let options = rig.bond.options();
+    assert_eq!(options.text(OptionId::LacpStrict), "on");
+    assert_eq!(options.text(OptionId::CoupledControl), "off");
+    assert!(!rig.carrier && rig.goes_to(0).is_none());
+    rig.at(60_000);
+    assert!(!rig.carrier && rig.goes_to(0).is_none());
+    let told = rig.port("b").reason;
+    assert_eq!(
+        told,
+        "partner never answered, for 60 s: is LACP on at the other end?"
+    );
+    // A bond made for another mode has the same in this one.
+    let mut other = Rig::new(&["mode=balance-xor", "miimon=100"], &["a"]);
+    assert!(other.carrier);
+    other.set(&["mode=802.3ad"]).unwrap();
+    assert!(!other.carrier);
+}
+
+#[test]
+fn fallback_carries_after_its_delay() {
+    let policy = |word: &'static str| [LAG, &[word, "lacp_fallback_delay=2000"]].concat();
+    let mut rig = Rig::new(&policy("lacp_fallback=active-backup"), &["a", "b"]);
+    rig.set_port("b", "actor_port_prio=1").unwrap();
+    // Three seconds to look for a partner, and the delay.
+    rig.at(4_900);
+    assert!(!rig.carrier);
+    rig.at(5_000);
+    assert!(rig.carrier);
+    assert!((0..100).all(|hash| rig.goes_to(hash) == Some("b")));
+    let told = rig.port("b").reason;
+    assert!(
+        told.starts_with("carries the traffic alone: partner never answered"),
+        "{told}"
+    );
+    rig.link_down("b");
+    assert_eq!(rig.goes_to(0), Some("a"));
+
+    let mut rig = Rig::new(&policy("lacp_fallback=individual"), &["a", "b"]);
+    rig.at(5_000);
+    assert_eq!(rig.table.order, [rig.id("a"), rig.id("b")]);
+    rig.set(&["lacp_fallback=strict"]).unwrap();
+    assert!(!rig.carrier && rig.table.order.is_empty());
 }

@@ -10,13 +10,7 @@ use oxbond_core::table::Receive;
 use crate::announcements::announced;
 use crate::rig::Rig;
 
-const FAST: &[&str] = &[
-    "mode=802.3ad",
-    "miimon=100",
-    "lacp_rate=fast",
-    "coupled_control=off",
-    "lacp_strict=on",
-];
+const FAST: &[&str] = &["mode=802.3ad", "miimon=100", "lacp_rate=fast"];
 
 /// Two bonds; a cable joins the ports of one name.
 struct Pair {
@@ -226,7 +220,12 @@ fn the_mode_changes_and_the_partner_notices_at_once() {
 /// The driver's defaults on one side: one port is used before the partner answers, all afterwards.
 #[test]
 fn lax_and_coupled_at_one_end() {
-    let lax = &["mode=802.3ad", "miimon=100"];
+    let lax = &[
+        "mode=802.3ad",
+        "miimon=100",
+        "lacp_strict=off",
+        "coupled_control=on",
+    ];
     let mut rig = Rig::new(lax, &["a", "b"]);
     assert!(rig.carrier);
     assert_eq!(rig.goes_to(0), Some("a"));
@@ -251,4 +250,50 @@ fn port_priority_reaches_the_partner() {
     let rig = &pair.sides[1];
     let ports = rig.bond.lacp().unwrap().ports(rig.now);
     assert_eq!(ports[0].partner.port_priority, 7);
+}
+
+#[test]
+fn at_most_so_many_ports_and_the_next_takes_over() {
+    let limited = [FAST, &["max_ports=2"]].concat();
+    let mut pair = Pair::new(&limited, FAST, &["a", "b", "c"]);
+    pair.at(3_000).expect(&["a", "b"]);
+    let told = pair.sides[0].port("c").reason;
+    assert_eq!(told, "standby: 2 other ports carry traffic");
+    for side in &mut pair.sides {
+        side.link_down("a");
+    }
+    pair.exchange();
+    pair.at(3_500).expect(&["b", "c"]);
+    // The other end gets a say of its own, and the better system decides.
+    pair.sides[0].set(&["max_ports=32"]).unwrap();
+    pair.exchange();
+    pair.expect(&["b", "c"]);
+}
+
+/// What renderers show is what the machines know.
+#[test]
+fn the_picture_has_what_lacp_knows() {
+    let mut pair = Pair::new(FAST, FAST, &["a", "b"]);
+    pair.at(3_000);
+    let status = pair.sides[0].status();
+    let lacp = status.lacp.unwrap();
+    let active = lacp.active().unwrap();
+    assert_eq!((active.ports.len(), active.linked), (2, 2));
+    assert_eq!(
+        active.partner_system.to_string(),
+        "02:00:00:00:00:99",
+        "{lacp:?}"
+    );
+    for port in &status.ports {
+        let known = port.lacp.as_ref().unwrap();
+        assert_eq!(known.id, port.id);
+        assert_eq!(known.aggregator, Some(active.id));
+        assert!(known.distributing && known.counters.lacpdus_rx > 0);
+    }
+    pair.sides[0].link_down("b");
+    let lacp = pair.sides[0].status().lacp.unwrap();
+    assert_eq!(lacp.active().unwrap().linked, 1);
+    pair.sides[0].set(&["mode=balance-xor"]).unwrap();
+    let status = pair.sides[0].status();
+    assert!(status.lacp.is_none() && status.ports[0].lacp.is_none());
 }

@@ -313,7 +313,7 @@ impl ManagedBond {
             own_engine: true,
             ..BondContext::default()
         };
-        let after = BondOptions::default()
+        let after = BondOptions::own()
             .apply(&parse_options(&wanted.options)?, &created)
             .map_err(configuration)?
             .options;

@@ -107,6 +107,31 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         name: "A port that joins takes nothing from others",
         holds: |m| m.script.name == "active-backup-joining-moves-nobody" && m.after_add(),
     },
+    Difference {
+        name: "A link that is down keeps its LACP key",
+        holds: |m| {
+            m.field.ends_with(" actor lacp pdu:/    port key")
+                && m.driver == "0"
+                && m.lacks_a_link()
+        },
+    },
+    Difference {
+        name: "A port that is in sync is shown so at once",
+        holds: |m| {
+            let state = m.field.ends_with(" actor lacp pdu:/    port state");
+            let churn = m.field.ends_with("/Actor Churn State");
+            state && (m.driver, m.ours) == ("197", "205")
+                || churn && (m.driver, m.ours) == ("monitoring", "none")
+        },
+    },
+    Difference {
+        name: "The LACP system has its identity before the first port joins",
+        holds: |m| {
+            m.field.starts_with("proc//System ")
+                && matches!(m.driver, "0" | "00:00:00:00:00:00")
+                && m.joined().is_empty()
+        },
+    },
 ];
 
 impl<'a> Mismatch<'a> {

@@ -139,7 +139,7 @@ impl Core {
     }
 
     fn create(&mut self, pairs: &[Pair]) -> Result<(), Refused> {
-        let mut bond = Bond::new(self.now, "bond0", None, &changes(pairs)?)?;
+        let mut bond = Bond::new(self.now, "bond0", None, &as_driver(changes(pairs)?)?)?;
         bond.set_device_mac(DEVICE_MAC);
         self.bond = Some(bond);
         Ok(())
@@ -214,7 +214,9 @@ impl Core {
                 own_engine: false,
             },
         )?;
-        self.tell(Input::SetOptions { changes })
+        self.tell(Input::SetOptions {
+            changes: as_driver(changes)?,
+        })
     }
 
     fn set_port(&mut self, port: Port, pairs: &[Pair]) -> Result<(), Refused> {
@@ -305,10 +307,17 @@ impl Core {
                 id,
                 OptionId::AdActorSysPrio | OptionId::AdActorSystem | OptionId::AdUserPortKey
             );
-            let text = status.options.text(*id);
+            let spec = id.spec();
+            // What sleeps in this mode is the driver's when it wakes: see `as_driver`.
+            let text = if spec.own_default.is_some() && !spec.modes.contains(status.options.mode) {
+                spec.default.to_owned()
+            } else {
+                status.options.text(*id)
+            };
             // Ports are compared by the text in /proc. The driver tells some options in one mode alone.
             if matches!(id, OptionId::ActiveSlave | OptionId::Primary)
                 || text.is_empty()
+                || spec.netlink.is_none()
                 || aggregation && status.options.mode != Mode::Ieee8023ad
             {
                 continue;
@@ -421,6 +430,24 @@ impl From<InputError> for Refused {
             other => Self::As(other.to_string()),
         }
     }
+}
+
+/// With the driver's defaults where those of our engine are others: the mode that has such options asks for them.
+fn as_driver(mut changes: Vec<OptionChange>) -> Result<Vec<OptionChange>, OptionError> {
+    let mode = changes.iter().find(|change| change.id == OptionId::Mode);
+    let mode = mode.map(OptionChange::text);
+    for id in OptionId::ALL {
+        let spec = id.spec();
+        let has = spec
+            .modes
+            .iter()
+            .any(|known| Some(known.word()) == mode.as_deref());
+        let given = changes.iter().any(|change| change.id == *id);
+        if spec.own_default.is_some() && has && !given {
+            changes.push(OptionChange::parse(spec.name, spec.default)?);
+        }
+    }
+    Ok(changes)
 }
 
 fn changes(pairs: &[Pair]) -> Result<Vec<OptionChange>, OptionError> {

@@ -146,6 +146,8 @@ fn root_bonds_and_ports_have_the_drivers_keys_in_every_mode() {
     let newer = [
         "coupled_control: bool",
         "broadcast_neighbor: bool",
+        // Told where it is on, which is our default.
+        "lacp_strict: bool",
         "actor_port_prio: number",
     ];
     // Of an aggregator that is in use.

@@ -103,13 +103,30 @@ fn metered_root_broadcast() {
     survives_a_cut(&subject, 2, "broadcast, a link cut");
 }
 
-/// Nobody at the other end speaks LACP: one link carries everything, and the other takes over.
+/// Nobody at the other end speaks LACP: the bond says that it cannot work. On request one link carries everything, and the
+/// other takes over.
 #[test]
 fn metered_root_aggregation_without_a_partner() {
     let subject = Subject::facing(
-        "--mode 802.3ad --xmit-hash-policy layer3+4",
+        "--mode 802.3ad --xmit-hash-policy layer3+4 --lacp-fallback active-backup --lacp-fallback-delay 0",
         "--mode active-backup --miimon 100",
     );
+    let carrier = |up: bool| {
+        wait_until(PATIENCE, "the carrier follows the policy", || {
+            subject
+                .host()
+                .has_carrier("bond0")
+                .is_ok_and(|has| has == up)
+        })
+        .unwrap();
+    };
+    carrier(true);
+    subject.must("set bond0 --lacp-fallback strict");
+    carrier(false);
+    let why = subject.bond("bond0").unwrap()["ports"][0]["reason"].to_string();
+    assert!(why.contains("partner never answered"), "{why}");
+    subject.must("set bond0 --lacp-strict off");
+    carrier(true);
     let (sent, report) = spread(&subject, 64, CALM);
     assert_nothing_lost(&report, "802.3ad");
     assert_eq!(sent[1], 0, "{sent:?}");
@@ -124,7 +141,7 @@ fn metered_root_aggregation_without_a_partner() {
 /// Two of ours speak LACP: both links carry traffic, and a lost link costs what was under way on it.
 #[test]
 fn metered_root_aggregation_of_two_bonds() {
-    let options = "--mode 802.3ad --xmit-hash-policy layer3+4 --lacp-rate fast --lacp-strict on --coupled-control off";
+    let options = "--mode 802.3ad --xmit-hash-policy layer3+4 --lacp-rate fast";
     let subject = Subject::facing(options, options);
     let agreed = || {
         wait_until(PATIENCE, "both ports are agreed on", || {
