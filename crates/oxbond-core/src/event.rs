@@ -66,6 +66,16 @@ pub enum Cause {
     Lacp,
     /// Ports were not equally busy.
     Load,
+    /// A port is being drained.
+    Drain {
+        /// Its name.
+        port: String,
+    },
+    /// A drained port takes part again.
+    Undrain {
+        /// Its name.
+        port: String,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -86,6 +96,8 @@ impl fmt::Display for Cause {
             Self::BondMac => write!(f, "the address of the bond was set"),
             Self::Lacp => write!(f, "by LACP"),
             Self::Load => write!(f, "the load was balanced"),
+            Self::Drain { port } => write!(f, "{port} is drained"),
+            Self::Undrain { port } => write!(f, "{port} takes part again"),
         }
     }
 }
@@ -109,6 +121,21 @@ pub enum Event {
     /// A port was taken out.
     PortRemoved {
         /// Its name.
+        name: String,
+    },
+    /// A port is being drained: nothing new is sent on it.
+    Draining {
+        /// The port.
+        name: String,
+    },
+    /// A port is drained: it can be detached without loss.
+    Drained {
+        /// The port.
+        name: String,
+    },
+    /// A drained port takes part again.
+    Undrained {
+        /// The port.
         name: String,
     },
     /// A link went away; the port is given up when the delay has passed.
@@ -228,6 +255,16 @@ impl fmt::Display for Event {
                 )
             }
             Self::PortRemoved { name } => write!(f, "(slave {name}): Releasing interface"),
+            Self::Draining { name } => {
+                write!(
+                    f,
+                    "(slave {name}): being drained, nothing new is sent on it"
+                )
+            }
+            Self::Drained { name } => {
+                write!(f, "(slave {name}): drained, it can be detached")
+            }
+            Self::Undrained { name } => write!(f, "(slave {name}): takes part again"),
             Self::LinkGoingDown { name, delay } => {
                 write!(
                     f,

@@ -16,7 +16,7 @@ pub const TAPPED_LEN: usize = 192;
 
 /// One thing that happened or is asked for.
 ///
-/// `AddPort`, `RemovePort`, `SetOptions` and `SetPortOptions` are requests: the core answers with an error and is
+/// `AddPort`, `RemovePort`, `Drain`, `SetOptions` and `SetPortOptions` are requests: the core answers with an error and is
 /// unchanged when it refuses one. The others report facts and never fail; a fact about a port that is not (or no
 /// longer) in the bond changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,15 @@ pub enum Input {
     Vlans {
         /// The complete list of ids; replaces the one before.
         ids: Vec<u16>,
+    },
+    /// Take a port out of the traffic, or let it take part again: nothing new is sent on it, what is under way still arrives,
+    /// and [`crate::event::Event::Drained`] tells when nothing is left. A request: unknown ports and the last one that
+    /// works are refused.
+    Drain {
+        /// The port.
+        port: PortId,
+        /// Out; else back.
+        out: bool,
     },
     /// Change options of the bond, all or none.
     SetOptions {

@@ -116,6 +116,9 @@ pub struct PortStatus {
     /// Its part in the link aggregation, in mode 802.3ad.
     #[serde(default)]
     pub lacp: Option<lacp::PortStatus>,
+    /// How far it is drained.
+    #[serde(default)]
+    pub drain: lacp::Drain,
     /// How long the link has been in this state.
     pub since: Duration,
     /// In words, why it carries traffic or why not.

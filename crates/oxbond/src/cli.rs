@@ -4,8 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use oxbond_core::lacp::Drain;
 use oxbond_core::option::{Kind, ModeSet, OPTIONS, OptionKey, OptionSpec};
 
 use crate::control::client::Client;
@@ -113,6 +115,25 @@ pub(crate) fn grammar() -> Command {
             Command::new("remove-port")
                 .visible_aliases(["remove-slave", "remove-member"])
                 .about("Take an interface out of a bond and give it back as it was")
+                .arg(bond_arg())
+                .arg(port_arg()),
+        )
+        .subcommand(
+            Command::new("drain")
+                .about("Take a port out of the traffic without loss, and wait until nothing is on it any more")
+                .long_about(
+                    "Take a port out of the traffic without loss, and wait until nothing is on it any more.\n\nThe port stays in \
+                     the bond. In mode 802.3ad the partner is told to stop sending and asked by a marker whether all has arrived; \
+                     in the other modes nothing new is sent on the port, and what arrives is delivered as before. Then the cable \
+                     can be pulled or the port taken out with 'oxbond remove-port'; 'oxbond undrain' brings it back. A new daemon \
+                     keeps it drained. The last port that works is refused.",
+                )
+                .arg(bond_arg())
+                .arg(port_arg()),
+        )
+        .subcommand(
+            Command::new("undrain")
+                .about("Let a drained port take part again")
                 .arg(bond_arg())
                 .arg(port_arg()),
         )
@@ -381,6 +402,12 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
             bond: text(m, "bond"),
             port: text(m, "member"),
         })?),
+        Some(("drain", m)) => drain(&mut connect()?, &text(m, "bond"), &text(m, "member")),
+        Some(("undrain", m)) => done(connect()?.call(Request::Drain {
+            bond: text(m, "bond"),
+            port: text(m, "member"),
+            out: false,
+        })?),
         Some(("set", m)) => {
             let options = given_options(m, Scope::Bond);
             nothing_given(&options, "set")?;
@@ -471,6 +498,47 @@ fn done(reply: Reply) -> Result<(), Failure> {
         Reply::Done { changes } if changes.is_empty() => say("nothing to change\n"),
         Reply::Done { changes } => say(&(changes.join("\n") + "\n")),
         other => Err(unexpected(&other)),
+    }
+}
+
+/// Longest wait for a port to be drained: LACP gives it 2 s, the other modes 1 s.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Drains a port and waits until it is out.
+fn drain(client: &mut Client, bond: &str, port: &str) -> Result<(), Failure> {
+    let begun = std::time::Instant::now();
+    let asked = client.call(Request::Drain {
+        bond: bond.to_owned(),
+        port: port.to_owned(),
+        out: true,
+    })?;
+    if !matches!(asked, Reply::Done { .. }) {
+        return Err(unexpected(&asked));
+    }
+    loop {
+        let bond = Some(bond.to_owned());
+        let reply = client.call(Request::Status { bond })?;
+        let Reply::Bonds { bonds, .. } = &reply else {
+            return Err(unexpected(&reply));
+        };
+        let mut ports = bonds.iter().flat_map(|bond| &bond.status.ports);
+        match ports
+            .find(|known| known.name == port)
+            .map(|port| port.drain)
+        {
+            Some(Drain::Out) => {
+                return say(&format!(
+                    "{port} is drained: nothing is on it any more, it can be detached\n"
+                ));
+            }
+            Some(Drain::Leaving { .. }) if begun.elapsed() < DRAIN_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            _ => {
+                let why = format!("{port} was not drained: it left the bond, or was called back");
+                return Err(Failure::new(Blame::Refused, why));
+            }
+        }
     }
 }
 

@@ -56,6 +56,7 @@ fn port(index: u8, name: &str) -> PortStatus {
         actor_port_prio: 255,
         weight: Weight::Fixed(1),
         lacp: None,
+        drain: Drain::No,
         since: Duration::from_secs(200),
         reason: "active".to_owned(),
     }

@@ -6,7 +6,7 @@ use super::Bond;
 use crate::action::Action;
 use crate::announce::Repeat;
 use crate::event::{Cause, Event};
-use crate::lacp::{Config, Joining, Lacp, Output};
+use crate::lacp::{self, Config, Drain, Joining, Lacp, Output};
 use crate::option::{Mode, Switch};
 use crate::port::{LinkState, PortId};
 use crate::table::TransmitTable;
@@ -55,6 +55,11 @@ impl Bond {
             );
             lacp.link(now, port.id, link);
             lacp.set_priority(now, port.id, port.options.actor_port_prio);
+            if port.drain == Drain::No {
+                lacp.undrain(now, port.id);
+            } else {
+                lacp.drain(now, port.id);
+            }
         }
         self.lacp = Some(lacp);
         self.lacp_outputs().0
@@ -160,6 +165,7 @@ impl Bond {
                     sent.push(Action::SetStandingAnswer { port, answer });
                 }
                 Output::Changed => changed = true,
+                Output::Event(lacp::Event::Drained { port }) => self.drained(port),
                 Output::Event(event) => {
                     let port = event.port().and_then(|id| self.port(id));
                     let port = port.map(|port| port.name.clone());
@@ -186,7 +192,7 @@ impl Bond {
             return working;
         }
         let before = self.table.order.first().copied().filter(works);
-        let mut all = self.ports.iter().map(|port| port.id);
+        let mut all = self.partaking().map(|port| port.id);
         before.or_else(|| all.find(works)).into_iter().collect()
     }
 

@@ -53,6 +53,16 @@ pub enum InputError {
         /// Name of the bond.
         bond: String,
     },
+    /// It is the last one that works.
+    #[error(
+        "{name} is the only port of {bond} that works: without it nothing could be sent; bring up another one first, or take it out with remove-port"
+    )]
+    LastToDrain {
+        /// Name of the port.
+        name: String,
+        /// Name of the bond.
+        bond: String,
+    },
     /// No port has this number: whoever drives the core has lost track.
     #[error("bond {bond} has no port number {port}")]
     UnknownPort {

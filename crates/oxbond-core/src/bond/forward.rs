@@ -10,10 +10,11 @@
 //! | balance-tlb | buckets by load, or by hash; groups exempt | as active-backup | the active port |
 //! | balance-alb | buckets by load; groups, addresses exempt | as active-backup | active port; all, to their own address |
 //!
-//! `all_slaves_active` makes every port of the bond deliver, whatever the mode.
+//! A port that is drained is in no order. `all_slaves_active` makes every port of the bond deliver, whatever the mode.
 
 use super::{Bond, Port};
 use crate::buckets::Share;
+use crate::lacp::Drain;
 use crate::mii::Mii;
 use crate::option::{Mode, Weight};
 use crate::port::PortId;
@@ -31,7 +32,7 @@ impl Bond {
             }
             Mode::Ieee8023ad => self.distributing(),
             Mode::Broadcast => self.answering(),
-            _ => self.everyone(),
+            _ => self.takers(),
         };
         let spread = match mode {
             Mode::ActiveBackup => Spread::Failover,
@@ -46,7 +47,7 @@ impl Bond {
             Mode::BalanceTlb if !self.balances_load() => Spread::Buckets(Buckets {
                 exempt: Exempt::Unbalanced,
                 // Whoever is active, a flow stays where it is.
-                ..self.buckets(self.hashed(), &self.everyone())
+                ..self.buckets(self.hashed(), &self.takers())
             }),
             Mode::BalanceTlb => self.by_load(self.hashed(), Exempt::Unbalanced),
             Mode::BalanceAlb => self.by_load(BucketKey::Destination, Exempt::Negotiated),
@@ -90,7 +91,7 @@ impl Bond {
     /// Whether the bond can carry traffic. Within its down delay a port still counts: that delay is there to ride out
     /// short losses.
     pub(super) fn carries(&self) -> bool {
-        let mut links = self.ports.iter();
+        let mut links = self.partaking();
         match self.options.mode {
             Mode::Ieee8023ad => {
                 let least = self.options.min_links as usize;
@@ -109,7 +110,7 @@ impl Bond {
         let carries = match self.options.mode {
             Mode::ActiveBackup => self.active == Some(port.id),
             Mode::Ieee8023ad => self.distributing().contains(&port.id),
-            _ => true,
+            _ => port.drain == Drain::No,
         };
         if carries {
             PortRole::Active
@@ -169,8 +170,13 @@ impl Bond {
         if !matches!(self.options.mode, Mode::BalanceRr | Mode::ActiveBackup) {
             return Vec::new();
         }
-        let named = self.ports.iter().filter(|port| port.options.queue_id != 0);
+        let named = self.partaking().filter(|port| port.options.queue_id != 0);
         named.map(|port| (port.options.queue_id, port.id)).collect()
+    }
+
+    /// Ports that something may be sent on.
+    fn takers(&self) -> Vec<PortId> {
+        self.partaking().map(|port| port.id).collect()
     }
 
     fn everyone(&self) -> Vec<PortId> {
@@ -180,10 +186,10 @@ impl Bond {
     /// The data path leaves ports without carrier by itself. Of those that only the ARP monitor knows to be dead it has to
     /// be told, unless all are.
     fn answering(&self) -> Vec<PortId> {
-        let up = self.ports.iter().filter(|port| port.mii == Mii::Up);
+        let up = self.partaking().filter(|port| port.mii == Mii::Up);
         let up: Vec<PortId> = up.map(|port| port.id).collect();
         if up.is_empty() || !self.probes() {
-            self.everyone()
+            self.takers()
         } else {
             up
         }

@@ -10,6 +10,7 @@
 
 mod address;
 mod aggregation;
+mod drain;
 mod error;
 mod forward;
 mod probing;
@@ -29,7 +30,7 @@ use crate::balance::Balancer;
 use crate::clients::Clients;
 use crate::event::{Cause, Event};
 use crate::input::{Announced, Input};
-use crate::lacp::Lacp;
+use crate::lacp::{Drain, Lacp};
 use crate::learn::Learning;
 use crate::mii::{Delays, Mii, Stimulus};
 use crate::option::{
@@ -106,6 +107,9 @@ struct Port {
     /// For the ARP and NS monitor.
     #[serde(default)]
     hearing: Hearing,
+    /// How far its user has had it drained.
+    #[serde(default)]
+    drain: Drain,
     /// The data path has reported that it left the port, and the link has not been up since.
     left_in_path: bool,
 }
@@ -205,6 +209,8 @@ impl Bond {
                 return self.add_port(now, info, &options).map(Handled::Joined);
             }
             Input::RemovePort { port } => self.remove_port(now, port)?,
+            Input::Drain { port, out: true } => self.drain(now, port)?,
+            Input::Drain { port, out: false } => self.undrain(now, port)?,
             Input::LeftInPath { port } => self.left_in_path(port),
             Input::PortRenamed { port, name } => self.port_renamed(now, port, name),
             Input::BondMac { mac } => {
@@ -274,6 +280,7 @@ impl Bond {
         while let Some(id) = earliest_due(&self.ports) {
             self.stimulate(now, id, Stimulus::Due);
         }
+        self.drains_due(now);
         self.announce(now);
     }
 
@@ -293,6 +300,7 @@ impl Bond {
             .chain(self.groups.due())
             .chain(self.teach_due())
             .chain(self.monitor.next)
+            .chain(self.next_drained())
             .chain(self.lacp.as_ref().and_then(Lacp::next_timeout))
             .min()
     }
@@ -369,6 +377,7 @@ impl Bond {
             since: now,
             link_failure_count: 0,
             hearing: Hearing::joined(now),
+            drain: Drain::No,
             left_in_path: false,
         });
         if !info.link.is_usable() {
@@ -611,6 +620,9 @@ impl Bond {
             // `apply` looked the name up among the ports, so this is for completeness.
             None => Err(refused("it is not in the bond", "add it first")),
             Some(port) if self.active == Some(port.id) => Ok(port.id),
+            Some(port) if port.drain != Drain::No => {
+                Err(refused("it is drained", "bring it back with undrain"))
+            }
             Some(_) if self.active.is_none() => Err(refused(
                 "the bond has no active port to take over from",
                 "bring up a link; the first to come up becomes active by itself",
@@ -879,15 +891,13 @@ impl Bond {
     /// In modes without an active port: when no port can carry anything, the first whose link is back does not wait for
     /// the end of its up delay.
     fn promote_one(&mut self, now: Instant) {
-        if self
-            .ports
-            .iter()
-            .any(|port| port.mii == Mii::Up && port.link.is_usable())
-        {
+        let works = |port: &Port| port.mii == Mii::Up && port.link.is_usable();
+        if self.partaking().any(works) {
             return;
         }
         let waits = |port: &&Port| matches!(port.mii, Mii::GoingBack(_)) && port.link.is_usable();
-        if let Some(id) = self.ports.iter().find(waits).map(|port| port.id) {
+        let next = self.partaking().find(waits).map(|port| port.id);
+        if let Some(id) = next {
             let _ = self.enter(now, id, Stimulus::Promote);
         }
     }
@@ -937,7 +947,7 @@ impl Bond {
             speed_mbps: port.link.speed_mbps,
             duplex: port.link.duplex,
         };
-        self.ports.iter().map(candidate).collect()
+        self.partaking().map(candidate).collect()
     }
 
     fn tell_adapted(&mut self, applied: &Applied) {

@@ -44,6 +44,7 @@ use super::{Bond, Port, millis};
 use crate::action::Action;
 use crate::event::{Cause, Event};
 use crate::input::ProbePath;
+use crate::lacp::Drain;
 use crate::mii::{Mii, Stimulus};
 use crate::option::{ArpAllTargets, BondOptions, Mode};
 use crate::port::PortId;
@@ -314,7 +315,7 @@ impl Bond {
         let next = after
             .iter()
             .chain(before)
-            .find(|port| port.link.is_usable())?;
+            .find(|port| port.link.is_usable() && port.drain == Drain::No)?;
         let (id, name) = (next.id, next.name.clone());
         self.enter(now, id, Stimulus::Try)?;
         self.monitor.tried = Some(id);

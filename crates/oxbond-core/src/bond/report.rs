@@ -1,7 +1,7 @@
 //! The bond's picture for renderers: [`Bond::status`].
 
 use super::{Bond, Port};
-use crate::lacp::{self, Lacp};
+use crate::lacp::{self, Drain, Lacp};
 use crate::mii::Mii;
 use crate::option::{Mode, Weight};
 use crate::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
@@ -51,6 +51,7 @@ impl Bond {
             actor_port_prio: port.options.actor_port_prio,
             weight: port.options.weight,
             lacp,
+            drain: port.drain,
             since: now.saturating_since(port.since),
             reason: self.reason(port, now),
         }
@@ -65,6 +66,13 @@ impl Bond {
             "the link was lost a moment ago"
         };
         let left = |deadline: Instant| deadline.saturating_since(now).as_millis();
+        match port.drain {
+            Drain::No => {}
+            Drain::Leaving { .. } => {
+                return "being drained: nothing new is sent on it".to_owned();
+            }
+            Drain::Out => return "drained: it can be detached".to_owned(),
+        }
         match port.mii {
             Mii::GoingDown(deadline) => {
                 return format!("{missing}; given up in {} ms (downdelay)", left(deadline));
@@ -134,8 +142,7 @@ impl Bond {
             }
             (_, 0) => {
                 let carrying = self
-                    .ports
-                    .iter()
+                    .partaking()
                     .filter(|port| port.mii.status() == MiiStatus::Up)
                     .filter(|port| self.role(port) == PortRole::Active)
                     .count();

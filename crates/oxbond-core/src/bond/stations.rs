@@ -140,12 +140,12 @@ impl Bond {
         let capacity = |port: &super::Port| {
             Capacity::new(port.id, port.link.speed_mbps, self.is_usable(port.id))
         };
-        self.ports.iter().map(capacity).collect()
+        self.partaking().map(capacity).collect()
     }
 
     /// Ports whose switch can learn where they are.
     fn learnable(&self) -> Vec<(PortId, MacAddr)> {
-        let usable = self.ports.iter().filter(|port| self.is_usable(port.id));
+        let usable = self.partaking().filter(|port| self.is_usable(port.id));
         usable.map(|port| (port.id, port.mac)).collect()
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use oxbond_core::action::Action;
 use oxbond_core::input::Input;
+use oxbond_core::lacp::Drain;
 use oxbond_core::status::PortRole;
 use oxbond_core::table::Receive;
 
@@ -296,4 +297,29 @@ fn the_picture_has_what_lacp_knows() {
     pair.sides[0].set(&["mode=balance-xor"]).unwrap();
     let status = pair.sides[0].status();
     assert!(status.lacp.is_none() && status.ports[0].lacp.is_none());
+}
+
+/// The partner is told before the port is out, and ours goes on collecting until it has stopped.
+#[test]
+fn a_drained_port_leaves_both_ends_and_returns() {
+    let mut pair = Pair::new(FAST, FAST, &["a", "b"]);
+    pair.at(3_000).expect(&["a", "b"]);
+    let port = pair.sides[0].id("b");
+    pair.sides[0].tell(Input::Drain { port, out: true });
+    assert_eq!(pair.sides[0].table.order, [pair.sides[0].id("a")]);
+    assert_eq!(
+        pair.sides[0].table.receive,
+        Receive::Ports(vec![pair.sides[0].id("a"), port])
+    );
+    pair.exchange();
+    pair.at(3_100).expect(&["a"]);
+    assert_eq!(pair.sides[0].port("b").drain, Drain::Out);
+    assert_eq!(
+        pair.sides[1].port("b").reason,
+        "partner has not attached this port"
+    );
+    pair.at(60_000).expect(&["a"]);
+    pair.sides[0].tell(Input::Drain { port, out: false });
+    pair.exchange();
+    pair.at(62_500).expect(&["a", "b"]);
 }

@@ -10,6 +10,7 @@ mod balance_alb;
 mod balance_tlb;
 mod balance_xor;
 mod broadcast;
+mod drain;
 mod lacp;
 mod live;
 mod monitor;

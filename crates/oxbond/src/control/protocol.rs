@@ -55,6 +55,15 @@ pub(crate) enum Request {
         /// Name of the port.
         port: String,
     },
+    /// Take a port out of the traffic without loss, or let it take part again.
+    Drain {
+        /// The bond.
+        bond: String,
+        /// Name of the port.
+        port: String,
+        /// Out; else back.
+        out: bool,
+    },
     /// Change options of a bond, all or none.
     Set {
         /// The bond.

@@ -462,6 +462,18 @@ impl ManagedBond {
         self.carry_out(netlink, now, &nobody, vec![Step::RemovePort(port)])
     }
 
+    /// Takes a port out of the traffic, or lets it take part again.
+    pub(crate) fn drain_port(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        port: String,
+        out: bool,
+    ) -> Result<Vec<String>, Failure> {
+        let nobody = BTreeMap::new();
+        self.carry_out(netlink, now, &nobody, vec![Step::Drain { port, out }])
+    }
+
     /// Changes options, all or none.
     pub(crate) fn set_options(
         &mut self,

@@ -37,6 +37,13 @@ pub(super) enum Step {
         /// The changes.
         changes: Vec<PortOptionChange>,
     },
+    /// Take a port out of the traffic, or let it take part again.
+    Drain {
+        /// Its name.
+        port: String,
+        /// Out; else back.
+        out: bool,
+    },
     /// Set the MTU of bond and ports.
     Mtu(u32),
     /// Set the bond's address.
@@ -167,6 +174,20 @@ impl ManagedBond {
                     port,
                 });
                 Ok(said)
+            }
+            Step::Drain { port, out } => {
+                let Some(id) = self.port_named(&port) else {
+                    return Err(self.no_such_port(&port));
+                };
+                self.feed(netlink, now, Input::Drain { port: id, out })
+                    .map_err(refused_by_core)?;
+                let said = if out {
+                    format!("{port} is being drained")
+                } else {
+                    format!("{port} takes part again")
+                };
+                undo.push(Step::Drain { port, out: !out });
+                Ok(vec![said])
             }
             Step::Mtu(mtu) => {
                 let old = self.engine.mtu();

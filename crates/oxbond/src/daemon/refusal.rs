@@ -16,6 +16,7 @@ pub(super) fn refused_by_core(e: impl Into<InputError>) -> Failure {
     let e = e.into();
     let driver = match &e {
         InputError::Config(config) => config.driver(),
+        InputError::LastToDrain { .. } => return refused(e),
         _ => None,
     };
     configuration(&e).with_driver(driver)

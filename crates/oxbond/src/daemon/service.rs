@@ -218,6 +218,9 @@ impl Service {
             Request::RemovePort { bond, port } => self.change(&bond, |bond, netlink, now| {
                 bond.remove_port(netlink, now, port)
             }),
+            Request::Drain { bond, port, out } => self.change(&bond, |bond, netlink, now| {
+                bond.drain_port(netlink, now, port, out)
+            }),
             Request::Set { bond, options } => self.change(&bond, |bond, netlink, now| {
                 bond.set_options(netlink, now, &options)
             }),

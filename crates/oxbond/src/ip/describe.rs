@@ -342,6 +342,7 @@ pub(super) mod tests {
             actor_port_prio: 255,
             weight: Weight::Fixed(1),
             lacp: None,
+            drain: lacp::Drain::No,
             since: Duration::ZERO,
             reason: String::new(),
         }

@@ -10,6 +10,7 @@
 
 mod administration;
 mod common;
+mod drain;
 mod durability;
 mod failover;
 mod frames;
