@@ -40,9 +40,11 @@ impl DesiredNetwork {
             .bridges
             .iter_mut()
             .map(|bridge| (&bridge.name, &mut bridge.device));
+        // From the end, where a reader has just been.
         bonds
             .chain(vlans)
             .chain(bridges)
+            .rev()
             .find_map(|(known, device)| (known.value == name).then_some(device))
     }
 }

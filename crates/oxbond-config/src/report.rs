@@ -106,10 +106,17 @@ impl Report {
         let mut lines = Vec::new();
         for (file, source) in sources.iter() {
             let mut start = 0;
-            for (index, raw) in source.text.split_inclusive('\n').enumerate() {
-                let text = raw.trim_end_matches(['\n', '\r']);
-                let fates = self.fates(file, start, start + text.len());
-                start += raw.len();
+            let texts: Vec<(usize, &str)> = source
+                .text
+                .split_inclusive('\n')
+                .map(|raw| {
+                    let at = start;
+                    start += raw.len();
+                    (at, raw.trim_end_matches(['\n', '\r']))
+                })
+                .collect();
+            let fates = self.fates(file, &texts);
+            for (index, ((_, text), fates)) in texts.into_iter().zip(fates).enumerate() {
                 let silent = text.trim().is_empty() || is_comment(text.trim());
                 lines.push(LineReport {
                     file: source.name.clone(),
@@ -126,23 +133,30 @@ impl Report {
         lines
     }
 
-    /// What was noted about pieces that touch bytes `start..end`; that something is mapped goes without saying where
-    /// there is more to say.
-    fn fates(&self, file: FileId, start: usize, end: usize) -> Vec<Fate> {
-        let touches =
-            |span: Span| span.file == file && span.start < end.max(start + 1) && span.end > start;
-        let mut fates: Vec<Fate> = self
-            .notes
-            .iter()
-            .filter(|note| touches(note.span))
-            .map(|note| note.fate.clone())
-            .collect();
-        fates.sort();
-        fates.dedup();
-        if fates.len() > 1 {
-            fates.retain(|fate| *fate != Fate::Mapped);
+    /// What was noted about each line of a file; that something is mapped goes without saying where there is more to
+    /// say.
+    fn fates(&self, file: FileId, lines: &[(usize, &str)]) -> Vec<Vec<Fate>> {
+        let mut all = vec![Vec::new(); lines.len()];
+        for note in self.notes.iter().filter(|note| note.span.file == file) {
+            // An empty line has its place too.
+            let end = |(start, text): &(usize, &str)| start + text.len().max(1);
+            let first = lines.partition_point(|line| end(line) <= note.span.start);
+            let touched = lines[first..]
+                .iter()
+                .take_while(|(start, _)| *start < note.span.end)
+                .count();
+            for fates in &mut all[first..first + touched] {
+                fates.push(note.fate.clone());
+            }
         }
-        fates
+        for fates in &mut all {
+            fates.sort();
+            fates.dedup();
+            if fates.len() > 1 {
+                fates.retain(|fate| *fate != Fate::Mapped);
+            }
+        }
+        all
     }
 
     fn note(&mut self, span: Span, fate: Fate) {

@@ -2,8 +2,8 @@
 //!
 //! Facts this relies on (ifupdown 0.8.44, ifenslave 2.13, ifupdown2 3.0): a comment is a whole line; what stands behind
 //! a value belongs to it (but the driver reads the first word alone, so ifenslave's options survive it); of an option
-//! that is given twice the first counts, lists add up; ifenslave takes `-`, `_` and capitals for the same, and a port may
-//! name its bond (`bond-master`), which ifupdown2 does not know; ifupdown2 has VLAN-aware bridges.
+//! that is given twice the first counts, lists add up; ifenslave takes `-`, `_` and capitals for the same, and a port
+//! may name its bond (`bond-master`), which ifupdown2 does not know; ifupdown2 has VLAN-aware bridges.
 
 use core::net::IpAddr;
 use std::fmt::Write as _;

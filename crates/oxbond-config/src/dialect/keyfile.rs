@@ -1,9 +1,9 @@
 //! NetworkManager's keyfiles: `/etc/NetworkManager/system-connections/*.nmconnection`.
 //!
-//! Facts this relies on (NetworkManager 1.42 to 1.52): a profile hides those with its UUID in directories of lower rank;
-//! a port names its controller by device, id or UUID (`master`, since 1.46 also `controller`); links are checked every
-//! 100 ms unless an option says otherwise; options that do not fit the mode or each other are left out, or the whole
-//! profile is refused; without `[ipv4]` or `[ipv6]` the method is auto; bridges speak STP unless told otherwise.
+//! Facts this relies on (NetworkManager 1.42 to 1.52): a profile hides those with its UUID in directories of lower
+//! rank; a port names its controller by device, id or UUID (`master`, since 1.46 also `controller`); links are checked
+//! every 100 ms unless an option says otherwise; options that do not fit the mode or each other are left out, or the
+//! whole profile is refused; without `[ipv4]` or `[ipv6]` the method is auto; bridges speak STP unless told otherwise.
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;

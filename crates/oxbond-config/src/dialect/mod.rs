@@ -6,7 +6,8 @@
 //!   Sources ──read──► Reading { network, report, diagnostics }      DesiredNetwork ──write──► Written { files, report }
 //! ```
 //!
-//! Our own dialect, [`toml`], speaks of bonds alone and reports errors instead of fates, since nothing of it is foreign.
+//! Our own dialect, [`toml`], speaks of bonds alone and reports errors instead of fates, since nothing of it is
+//! foreign.
 
 mod common;
 pub mod ifupdown;

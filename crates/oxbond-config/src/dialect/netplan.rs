@@ -2,12 +2,12 @@
 //!
 //! Facts this relies on (netplan 1.1): files are merged in the order of their names, and a file hides those of its name
 //! in directories of lower rank; later scalars replace earlier ones, lists add up; ports and `primary` are ids of
-//! definitions, not names of devices; a bare number is milliseconds for the monitors and seconds for the rest; a zero for
-//! some options is never passed on; bridges speak STP unless told otherwise. What it hands to systemd-networkd is
+//! definitions, not names of devices; a bare number is milliseconds for the monitors and seconds for the rest; a zero
+//! for some options is never passed on; bridges speak STP unless told otherwise. What it hands to systemd-networkd is
 //! subject to what that does with it.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use oxbond_core::option::{
@@ -865,10 +865,10 @@ impl Reader {
                 .chain(bridges)
                 .map(|name| (name.value.clone(), Some(name.value.clone()))),
         );
-        let mut used: Vec<String> = Vec::new();
+        let mut used: BTreeSet<String> = BTreeSet::new();
         let report = &mut self.report;
         let mut resolve = |reference: &mut Reference| -> bool {
-            used.push(reference.value.clone());
+            used.insert(reference.value.clone());
             match devices.get(&reference.value) {
                 Some(Some(device)) => {
                     device.clone_into(&mut reference.value);
