@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! | subtype 2 | version 1 |
-//! | 1 marker or 2 response | 22 | requester's port 2 | requester's system 6 | transaction 4 | pad 2 |
+//! | 1 marker or 2 response | 16 | requester's port 2 | requester's system 6 | transaction 4 | pad 2 |
 //! | 0 | 0 | reserved 90 |
 //! ```
 //!
@@ -16,8 +16,8 @@ pub use crate::slow::LEN;
 /// The version we send.
 pub const VERSION: u8 = 1;
 
-/// Length of the marker TLV.
-const MARKER_LEN: u8 = 22;
+/// Length of the marker TLV (6.5.3.2), type and length included.
+const MARKER_LEN: u8 = 16;
 
 /// Which way a Marker PDU goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(
             pdu[..20],
             [
-                2, 1, 1, 22, 0x01, 0x02, 2, 0, 0, 0, 0, 1, 3, 4, 5, 6, 0, 0, 0, 0
+                2, 1, 1, 16, 0x01, 0x02, 2, 0, 0, 0, 0, 1, 3, 4, 5, 6, 0, 0, 0, 0
             ]
         );
         assert_eq!(pdu[20..], [0; 90]);
@@ -144,7 +144,7 @@ mod tests {
         let error = Marker::parse(&pdu).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "length of the marker TLV is 0x15, expected 0x16"
+            "length of the marker TLV is 0x15, expected 0x10"
         );
         pdu[0] = 1;
         let error = Marker::parse(&pdu).unwrap_err();

@@ -37,7 +37,7 @@ fn h8_1_and_8_2_the_answer_byte_for_byte() {
         frame[..14],
         [1, 0x80, 0xc2, 0, 0, 2, 2, 0, 0, 0, 1, 1, 0x88, 0x09]
     );
-    assert_eq!(frame[14..18], [2, 1, 2, 22]);
+    assert_eq!(frame[14..18], [2, 1, 2, 16]);
     assert_eq!(
         frame[18..30],
         [0x12, 0x34, 2, 0, 0, 0, 0, 0xbb, 0xde, 0xad, 0xbe, 0xef]
