@@ -38,11 +38,11 @@ mod transmit;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use oxbond_wire::DecodeError;
 use oxbond_wire::ethernet::{EtherType, Header};
 use oxbond_wire::lacp::{Lacpdu, State as Flags};
 use oxbond_wire::marker::{Kind, Marker};
 use oxbond_wire::slow::{GROUP, Subtype};
+use oxbond_wire::{DecodeError, MacAddr};
 use serde::{Deserialize, Serialize};
 
 pub use self::churn::State as ChurnState;
@@ -158,7 +158,7 @@ impl Lacp {
             drain: Drain::default(),
             counters: Counters::default(),
             heard: None,
-            heard_interval: None,
+            heard_intervals: [Duration::ZERO; 2],
             link_since: now,
             looped: None,
             standing: None,
@@ -251,7 +251,7 @@ impl Lacp {
             return;
         };
         let refused = &mut self.ports[at].counters.refused;
-        let pdu = match Header::parse(frame) {
+        let (source, pdu) = match Header::parse(frame) {
             Ok((header, _)) if !header.tags.is_empty() => {
                 refused.tagged += 1;
                 return;
@@ -259,7 +259,7 @@ impl Lacp {
             Ok((header, pdu))
                 if header.ether_type == EtherType::SlowProtocols && header.destination == GROUP =>
             {
-                pdu
+                (header.source, pdu)
             }
             _ => {
                 refused.not_slow += 1;
@@ -267,7 +267,7 @@ impl Lacp {
             }
         };
         let result = match Subtype::parse(pdu) {
-            Ok(Subtype::Lacp) => Lacpdu::parse(pdu).map(|pdu| self.lacpdu(now, at, &pdu)),
+            Ok(Subtype::Lacp) => Lacpdu::parse(pdu).map(|pdu| self.lacpdu(now, at, source, &pdu)),
             Ok(Subtype::Marker) => Marker::parse(pdu).map(|marker| self.marker(now, at, &marker)),
             Ok(Subtype::Unknown(_)) => {
                 self.ports[at].counters.unknown_rx += 1;
@@ -291,8 +291,10 @@ impl Lacp {
         self.settle(now);
     }
 
-    fn lacpdu(&mut self, now: Instant, at: usize, pdu: &Lacpdu) {
-        let numbers: Vec<u16> = self.ports.iter().map(Port::number).collect();
+    fn lacpdu(&mut self, now: Instant, at: usize, source: MacAddr, pdu: &Lacpdu) {
+        // Two systems with one id number their ports alike, so the number alone says nothing.
+        let ours = |port: &Port| port.mac == source && port.number() == pdu.actor.port;
+        let sent_by_us = self.ports.iter().any(ours);
         let context = Context {
             now,
             config: &self.config,
@@ -305,7 +307,7 @@ impl Lacp {
         if pdu.actor.system == self.config.system() {
             // Neither recorded nor a sign of life: who is at the other end is not known.
             port.counters.refused.own_system += 1;
-            let looped = if numbers.contains(&pdu.actor.port) {
+            let looped = if sent_by_us {
                 Looped::Port(pdu.actor.port)
             } else {
                 Looped::System

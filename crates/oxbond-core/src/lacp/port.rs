@@ -84,8 +84,8 @@ pub(super) struct Port {
     pub(super) counters: Counters,
     /// When the last LACPDU of a partner came.
     pub(super) heard: Option<Instant>,
-    /// How long after the one before.
-    pub(super) heard_interval: Option<Duration>,
+    /// Time between the last three, the earlier one first.
+    pub(super) heard_intervals: [Duration; 2],
     /// When the link came up or went down.
     pub(super) link_since: Instant,
     /// Our own PDUs come back, or did: the last time, while nothing else was heard on this link.

@@ -53,7 +53,7 @@ pub enum Reason {
     },
     /// The partner sends at a rate too slow for us.
     HearsSlow {
-        /// Time between its last two LACPDUs.
+        /// Time between its last two LACPDUs. The one before was too long too.
         interval: Duration,
     },
     /// Both ends wait to be spoken to.
@@ -186,15 +186,15 @@ fn unlinked(port: &Port, context: &Context<'_>) -> Option<Reason> {
         (_, None) => Some(Reason::Looking),
         (_, Some(heard)) => {
             let slow = port.actor.has(Flags::TIMEOUT);
-            let interval = port
-                .heard_interval
-                .filter(|interval| slow && *interval > SHORT_TIMEOUT);
+            // One long interval may have been an outage.
+            let [earlier, interval] = port.heard_intervals;
+            let slow = slow && earlier.min(interval) > SHORT_TIMEOUT;
             let since = context.now.saturating_since(heard);
-            Some(
-                interval.map_or(Reason::Silent { since }, |interval| Reason::HearsSlow {
-                    interval,
-                }),
-            )
+            Some(if slow {
+                Reason::HearsSlow { interval }
+            } else {
+                Reason::Silent { since }
+            })
         }
     }
 }

@@ -214,9 +214,10 @@ fn record(port: &mut Port, context: &Context<'_>, pdu: &Lacpdu) {
     port.echo = Some(pdu.partner);
     port.looped = None;
     port.actor = port.actor.with(Flags::DEFAULTED | Flags::EXPIRED, false);
-    port.heard_interval = port
-        .heard
-        .map(|before| context.now.saturating_since(before));
+    if let Some(before) = port.heard {
+        let interval = context.now.saturating_since(before);
+        port.heard_intervals = [port.heard_intervals[1], interval];
+    }
     port.heard = Some(context.now);
     port.receive.current_while = Some(context.now + timeout(port));
 }

@@ -2,8 +2,9 @@
 
 use oxbond_core::lacp::{Event, ReceiveState};
 use oxbond_wire::MacAddr;
+use oxbond_wire::lacp::Lacpdu;
 
-use crate::rig::{Rig, US, config, fast, id};
+use crate::rig::{Rig, US, config, fast, id, mac};
 
 #[test]
 fn h2_1_to_2_4_any_version_is_processed_as_version_1() {
@@ -139,10 +140,12 @@ fn h2_12_own_pdu_looped_back() {
     rig.forget();
     for _ in 0..5 {
         let own = rig.port(1);
-        rig.hear(1, |pdu| {
-            pdu.actor = own.actor;
-            pdu.partner = own.partner;
-        });
+        let pdu = Lacpdu {
+            actor: own.actor,
+            partner: own.partner,
+            ..rig.good(1)
+        };
+        rig.hear_frame(1, &pdu.frame(mac(1)));
     }
     assert!(!rig.collects(1) && rig.distributes(0));
     assert_eq!(rig.port(1).counters.refused.own_system, 5);

@@ -140,7 +140,11 @@ fn h12_6_two_systems_with_one_id() {
     let mut rig = Rig::new(config(), 1);
     rig.forget();
     for _ in 0..5 {
-        rig.run(1_000).hear(0, |pdu| pdu.actor.system = US);
+        rig.run(1_000).hear(0, |pdu| {
+            pdu.actor.system = US;
+            // Port numbers begin with 1 on both of them.
+            pdu.actor.port = 1;
+        });
     }
     assert!(!rig.collects(0));
     let loops: Vec<_> = rig

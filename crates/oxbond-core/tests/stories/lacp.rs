@@ -7,6 +7,8 @@ use oxbond_core::input::Input;
 use oxbond_core::lacp::Drain;
 use oxbond_core::status::PortRole;
 use oxbond_core::table::Receive;
+use oxbond_wire::MacAddr;
+use oxbond_wire::marker::{Kind, Marker};
 
 use crate::announcements::announced;
 use crate::rig::Rig;
@@ -322,4 +324,38 @@ fn a_drained_port_leaves_both_ends_and_returns() {
     pair.sides[0].tell(Input::Drain { port, out: false });
     pair.exchange();
     pair.at(62_500).expect(&["a", "b"]);
+}
+
+#[test]
+fn a_marker_is_answered_on_its_port() {
+    let mut pair = Pair::new(FAST, FAST, &["a", "b"]);
+    let rig = &mut pair.sides[0];
+    let port = rig.id("b");
+    let marker = Marker {
+        version: 1,
+        kind: Kind::Information,
+        port: 7,
+        system: MacAddr([2, 0, 0, 0, 0, 9]),
+        transaction: 77,
+    };
+    rig.log.clear();
+    rig.tell(Input::Received {
+        port,
+        frame: marker.frame(marker.system),
+    });
+    let answers: Vec<_> = rig
+        .log
+        .iter()
+        .filter_map(|(_, action)| match action {
+            Action::SendOnPort { port: on, frame } if *on == port => {
+                Marker::parse(&frame[14..]).ok()
+            }
+            _ => None,
+        })
+        .collect();
+    let answer = Marker {
+        kind: Kind::Response,
+        ..marker
+    };
+    assert_eq!(answers, [answer]);
 }
