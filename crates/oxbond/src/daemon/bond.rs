@@ -12,6 +12,7 @@ use oxbond_core::action::Action;
 use oxbond_core::bond::{Bond, InputError};
 use oxbond_core::event::{Cause, Event};
 use oxbond_core::input::Input;
+use oxbond_core::option::Mode;
 use oxbond_core::port::{MAX_PORTS, PortId};
 use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
@@ -49,14 +50,18 @@ pub(crate) struct ManagedBond {
     unsaved: bool,
     /// The core asked for something else than probes since the last look at this.
     acted: bool,
-    /// The state differs from the saved one only by what the ARP monitor asked and heard: see `is_routine`.
+    /// The state differs from the saved one only by what protocols asked and heard: see `is_routine`.
     routine: bool,
     /// When such a state is saved nevertheless.
     next_save: Instant,
+    /// The last moment that the core was told of.
+    told: Instant,
 }
 
-/// Time between two saves of a state in which only the ARP monitor went on.
-const ROUTINE_SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two saves of a state in which only the ARP monitor went on, and of one in which only LACP did: a later
+/// daemon goes on where this one stood, so it should be no more than a PDU or two old.
+const ARP_SAVE_INTERVAL: Duration = Duration::from_secs(1);
+const LACP_SAVE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Time between two reports of what the buckets carry.
 const MEASUREMENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -137,6 +142,7 @@ impl ManagedBond {
             acted: false,
             routine: false,
             next_save: Instant::ZERO,
+            told: Instant::ZERO,
             hindered: BTreeMap::new(),
             unsaved: false,
         }
@@ -277,20 +283,29 @@ impl ManagedBond {
         self.files.save(text)
     }
 
-    /// Whether no more has happened than what an ARP monitor does at every tick. That is saved once a second: a later
-    /// daemon takes the time in between for time in which nobody listened.
+    /// Whether no more has happened than what an ARP monitor does at every tick, and LACP with every PDU. That is saved now
+    /// and then: a later daemon takes the time in between for time in which nobody listened, and a storm of PDUs must not
+    /// become one of files.
     fn is_routine(&mut self, now: Instant) -> bool {
         let acted = std::mem::take(&mut self.acted);
-        let routine = self.core.options().arp_interval > 0 && !acted && now < self.next_save;
+        let options = self.core.options();
+        let interval = if options.arp_interval > 0 {
+            ARP_SAVE_INTERVAL
+        } else if options.mode == Mode::Ieee8023ad {
+            LACP_SAVE_INTERVAL
+        } else {
+            Duration::ZERO
+        };
+        let routine = !acted && now < self.next_save;
         if !routine {
-            self.next_save = now + ROUTINE_SAVE_INTERVAL;
+            self.next_save = now + interval;
         }
         routine
     }
 
     /// As `save`; a failure is logged once and tried again with the next change or look at the links.
     pub(crate) fn save_or_log(&mut self) {
-        if std::mem::take(&mut self.routine) && !self.unsaved {
+        if self.routine && !self.unsaved {
             return;
         }
         match self.save() {
@@ -314,6 +329,7 @@ impl ManagedBond {
             .chain(self.next_poll)
             .chain(self.measurement_due())
             .chain(self.paths_due())
+            .chain(self.routine.then_some(self.next_save))
             .chain(self.hindered.values().map(|hindrance| hindrance.again))
             .min()
     }
@@ -325,6 +341,8 @@ impl ManagedBond {
         now: Instant,
         taken: &BTreeMap<u32, String>,
     ) {
+        // What arrived before a time ran out comes first, however late we are ourselves.
+        self.read_records(netlink, now);
         if self.next_poll.is_some_and(|at| at <= now) {
             self.look_at_ports(netlink, now);
             self.schedule_poll(now);
@@ -340,6 +358,7 @@ impl ManagedBond {
             self.read_records(netlink, now);
         }
         self.tell_arrivals(netlink, now);
+        self.told = now;
         self.core.handle_timeout(now);
         self.drain(netlink);
         if self
@@ -414,13 +433,20 @@ impl ManagedBond {
 
     /// What the data path tells: of a port that it left, the core hears, then the link itself is looked at; of frames
     /// that the core wanted to see, the core hears.
-    pub(crate) fn on_records(&mut self, netlink: &mut Netlink, now: Instant) {
-        self.read_records(netlink, now);
-        self.routine = self.is_routine(now);
+    ///
+    /// Whether there was anything.
+    pub(crate) fn on_records(&mut self, netlink: &mut Netlink, now: Instant) -> bool {
+        let any = self.read_records(netlink, now);
+        if any {
+            self.routine = self.is_routine(now);
+        }
+        any
     }
 
-    pub(super) fn read_records(&mut self, netlink: &mut Netlink, now: Instant) {
-        for record in self.engine.drain_records() {
+    pub(super) fn read_records(&mut self, netlink: &mut Netlink, now: Instant) -> bool {
+        let records = self.engine.drain_records();
+        let any = !records.is_empty();
+        for record in records {
             match record {
                 Record::Left(LeftRecord { port, .. }) => {
                     if self.engine.ports().any(|(id, _)| id == port) {
@@ -429,15 +455,18 @@ impl ManagedBond {
                         self.acted = true;
                     }
                 }
-                Record::Frame(TappedFrame { port, frame, .. }) => {
+                Record::Frame(TappedFrame { time, port, frame }) => {
                     let input = match port {
                         Some(port) => Input::Received { port, frame },
                         None => Input::Sent { frame },
                     };
-                    self.tell(netlink, now, input);
+                    // A frame that waited for us came in time all the same.
+                    let time = time.min(now).max(self.told);
+                    self.tell(netlink, time, input);
                 }
             }
         }
+        any
     }
 
     /// Joins a port.
@@ -614,6 +643,7 @@ impl ManagedBond {
         now: Instant,
         input: Input,
     ) -> Result<(), InputError> {
+        self.told = now;
         let handled = self.core.handle(now, input);
         // Timeouts that were due have acted even if the input was refused.
         self.drain(netlink);

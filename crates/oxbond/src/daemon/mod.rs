@@ -114,22 +114,28 @@ async fn event_loop(
         warn!("cannot tell systemd that the daemon is ready: {e}");
     }
     info!("ready");
+    // What the data path has comes first, but not twice in a row: a storm of frames must leave room for the rest.
+    let mut records_last = false;
     loop {
         // Whatever else is ready, again and again: timers run between any two pieces of work.
         service.on_timeout();
         arm(timer.get_ref(), service.next_wake()).map_err(|e| broken("time to pass", e))?;
+        let after_records = std::mem::replace(&mut records_last, false);
         tokio::select! {
             biased;
+            ready = records.readable(), if !after_records => {
+                let mut ready = ready.map_err(|e| broken("data path records", e))?;
+                // Not all that there is may be read at once, and what is left wakes nobody again.
+                records_last = service.on_records();
+                if !records_last {
+                    ready.clear_ready();
+                }
+            }
             ready = monitor.readable() => {
                 let mut ready = ready.map_err(|e| broken("link events", e))?;
                 if !service.on_link_events() {
                     ready.clear_ready();
                 }
-            }
-            ready = records.readable() => {
-                let mut ready = ready.map_err(|e| broken("data path records", e))?;
-                service.on_records();
-                ready.clear_ready();
             }
             ready = timer.readable() => {
                 let mut ready = ready.map_err(|e| broken("time to pass", e))?;
@@ -141,6 +147,8 @@ async fn event_loop(
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            // All that is ready above has had its turn.
+            () = std::future::ready(()), if after_records => {}
         }
     }
     info!("ending; the bonds go on without a daemon");

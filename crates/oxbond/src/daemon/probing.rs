@@ -50,14 +50,13 @@ impl ManagedBond {
         }
     }
 
-    /// Tells the core everything that has arrived, if its monitor is about to judge by it.
+    /// Tells the core when frames arrived, if its monitor is about to judge by it.
     pub(super) fn tell_arrivals(&mut self, netlink: &mut Netlink, now: Instant) {
         if self.core.options().arp_interval == 0
             || self.core.next_timeout().is_none_or(|due| due > now)
         {
             return;
         }
-        self.read_records(netlink, now);
         if !self.core.table().tap.arrivals {
             return;
         }

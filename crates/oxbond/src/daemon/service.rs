@@ -101,12 +101,17 @@ impl Service {
         }
     }
 
-    /// The data path left a port: look at its link at once.
-    pub(crate) fn on_records(&mut self) {
+    /// The data path left a port, or has frames for us. Whether there was anything; there may be more.
+    pub(crate) fn on_records(&mut self) -> bool {
         let now = now();
-        for name in self.names() {
-            self.with_bond(&name, |bond, netlink| bond.on_records(netlink, now));
-        }
+        let netlink = &mut self.netlink;
+        let told: Vec<String> = self
+            .bonds
+            .iter_mut()
+            .filter_map(|(name, bond)| bond.on_records(netlink, now).then(|| name.clone()))
+            .collect();
+        told.iter().for_each(|name| self.settle(name));
+        !told.is_empty()
     }
 
     /// Link and address events. They are hints: what changed is read again, so that a late event cannot bring back an
