@@ -11,7 +11,7 @@ build=(gcc libc6-dev clang linux-libc-dev iproute2 iputils-ping)
 guests=()
 [ "$(uname -m)" != x86_64 ] || guests=(qemu-system-x86 busybox-static kmod xz-utils)
 measure=(iperf3 "${guests[@]}")
-observe=(ethtool tcpdump)
+observe=(ethtool tcpdump tshark)
 # The kernel's own driver, to compare with.
 compare=()
 [ "$(uname -m)" != x86_64 ] || compare=(user-mode-linux kmod)

@@ -211,6 +211,73 @@ pub fn send(namespace: &Namespace, interface: &str, frame: &[u8]) -> Result<()> 
     })
 }
 
+/// Frames sent at a rate, until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Storm {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<u64>>>,
+}
+
+impl Storm {
+    /// Sends what `frame` makes of a number that counts from 0, `rate` times a second as far as the machine can. A full
+    /// queue of the interface loses frames.
+    ///
+    /// # Errors
+    /// If there is no such interface, or without CAP_NET_RAW.
+    pub fn start(
+        namespace: &Namespace,
+        interface: &str,
+        rate: u32,
+        mut frame: impl FnMut(u64) -> Vec<u8> + Send + 'static,
+    ) -> Result<Self> {
+        let socket = namespace.run(|| open(interface))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let start = Instant::now();
+            let mut count = 0;
+            while !stopped.load(Ordering::Acquire) {
+                let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+                while count < due && !stopped.load(Ordering::Acquire) {
+                    match rustix::net::send(&socket, &frame(count), rustix::net::SendFlags::empty())
+                    {
+                        Ok(_) | Err(rustix::io::Errno::NOBUFS) => count += 1,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(count)
+        });
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends it and returns how many frames were sent.
+    ///
+    /// # Errors
+    /// If sending failed.
+    pub fn stop(mut self) -> Result<u64> {
+        self.end().context("the storm has ended already")?
+    }
+
+    fn end(&mut self) -> Option<Result<u64>> {
+        self.stop.store(true, Ordering::Release);
+        let thread = self.thread.take()?;
+        let ended = thread.join();
+        Some(ended.unwrap_or_else(|_| Err(anyhow!("the storm's thread panicked"))))
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        // What went wrong in a storm that nobody asks for any more concerns nobody.
+        let _ = self.end();
+    }
+}
+
 /// A packet socket for all protocols, bound to one interface of the calling thread's namespace.
 fn open(interface: &str) -> Result<OwnedFd> {
     let protocol = (libc::ETH_P_ALL as u16).to_be();

@@ -108,6 +108,16 @@ impl Machine {
         self.daemon.as_ref().context("no daemon is running")
     }
 
+    /// The daemon at the peer.
+    ///
+    /// # Errors
+    /// If none was started.
+    pub fn peer_daemon(&self) -> Result<&Process> {
+        self.peer_daemon
+            .as_ref()
+            .context("no daemon is running at the peer")
+    }
+
     /// Kills the daemon the hard way and waits for its end. Returns its log.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ fn datapath_binary(name: &str) -> PathBuf {
 /// What depends on the kernel: the front device, the hooks, what can stand on the bond, and that a daemon can be done without.
 /// Nothing that counts packets at a rate: emulated, the kernel itself drops some.
 const NAMES: [&str; 4] = [
-    "inside_",
+    "inside::",
     "frames::",
     "the_next_packet_leaves_a_dead_link",
     "a_killed_daemon_is_followed_by_one_that_writes_nothing",
@@ -65,6 +65,24 @@ fn guest_root_6_1() {
 #[test]
 fn guest_root_6_12() {
     run(Kernel::V6_12, &this_binary(), &NAMES, "netkit", "netkit");
+}
+
+/// Our LACP and the driver's.
+#[test]
+fn guest_root_driver_6_1() {
+    run(
+        Kernel::V6_1,
+        &this_binary(),
+        &["driver::"],
+        "veth",
+        "clsact",
+    );
+}
+
+#[test]
+fn guest_root_driver_6_12() {
+    let names = ["driver::"];
+    run(Kernel::V6_12, &this_binary(), &names, "netkit", "netkit");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod administration;
 mod common;
 mod drain;
+mod driver;
 mod durability;
 mod failover;
 mod frames;
@@ -19,6 +20,7 @@ mod inside;
 mod iproute;
 mod loss;
 mod modes;
+mod partners;
 mod probing;
 mod stations;
 mod unattended;
