@@ -22,7 +22,7 @@ const DROPPED: u64 = 10;
 const LONGER_THAN_DRIVERS: Duration = Duration::from_millis(1000);
 
 /// How much longer if one of the two waits to be spoken to: until the other's next PDU.
-const LONGER_IF_PASSIVE: Duration = Duration::from_millis(1000);
+const LONGER_IF_PASSIVE: Duration = Duration::from_millis(2000);
 
 /// Our options beside the rate: no data before the partner agrees.
 const OURS: &str = "--mode 802.3ad --miimon 100 --xmit-hash-policy layer3+4 --lacp-strict on";
