@@ -8,7 +8,7 @@ use oxbond_core::option::{OptionChange, OptionId, PortOptionChange};
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::span::Located;
+use crate::span::{Located, Span};
 
 /// Everything that is wanted: bonds, and what stands on them.
 ///
@@ -129,6 +129,19 @@ impl DesiredBridge {
             forward_delay: None,
             device: DeviceSettings::default(),
         }
+    }
+
+    /// Every place where it or a port of it says something of VLANs: for dialects that cannot.
+    pub(crate) fn vlan_places(&self) -> impl Iterator<Item = Span> {
+        let aware = self.vlan_aware.iter().filter(|aware| aware.value);
+        let ports = self.ports.iter().map(|port| (&port.vids, &port.pvid));
+        let said = core::iter::once((&self.vids, &self.pvid)).chain(ports);
+        aware
+            .map(|aware| aware.span)
+            .chain(said.flat_map(|(vids, pvid)| {
+                let vids = vids.iter().map(|vids| vids.span);
+                vids.chain(pvid.iter().map(|pvid| pvid.span))
+            }))
     }
 
     /// Gives each port its own VLANs, and back to the bridge what all ports have: the canonical form, since some

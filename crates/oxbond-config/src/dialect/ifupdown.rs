@@ -1170,23 +1170,7 @@ impl Writer<'_> {
             }
             vlans(&mut settings, &bridge.vids, bridge.pvid.as_ref());
         } else {
-            let aware = bridge
-                .vlan_aware
-                .as_ref()
-                .filter(|aware| aware.value)
-                .map(|aware| aware.span);
-            let own = bridge
-                .vids
-                .iter()
-                .map(|vids| vids.span)
-                .chain(bridge.pvid.as_ref().map(|pvid| pvid.span));
-            let ports = bridge.ports.iter().flat_map(|port| {
-                port.vids
-                    .iter()
-                    .map(|vids| vids.span)
-                    .chain(port.pvid.as_ref().map(|pvid| pvid.span))
-            });
-            for span in aware.into_iter().chain(own).chain(ports) {
+            for span in bridge.vlan_places() {
                 let way_out = "use ifupdown2, or the bridge tool in an up line";
                 self.report
                     .unsupported(span, "ifupdown knows no VLANs in bridges", way_out);

@@ -1112,23 +1112,7 @@ impl Writer {
         if let Some(delay) = &bridge.forward_delay {
             self.line(8, "forward-delay", delay.value);
         }
-        let aware = bridge
-            .vlan_aware
-            .as_ref()
-            .filter(|aware| aware.value)
-            .map(|aware| aware.span);
-        let own = bridge
-            .vids
-            .iter()
-            .map(|vids| vids.span)
-            .chain(bridge.pvid.as_ref().map(|pvid| pvid.span));
-        let ports = bridge.ports.iter().flat_map(|port| {
-            port.vids
-                .iter()
-                .map(|vids| vids.span)
-                .chain(port.pvid.as_ref().map(|pvid| pvid.span))
-        });
-        for span in aware.into_iter().chain(own).chain(ports) {
+        for span in bridge.vlan_places() {
             let why = "netplan knows no VLANs in bridges";
             self.report.unsupported(
                 span,
