@@ -268,6 +268,16 @@ mod tests {
         parse(scope, &words, |name| ["enp3s0", "lo"].contains(&name))
     }
 
+    /// The options that right words mean, written `name=value`.
+    fn understood(scope: Scope, words: &str) -> String {
+        let options = parsed(scope, words).unwrap_or_else(|e| panic!("{words}: {e:?}"));
+        let options: Vec<_> = options
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        options.join(" ")
+    }
+
     /// Words and the options they mean, each way of writing them that iproute2 6.1 was seen to accept.
     #[test]
     fn words_of_a_bond_are_understood() {
@@ -337,12 +347,7 @@ mod tests {
             ("mode 1 mode 2", "mode=balance-xor"),
         ];
         for (words, expected) in cases {
-            let options = parsed(Scope::Bond, words).unwrap_or_else(|e| panic!("{words}: {e:?}"));
-            let options: Vec<_> = options
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            assert_eq!(options.join(" "), expected, "{words}");
+            assert_eq!(understood(Scope::Bond, words), expected, "{words}");
         }
     }
 
@@ -355,12 +360,7 @@ mod tests {
             ("actor_port_prio 100", "actor_port_prio=100"),
         ];
         for (words, expected) in cases {
-            let options = parsed(Scope::Port, words).unwrap();
-            let options: Vec<_> = options
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            assert_eq!(options.join(" "), expected, "{words}");
+            assert_eq!(understood(Scope::Port, words), expected, "{words}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use oxbond_lab::capture::{Capture, Frame, Storm};
 use oxbond_lab::machine::{End, PATIENCE};
+use oxbond_lab::netns::Namespace;
 use oxbond_lab::proc::wait_until;
 use oxbond_lab::rig::{Plan, Topology, Way};
 use oxbond_wire::MacAddr;
@@ -69,6 +70,16 @@ fn agreed() -> Subject {
     let subject = Subject::facing(FAST, FAST);
     wait_carrying(&subject, [true, true]);
     subject
+}
+
+/// A LACPDU as the peer sends it to the host's first port.
+fn pdu_of_peer(cables: &Namespace) -> Vec<u8> {
+    let wire = Capture::start(cables, "a0").unwrap();
+    wire.wait_for(PATIENCE, "a LACPDU of the peer", |frame| {
+        frame.outgoing && is_slow(frame)
+    })
+    .unwrap()
+    .data
 }
 
 /// A capture file (libpcap, microseconds, Ethernet).
@@ -456,13 +467,7 @@ fn root_a_partner_with_our_own_system_id() {
 fn root_bad_frames_on_one_port() {
     let subject = agreed();
     let cables = subject.rig.middle().unwrap();
-    let wire = Capture::start(cables, "a0").unwrap();
-    let good = wire
-        .wait_for(PATIENCE, "a LACPDU of the peer", |frame| {
-            frame.outgoing && is_slow(frame)
-        })
-        .unwrap()
-        .data;
+    let good = pdu_of_peer(cables);
     let mut bad: Vec<Vec<u8>> = Vec::new();
     for length in 15..good.len() {
         bad.push(good[..length].to_vec());
@@ -512,14 +517,7 @@ fn root_bad_frames_on_one_port() {
 fn metered_root_a_storm_on_one_port() {
     let subject = agreed();
     let cables = subject.rig.middle().unwrap();
-    let wire = Capture::start(cables, "a0").unwrap();
-    let good = wire
-        .wait_for(PATIENCE, "a LACPDU of the peer", |frame| {
-            frame.outgoing && is_slow(frame)
-        })
-        .unwrap()
-        .data;
-    drop(wire);
+    let good = pdu_of_peer(cables);
     let mut marker = good.clone();
     marker[14..18].copy_from_slice(&[2, 1, 1, 16]);
     // A key that is another one each time makes the most work: nothing of it is agreed on.
