@@ -16,7 +16,7 @@ use super::{Bond, Port};
 use crate::buckets::Share;
 use crate::lacp::Drain;
 use crate::mii::Mii;
-use crate::option::{Mode, Weight};
+use crate::option::{Mode, Switch, Weight};
 use crate::port::PortId;
 use crate::select::failover_order;
 use crate::status::PortRole;
@@ -83,7 +83,7 @@ impl Bond {
                 ..probing
             },
             neighbours_to_all: mode == Mode::Ieee8023ad
-                && self.options.broadcast_neighbor == crate::option::Switch::On,
+                && self.options.broadcast_neighbor == Switch::On,
             ..TransmitTable::failover(order)
         }
     }
