@@ -1,14 +1,16 @@
 //! Reads every fixture of the foreign dialects and compares with the `.txt` beside it: what is wanted, then the fate of
 //! every line. `OXBOND_UPDATE_FIXTURES=1 cargo test -p oxbond-config` writes the `.txt` files anew; look at the
 //! difference.
-//!
-//! A fixture is `tests/fixtures/DIALECT/NAME.fixture`: files one after the other, each below a line `==> PATH <==`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+#[path = "common/foreign.rs"]
+mod foreign;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use foreign::{fixtures, parse};
 use oxbond_config::diagnostic;
 use oxbond_config::dialect::{Foreign, Reading, convert};
 use oxbond_config::report::Fate;
@@ -115,51 +117,6 @@ fn describe(dialect: Foreign, reading: &Reading, sources: &Sources) -> String {
         writeln!(text, "\n{}", diagnostic::render(diagnostic, sources, false)).unwrap();
     }
     text
-}
-
-fn fixtures() -> Vec<(Foreign, PathBuf, Sources)> {
-    let mut found = Vec::new();
-    for dialect in Foreign::ALL {
-        let directory = Path::new("tests/fixtures").join(dialect.name());
-        let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| {
-                path.extension()
-                    .is_some_and(|extension| extension == "fixture")
-            })
-            .collect();
-        paths.sort();
-        assert!(
-            paths.len() > 5,
-            "the fixtures of {} are gone",
-            dialect.name()
-        );
-        found.extend(paths.into_iter().map(|path| {
-            let sources = parse(&fs::read_to_string(&path).unwrap());
-            (*dialect, path, sources)
-        }));
-    }
-    found
-}
-
-fn parse(fixture: &str) -> Sources {
-    let mut sources = Sources::default();
-    let mut files: Vec<(String, String)> = Vec::new();
-    for line in fixture.split_inclusive('\n') {
-        match line
-            .trim_end()
-            .strip_prefix("==> ")
-            .and_then(|rest| rest.strip_suffix(" <=="))
-        {
-            Some(path) => files.push((path.to_owned(), String::new())),
-            None => files.last_mut().unwrap().1.push_str(line),
-        }
-    }
-    for (path, text) in files {
-        sources.add(path, text);
-    }
-    sources
 }
 
 fn compare(expected: &Path, seen: &str) {
