@@ -8,7 +8,7 @@ use oxbond_config::dialect::Foreign;
 use oxbond_config::span::Sources;
 
 /// Every one, with its dialect and its path.
-pub fn fixtures() -> Vec<(Foreign, PathBuf, Sources)> {
+pub(crate) fn fixtures() -> Vec<(Foreign, PathBuf, Sources)> {
     let mut found = Vec::new();
     for dialect in Foreign::ALL {
         let directory = Path::new("tests/fixtures").join(dialect.name());
@@ -35,7 +35,7 @@ pub fn fixtures() -> Vec<(Foreign, PathBuf, Sources)> {
 }
 
 /// The files of one.
-pub fn parse(fixture: &str) -> Sources {
+pub(crate) fn parse(fixture: &str) -> Sources {
     let mut sources = Sources::default();
     let mut files: Vec<(String, String)> = Vec::new();
     for line in fixture.split_inclusive('\n') {

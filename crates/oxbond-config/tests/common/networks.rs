@@ -28,7 +28,7 @@ fn at<T>(value: T) -> Located<T> {
 }
 
 /// Networks; with `common` such as every dialect can say.
-pub fn network(common: bool) -> impl Strategy<Value = DesiredNetwork> {
+pub(crate) fn network(common: bool) -> impl Strategy<Value = DesiredNetwork> {
     (
         bond("bond0", &["eth0", "eth1", "eth2"], common),
         proptest::option::of(bond("bond1", &["enp3s0", "enp4s0f1"], common)),
