@@ -38,7 +38,8 @@ pub fn check(bonds: &mut [DesiredBond], diagnostics: &mut Vec<Diagnostic>) {
     check_between(bonds, diagnostics);
 }
 
-fn fill_in_monitor(bond: &mut DesiredBond) {
+/// Gives a bond our default monitor, if none was chosen for it.
+pub(crate) fn fill_in_monitor(bond: &mut DesiredBond) {
     let chosen = |id| bond.options.iter().any(|option| option.value.id == id);
     if !chosen(OptionId::Miimon) && !chosen(OptionId::ArpInterval) {
         let value = OptionValue::Number(DEFAULT_MIIMON_MS.into());

@@ -1,7 +1,7 @@
-//! Configuration: files in, wanted bonds and everything that is wrong with them out.
+//! Configuration: files in, what is wanted and everything that is wrong with it out.
 //!
 //! ```text
-//!   file text ──dialect──► DesiredBond (every value knows its place) ──check──► Loaded { bonds, diagnostics }
+//!   our files ──dialect──► DesiredNetwork (every value knows its place) ──check──► Loaded { network, diagnostics }
 //!                  └─────► Diagnostic (code, place, message, way out) ─────────────────┘
 //! ```
 //!

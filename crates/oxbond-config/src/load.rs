@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::check;
 use crate::diagnostic::{self, Code, Diagnostic, PlainDiagnostic, Severity};
 use crate::dialect;
-use crate::model::DesiredBond;
+use crate::model::DesiredNetwork;
 use crate::span::Sources;
 
 /// Everything that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// The wanted bonds, in the order they were written. Of use only when there are no errors.
-    pub bonds: Vec<DesiredBond>,
+    /// What is wanted, in the order it was written. Of use only when there are no errors.
+    pub network: DesiredNetwork,
     /// Everything that is wrong, file by file, then by place.
     pub diagnostics: Vec<Diagnostic>,
     /// The files, for places.
@@ -100,13 +100,11 @@ fn expand(path: &Path) -> io::Result<Vec<PathBuf>> {
 fn read(loaded: &mut Loaded, name: &str, text: String) {
     let file = loaded.sources.add(name, text);
     let text = &loaded.sources.get(file).text;
-    loaded
-        .bonds
-        .extend(dialect::toml::read(file, text, &mut loaded.diagnostics));
+    dialect::toml::read_file(file, text, &mut loaded.network, &mut loaded.diagnostics);
 }
 
 fn finish(loaded: &mut Loaded) {
-    check::check(&mut loaded.bonds, &mut loaded.diagnostics);
+    check::check(&mut loaded.network.bonds, &mut loaded.diagnostics);
     // Stable: several about one place stay in the order they were found. Those without a place come first.
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
 }

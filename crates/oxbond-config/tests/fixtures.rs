@@ -38,7 +38,7 @@ fn bad_files_get_a_diagnostic_for_everything_that_is_wrong() {
 fn paths_that_cannot_be_read_are_told_beside_the_others() {
     let missing = PathBuf::from("tests/fixtures/no-such-directory");
     let loaded = load(&[missing, "tests/fixtures/good/documented.toml".into()]);
-    assert_eq!((loaded.errors(), loaded.bonds.len()), (1, 1));
+    assert_eq!((loaded.errors(), loaded.network.bonds.len()), (1, 1));
     let text = loaded.render(&loaded.diagnostics[0], false);
     assert!(
         text.contains("tests/fixtures/no-such-directory") && text.contains("check the path"),
@@ -145,9 +145,7 @@ fn compare(fixture: &Path, seen: &str) {
 
 fn report(loaded: &Loaded) -> String {
     let mut text = String::new();
-    for bond in &loaded.bonds {
-        write!(text, "{bond}").unwrap();
-    }
+    write!(text, "{}", loaded.network).unwrap();
     for diagnostic in &loaded.diagnostics {
         write!(text, "\n{}\n", loaded.render(diagnostic, false)).unwrap();
     }

@@ -6,8 +6,7 @@
 //!   Sources ──read──► Reading { network, report, diagnostics }      DesiredNetwork ──write──► Written { files, report }
 //! ```
 //!
-//! Our own dialect, [`toml`], speaks of bonds alone and reports errors instead of fates, since nothing of it is
-//! foreign.
+//! Our own dialect, [`toml`], is strict: what another tool's reader would give a fate, it gives a diagnostic too.
 
 mod common;
 pub mod ifupdown;
@@ -19,6 +18,7 @@ pub mod toml;
 mod yaml;
 
 use self::ifupdown::Flavour;
+use crate::check::fill_in_monitor;
 use crate::diagnostic::Diagnostic;
 use crate::model::DesiredNetwork;
 use crate::report::{LineReport, Report};
@@ -56,9 +56,11 @@ pub struct OutputFile {
     pub text: String,
 }
 
-/// A dialect that other tools read.
+/// A dialect: our own, or that of another tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Foreign {
+pub enum Dialect {
+    /// Our own TOML.
+    Toml,
     /// systemd-networkd.
     Networkd,
     /// Debian's ifupdown with ifenslave.
@@ -71,9 +73,10 @@ pub enum Foreign {
     Keyfile,
 }
 
-impl Foreign {
+impl Dialect {
     /// Every one.
     pub const ALL: &'static [Self] = &[
+        Self::Toml,
         Self::Networkd,
         Self::Ifupdown,
         Self::Ifupdown2,
@@ -84,6 +87,7 @@ impl Foreign {
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Toml => "oxbond",
             Self::Networkd => "networkd",
             Self::Ifupdown => "ifupdown",
             Self::Ifupdown2 => "ifupdown2",
@@ -96,6 +100,7 @@ impl Foreign {
     /// their names and order.
     pub fn read(self, sources: &Sources) -> Reading {
         match self {
+            Self::Toml => toml::read(sources),
             Self::Networkd => networkd::read(sources),
             Self::Ifupdown => ifupdown::read(Flavour::Classic, sources),
             Self::Ifupdown2 => ifupdown::read(Flavour::Second, sources),
@@ -107,6 +112,7 @@ impl Foreign {
     /// Writes this dialect.
     pub fn write(self, network: &DesiredNetwork) -> Written {
         match self {
+            Self::Toml => toml::write(network),
             Self::Networkd => networkd::write(network),
             Self::Ifupdown => ifupdown::write(Flavour::Classic, network),
             Self::Ifupdown2 => ifupdown::write(Flavour::Second, network),
@@ -119,7 +125,9 @@ impl Foreign {
     pub fn is_comment(self, line: &str) -> bool {
         match self {
             Self::Networkd | Self::Keyfile => ini::is_comment(line),
-            Self::Ifupdown | Self::Ifupdown2 | Self::Netplan => ifupdown::is_comment(line),
+            Self::Toml | Self::Ifupdown | Self::Ifupdown2 | Self::Netplan => {
+                ifupdown::is_comment(line)
+            }
         }
     }
 
@@ -141,12 +149,16 @@ pub struct Conversion {
 }
 
 /// Converts files of one dialect to another.
-pub fn convert(from: Foreign, to: Foreign, sources: &Sources) -> Conversion {
+pub fn convert(from: Dialect, to: Dialect, sources: &Sources) -> Conversion {
     let Reading {
-        network,
+        mut network,
         mut report,
         diagnostics,
     } = from.read(sources);
+    if from == Dialect::Toml {
+        // What we promise where nothing was said, others do not.
+        network.bonds.iter_mut().for_each(fill_in_monitor);
+    }
     let written = to.write(&network);
     report.extend(written.report);
     Conversion {

@@ -21,34 +21,68 @@ use core::fmt::Display;
 use core::net::IpAddr;
 use core::ops::Range;
 use core::str::FromStr;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use oxbond_core::option::{
-    Kind, OPTIONS, OptionChange, OptionError, OptionSpec, PortOptionChange, Unit, find,
+    Kind, OPTIONS, OptionChange, OptionError, OptionSpec, OptionValue, PortOptionChange, Unit, find,
 };
 use oxbond_wire::MacAddr;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::common::unspelt;
+use super::{OutputFile, Reading, Written};
 use crate::check::refusal;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{Cidr, DesiredBond, DesiredPort, not_a_host};
+use crate::model::{Cidr, DesiredBond, DesiredNetwork, DesiredPort, DeviceSettings, not_a_host};
 use crate::name::check_interface_name;
-use crate::span::{FileId, Located, Span};
+use crate::report::Report;
+use crate::span::{FileId, Located, Sources, Span};
 use crate::suggest::{closest, is_port_option, known_elsewhere};
 
 /// MTUs a bond can have: from what IPv4 needs to the largest an interface can be given.
 const MTU: core::ops::RangeInclusive<i64> = 68..=65535;
+
+/// Where it is written to.
+const HOME: &str = "/etc/oxbond/network.toml";
 
 /// Keys of a bond that are no options.
 const BOND_KEYS: [&str; 10] = [
     "ports", "slaves", "members", "port", "slave", "member", "address", "gateway", "mtu", "mac",
 ];
 
-/// Reads one file.
+/// Reads all files of a set. What is wrong is told twice: as a diagnostic, and as the fate of its line.
+pub fn read(sources: &Sources) -> Reading {
+    let mut reading = Reading::default();
+    for (file, source) in sources.iter() {
+        let text = &source.text;
+        read_file(file, text, &mut reading.network, &mut reading.diagnostics);
+        reading.report.mapped(Span::new(file, 0..text.len()));
+    }
+    for found in &reading.diagnostics {
+        let Some(span) = found.span else { continue };
+        let report = &mut reading.report;
+        if found.code == Code::Syntax {
+            let whole = Span::new(span.file, 0..sources.get(span.file).text.len());
+            report.unsupported(whole, "the file is not TOML", "correct it");
+        }
+        let way_out = found.help.as_deref().unwrap_or("correct it");
+        report.unsupported(span, &found.message, way_out);
+    }
+    reading
+}
+
+/// Reads one file, and adds what it wants.
 ///
-/// A file with grammar errors gives no bonds, since what is missing of them would only raise more errors; but what is
+/// A file with grammar errors adds nothing, since what is missing of it would only raise more errors; but what is
 /// wrong on its other lines is reported too.
-pub fn read(file: FileId, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<DesiredBond> {
+pub fn read_file(
+    file: FileId,
+    text: &str,
+    network: &mut DesiredNetwork,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     let (document, grammar) = DeTable::parse_recoverable(text);
     let mut reader = Reader {
         file,
@@ -57,7 +91,8 @@ pub fn read(file: FileId, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<
     let bonds = reader.document(document.get_ref());
     if grammar.is_empty() {
         diagnostics.append(&mut reader.found);
-        return bonds;
+        network.bonds.extend(bonds);
+        return;
     }
     let lines: Vec<Range<usize>> = grammar
         .iter()
@@ -85,7 +120,6 @@ pub fn read(file: FileId, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<
             }
         }
     }));
-    Vec::new()
 }
 
 fn line_around(text: &str, offset: usize) -> Range<usize> {
@@ -652,6 +686,162 @@ fn duration(text: &str, unit: Unit) -> Result<String, String> {
         return Err("it counts whole seconds".to_owned());
     }
     Ok((ms / unit_ms).to_string())
+}
+
+/// Writes one file.
+pub fn write(network: &DesiredNetwork) -> Written {
+    let mut writer = Writer::default();
+    let mut names = BTreeSet::new();
+    for bond in &network.bonds {
+        if names.insert(bond.name.value.as_str()) {
+            writer.bond(bond);
+        } else {
+            let why = "there is another bond of this name";
+            let way_out = "rename one of them";
+            writer.report.unsupported(bond.name.span, why, way_out);
+        }
+    }
+    let vlans = network.vlans.iter().map(|vlan| (&vlan.name, &vlan.device));
+    let bridges = network
+        .bridges
+        .iter()
+        .map(|bridge| (&bridge.name, &bridge.device));
+    for (name, _) in vlans.chain(bridges) {
+        unspelt("it", &name.value, name.span, &mut writer.report);
+    }
+    let file = OutputFile {
+        path: HOME.to_owned(),
+        mode: 0o644,
+        text: writer.text,
+    };
+    Written {
+        files: vec![file],
+        report: writer.report,
+    }
+}
+
+#[derive(Default)]
+struct Writer {
+    text: String,
+    report: Report,
+}
+
+impl Writer {
+    fn bond(&mut self, bond: &DesiredBond) {
+        let path = format!("bond.{}", key(&bond.name.value));
+        self.header(&path);
+        for option in &bond.options {
+            let change = &option.value;
+            let text = match &change.value {
+                OptionValue::Number(0)
+                    if matches!(change.id.spec().kind, Kind::NumberOrWord { .. }) =>
+                {
+                    quoted(&change.text())
+                }
+                OptionValue::Number(number) if !matches!(change.id.spec().kind, Kind::Words(_)) => {
+                    number.to_string()
+                }
+                OptionValue::Ipv4(list) => texts(list),
+                OptionValue::Ipv6(list) => texts(list),
+                _ => quoted(&change.text()),
+            };
+            self.line(change.id.name(), text);
+        }
+        self.list("ports", bond.ports.iter().map(|port| &port.name.value));
+        self.device(&bond.device);
+        let mut seen = BTreeSet::new();
+        for port in &bond.ports {
+            if port.options.is_empty() {
+                continue;
+            }
+            if !seen.insert(port.name.value.as_str()) {
+                let why = "the port is named twice";
+                let way_out = "remove one of them";
+                self.report.unsupported(port.name.span, why, way_out);
+                continue;
+            }
+            self.header(&format!("{path}.port.{}", key(&port.name.value)));
+            for option in &port.options {
+                let text = match &option.value.value {
+                    OptionValue::Number(number) => number.to_string(),
+                    _ => quoted(&option.value.text()),
+                };
+                self.line(option.value.id.name(), text);
+            }
+        }
+    }
+
+    fn device(&mut self, device: &DeviceSettings) {
+        let addresses = device.addresses.iter().map(|address| address.value);
+        self.list("address", addresses);
+        let v4 = device.gateway_v4.iter().map(|via| IpAddr::V4(via.value));
+        let v6 = device.gateway_v6.iter().map(|via| IpAddr::V6(via.value));
+        self.list("gateway", v4.chain(v6));
+        let flags = [&device.dhcp_v4, &device.dhcp_v6, &device.accept_ra];
+        let flags = flags.into_iter().flatten().map(|flag| flag.span);
+        let servers = device.dns.iter().map(|server| server.span);
+        let domains = device.search.iter().map(|domain| domain.span);
+        let routes = device.routes.iter().map(|route| route.span);
+        for span in flags.chain(servers).chain(domains).chain(routes) {
+            unspelt("it", "this", span, &mut self.report);
+        }
+        if let Some(mtu) = &device.mtu {
+            self.line("mtu", mtu.value);
+        }
+        if let Some(mac) = &device.mac {
+            self.line("mac", quoted(&mac.value.to_string()));
+        }
+    }
+
+    fn header(&mut self, path: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "[{path}]");
+    }
+
+    /// A list; nothing if it is empty.
+    fn list(&mut self, key: &str, items: impl Iterator<Item = impl Display>) {
+        let items: Vec<String> = items.map(|item| quoted(&item.to_string())).collect();
+        if !items.is_empty() {
+            self.line(key, format_args!("[{}]", items.join(", ")));
+        }
+    }
+
+    fn line(&mut self, key: &str, value: impl Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{key} = {value}");
+    }
+}
+
+/// A list of texts.
+fn texts<T: Display>(list: &[T]) -> String {
+    let list: Vec<String> = list.iter().map(|item| quoted(&item.to_string())).collect();
+    format!("[{}]", list.join(", "))
+}
+
+/// A text as a key: bare where the grammar has it.
+fn key(text: &str) -> String {
+    let bare = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if bare { text.to_owned() } else { quoted(text) }
+}
+
+/// A text in quotes.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 #[cfg(test)]

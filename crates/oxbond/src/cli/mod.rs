@@ -490,7 +490,7 @@ pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Vec<BondRequest>, Failure>
         );
         return Err(Failure::new(Blame::Configuration, why));
     }
-    Ok(loaded.bonds.iter().map(BondRequest::from).collect())
+    Ok(loaded.network.bonds.iter().map(BondRequest::from).collect())
 }
 
 fn done(reply: Reply) -> Result<(), Failure> {
