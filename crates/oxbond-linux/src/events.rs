@@ -242,9 +242,9 @@ mod tests {
                 nl.link("p0").unwrap().unwrap().index,
                 nl.link("br0").unwrap().unwrap().index,
             );
-            nl.set_master(p0, br0).unwrap();
+            nl.set_master(p0, Some(br0)).unwrap();
             let mut monitor = Monitor::open().unwrap();
-            nl.set_master(p0, 0).unwrap();
+            nl.set_master(p0, None).unwrap();
             // The last word about p0 comes after whatever the bridge says.
             nl.set_alias(p0, "end").unwrap();
             let mut gone = false;

@@ -523,7 +523,7 @@ mod tests {
             nl.create_veth("ours", "q4").unwrap();
             nl.create_bridge("br0").unwrap();
             let (bridged, br0) = (index(&mut nl, "bridged"), index(&mut nl, "br0"));
-            nl.set_master(bridged, br0).unwrap();
+            nl.set_master(bridged, Some(br0)).unwrap();
             let under = index(&mut nl, "under");
             nl.create_macvlan("mv0", under).unwrap();
             let ours = index(&mut nl, "ours");

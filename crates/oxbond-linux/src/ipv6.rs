@@ -1,4 +1,4 @@
-//! Switching IPv6 on an interface off and on again.
+//! Settings of IPv6 on an interface: on or off, and whether routers' advertisements are heard.
 
 use std::fs;
 use std::io;
@@ -45,6 +45,34 @@ pub fn set_disabled(nl: &mut Netlink, name: &str, disabled: bool) -> Result<(), 
     let path = path_of(name);
     fs::write(&path, if disabled { "1" } else { "0" })
         .map_err(|e| KernelError::from_io("write", path, &e))
+}
+
+/// Whether and when an interface hears routers' advertisements (`accept_ra`): 0 never, 1 unless it forwards, 2 always.
+/// `None` where it has no IPv6.
+///
+/// # Errors
+/// When `/proc/sys` cannot be read.
+pub fn accept_ra(name: &str) -> Result<Option<u8>, KernelError> {
+    let path = accept_ra_path(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(KernelError::from_io("read", path, &error)),
+    }
+}
+
+/// Sets [`accept_ra`]. Counts as a write of `nl`.
+///
+/// # Errors
+/// When `/proc/sys` cannot be written, or the interface has no IPv6.
+pub fn set_accept_ra(nl: &mut Netlink, name: &str, value: u8) -> Result<(), KernelError> {
+    nl.count_write();
+    let path = accept_ra_path(name);
+    fs::write(&path, value.to_string()).map_err(|e| KernelError::from_io("write", path, &e))
+}
+
+fn accept_ra_path(name: &str) -> String {
+    format!("/proc/sys/net/ipv6/conf/{name}/accept_ra")
 }
 
 /// `/proc/sys/net` shows the network namespace of whoever opens it, unlike `/sys/class/net`.

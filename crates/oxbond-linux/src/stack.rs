@@ -79,7 +79,7 @@ mod tests {
                 found.collect::<Vec<_>>()
             };
             assert_eq!(names(&mut nl), ["bond0"]);
-            nl.set_master(bond, bridge).unwrap();
+            nl.set_master(bond, Some(bridge)).unwrap();
             nl.create_macvlan("mv0", bridge).unwrap();
             assert_eq!(names(&mut nl), ["bond0", "vmbr0", "mv0"]);
             let links = nl.links().unwrap();

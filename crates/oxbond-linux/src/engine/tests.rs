@@ -412,9 +412,9 @@ fn root_ports_are_promiscuous_while_the_bond_is() {
         };
         nl.create_bridge("br0").unwrap();
         let br0 = link(&mut nl, "br0").index;
-        nl.set_master(bond, br0).unwrap();
+        nl.set_master(bond, Some(br0)).unwrap();
         follow(&mut nl, true, "bridge port");
-        nl.set_master(bond, 0).unwrap();
+        nl.set_master(bond, None).unwrap();
         follow(&mut nl, false, "no longer a bridge port");
         nl.create_macvlan("mv0", bond).unwrap();
         let mv0 = link(&mut nl, "mv0").index;

@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use serde::{Deserialize, Serialize};
 
-use super::Netlink;
+use super::{Failure, Netlink, named, parse};
 use crate::error::KernelError;
 
 /// An IPv4 or IPv6 address on an interface.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
     /// Interface it is on.
     pub ifindex: u32,
@@ -46,7 +49,106 @@ impl Address {
     }
 }
 
+/// An address of the system with all that belongs to it, so that it can be put back as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRecord {
+    /// The address.
+    pub address: Address,
+    /// It ends by itself unless somebody renews it, as one from a DHCP server or a router's prefix does.
+    pub temporary: bool,
+    /// The kernel made it itself (link-local, or from a router's prefix) and will again.
+    pub automatic: bool,
+    /// The kernel's message.
+    message: Vec<u8>,
+}
+
+impl AddressRecord {
+    fn from_message(message: &AddressMessage) -> Option<Self> {
+        let address = Address::from_message(message)?;
+        let flags = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                AddressAttribute::Flags(flags) => Some(*flags),
+                _ => None,
+            });
+        let temporary = flags.is_some_and(|flags| !flags.contains(AddressFlags::Permanent));
+        // The protocol is told since Linux 5.18.
+        let told = message.attributes.iter().any(|attribute| {
+            matches!(
+                attribute,
+                AddressAttribute::Protocol(
+                    AddressProtocol::LinkLocal | AddressProtocol::RouterAnnouncement
+                )
+            )
+        });
+        let link_local = match address.address {
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        };
+        let mut kept = message.clone();
+        kept.attributes
+            .retain(|attribute| !matches!(attribute, AddressAttribute::Protocol(_)));
+        let mut body = vec![0; kept.buffer_len()];
+        kept.emit(&mut body);
+        Some(Self {
+            automatic: told || link_local || (temporary && address.address.is_ipv6()),
+            address,
+            temporary,
+            message: body,
+        })
+    }
+}
+
 impl Netlink {
+    /// Every address of every interface, in the kernel's order.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn all_addresses(&mut self) -> Result<Vec<AddressRecord>, KernelError> {
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answers = self.dump(&request, "addresses")?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewAddress(message) => AddressRecord::from_message(message),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Takes exactly this address off its interface, where one with another peer may be beside it.
+    ///
+    /// # Errors
+    /// What the kernel says; `EADDRNOTAVAIL` when it is not there.
+    pub fn take_address(&mut self, record: &AddressRecord) -> Result<(), KernelError> {
+        let object = format!("{}/{}", record.address.address, record.address.prefix_len);
+        let kind = RouteNetlinkMessage::DelAddress(AddressMessage::default()).message_type();
+        self.write_body(kind, &record.message, 0, "remove address", object)
+    }
+
+    /// Puts an address back as it was, on an interface.
+    ///
+    /// # Errors
+    /// What the kernel says; `EEXIST` when it is there already.
+    pub fn put_back_address(
+        &mut self,
+        ifindex: u32,
+        record: &AddressRecord,
+    ) -> Result<(), KernelError> {
+        let op = "put back address";
+        let object = format!("{}/{}", record.address.address, record.address.prefix_len);
+        let kind = RouteNetlinkMessage::NewAddress(AddressMessage::default()).message_type();
+        let mut message = match parse(kind, &record.message) {
+            Ok(RouteNetlinkMessage::NewAddress(message)) => message,
+            Ok(_) => return Err(named(Failure::garbled("no address"), op, object)),
+            Err(failure) => return Err(named(failure, op, object)),
+        };
+        message.header.index = ifindex;
+        let message = RouteNetlinkMessage::NewAddress(message);
+        self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object)
+    }
+
     /// Addresses of one interface, in the kernel's order.
     ///
     /// # Errors
@@ -126,4 +228,59 @@ fn address_message(ifindex: u32, address: IpAddr, prefix_len: u8) -> AddressMess
     message.attributes.push(AddressAttribute::Local(address));
     message.attributes.push(AddressAttribute::Address(address));
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::in_fresh_namespaces;
+
+    #[test]
+    fn root_an_address_is_put_back_as_it_was() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let p0 = nl.link("p0").unwrap().unwrap().index;
+            for words in [
+                "address add 10.0.0.2/24 brd + dev p0 label p0:x noprefixroute",
+                "address add 10.1.0.1 peer 10.1.0.9/32 dev p0",
+                "address add 10.0.0.3/24 dev p0 valid_lft 5000 preferred_lft 4000",
+                "address add fd00::2/64 dev p0 nodad home",
+            ] {
+                let status = std::process::Command::new("ip")
+                    .args(words.split(' '))
+                    .status();
+                assert!(status.unwrap().success(), "{words}");
+            }
+            let described = || {
+                let output = std::process::Command::new("ip")
+                    .args(["-o", "address", "show", "dev", "p0"])
+                    .output()
+                    .unwrap();
+                // Lifetimes run.
+                String::from_utf8(output.stdout)
+                    .unwrap()
+                    .replace("4999sec", "5000sec")
+                    .replace("3999sec", "4000sec")
+            };
+            let before = described();
+            let records = nl.all_addresses().unwrap();
+            let records: Vec<_> = records.iter().filter(|r| r.address.ifindex == p0).collect();
+            assert_eq!(records.len(), 4);
+            assert_eq!(
+                records.iter().map(|r| r.temporary).collect::<Vec<_>>(),
+                [false, false, true, false]
+            );
+            assert!(records.iter().all(|r| !r.automatic));
+            // With the first address of a network the kernel takes the others.
+            for record in records.iter().rev() {
+                nl.take_address(record).unwrap();
+            }
+            assert_eq!(nl.addresses(p0).unwrap(), []);
+            for record in &records {
+                nl.put_back_address(p0, record).unwrap();
+            }
+            assert_eq!(described(), before);
+        });
+    }
 }

@@ -10,6 +10,7 @@ use netlink_packet_route::link::{
 };
 use oxbond_wire::MacAddr;
 
+use super::bridge::BridgeSettings;
 use super::{Netlink, named};
 use crate::error::KernelError;
 
@@ -87,6 +88,8 @@ pub struct Link {
     pub lower: Option<u32>,
     /// VLAN id, of a VLAN device.
     pub vlan_id: Option<u16>,
+    /// Settings, of a bridge.
+    pub bridge: Option<BridgeSettings>,
     /// Operational state.
     pub oper: OperState,
     /// Free text (`IFLA_IFALIAS`).
@@ -128,6 +131,7 @@ impl Link {
             port_kind: None,
             lower: None,
             vlan_id: None,
+            bridge: None,
             oper: OperState::Unknown,
             alias: None,
             carrier_changes: 0,
@@ -154,6 +158,9 @@ impl Link {
                             LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
                             LinkInfo::PortKind(kind) => link.port_kind = Some(kind.to_string()),
                             LinkInfo::Data(InfoData::Vlan(data)) => link.vlan_id = vlan_id_of(data),
+                            LinkInfo::Data(InfoData::Bridge(data)) => {
+                                link.bridge = Some(BridgeSettings::from_data(data));
+                            }
                             _ => {}
                         }
                     }
@@ -358,12 +365,6 @@ impl Netlink {
         self.create(name, InfoKind::Netkit, Some(data), queues)
     }
 
-    /// Makes a bridge.
-    #[cfg(test)]
-    pub(crate) fn create_bridge(&mut self, name: &str) -> Result<(), KernelError> {
-        self.create(name, InfoKind::Bridge, None, 1)
-    }
-
     /// Makes a macvlan (bridge mode) on an interface.
     #[cfg(test)]
     pub(crate) fn create_macvlan(&mut self, name: &str, lower: u32) -> Result<(), KernelError> {
@@ -405,16 +406,6 @@ impl Netlink {
         )
     }
 
-    /// Makes an interface the port of another, or of none.
-    #[cfg(test)]
-    pub(crate) fn set_master(&mut self, index: u32, master: u32) -> Result<(), KernelError> {
-        self.change(
-            index,
-            LinkAttribute::Controller(master),
-            "set the master of",
-        )
-    }
-
     /// Deletes an interface, and with it the other end of a pair.
     ///
     /// # Errors
@@ -426,7 +417,7 @@ impl Netlink {
         self.write(&RouteNetlinkMessage::DelLink(message), 0, "delete", object)
     }
 
-    fn create(
+    pub(super) fn create(
         &mut self,
         name: &str,
         kind: InfoKind,
@@ -463,7 +454,7 @@ impl Netlink {
         self.set(index, message, op.to_owned())
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         index: u32,
         attribute: LinkAttribute,
@@ -484,7 +475,7 @@ impl Netlink {
     }
 
     /// For error texts: the name, or the index of what has none any more.
-    fn name_of(&mut self, index: u32) -> String {
+    pub(super) fn name_of(&mut self, index: u32) -> String {
         match self.link_by_index(index) {
             Ok(Some(link)) => link.name,
             _ => format!("interface {index}"),
@@ -492,7 +483,7 @@ impl Netlink {
     }
 }
 
-fn named_link(name: &str) -> LinkMessage {
+pub(super) fn named_link(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message
         .attributes

@@ -4,13 +4,17 @@
 //! namespace wherever it is used later. Events come by another socket, see [`crate::events`].
 
 mod address;
+mod bridge;
 mod link;
+mod neighbour;
 mod route;
 mod transport;
+mod vlan;
 
-pub use address::Address;
+pub use address::{Address, AddressRecord};
+pub use bridge::{BridgeSetting, BridgeSettings, PortVlan};
 pub use link::{ALIAS_MARK, Link, OperState};
-pub use route::{DefaultRoute, Way};
+pub use route::{DefaultRoute, Route, RouteRecord, Way};
 pub(crate) use transport::{Failure, Messages, Transport, retry_interrupted};
 
 use netlink_packet_core::Emitable;
@@ -60,11 +64,20 @@ impl Netlink {
         op: impl Into<String>,
         object: impl Into<String>,
     ) -> Result<(), KernelError> {
+        self.write_body(message.message_type(), &body_of(message), flags, op, object)
+    }
+
+    /// One change of this message type, whose body is ready.
+    fn write_body(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        flags: u16,
+        op: impl Into<String>,
+        object: impl Into<String>,
+    ) -> Result<(), KernelError> {
         self.writes += 1;
-        match self
-            .transport
-            .request(message.message_type(), flags, &body_of(message))
-        {
+        match self.transport.request(kind, flags, body) {
             Ok(_) => Ok(()),
             Err(failure) => Err(named(failure, op, object)),
         }

@@ -1,14 +1,17 @@
-//! Routes: which interface the machine's way out leads through, and how one destination is reached.
+//! Routes: which there are, adding and removing them; which interface the machine's way out leads through, and how one
+//! destination is reached.
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use serde::{Deserialize, Serialize};
 
-use super::{Netlink, named};
+use super::{Failure, Netlink, named, parse};
 use crate::error::KernelError;
 
 /// A default route and an interface it leaves by. One with several next hops counts once for each.
@@ -35,6 +38,121 @@ pub struct Way {
     pub gateway: Option<IpAddr>,
     /// Our address towards it, where there is one.
     pub source: Option<IpAddr>,
+}
+
+/// A unicast route with one next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// First address of the network it leads to.
+    pub to: IpAddr,
+    /// Bits of that network's prefix.
+    pub prefix_len: u8,
+    /// Next hop; `None` for what is on the link.
+    pub via: Option<IpAddr>,
+    /// Metric; lower wins. `None` adds with the kernel's default, which is read back as 0 (IPv4) or 1024 (IPv6).
+    pub metric: Option<u32>,
+    /// Routing table; 254 is the main one.
+    pub table: u32,
+    /// The next hop is taken to be on the link whatever the addresses say.
+    pub on_link: bool,
+}
+
+impl Route {
+    /// The routing table that is looked at for everything.
+    pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+    /// As the kernel reads it back: with its metric.
+    #[must_use]
+    pub fn as_read_back(self) -> Self {
+        let default = if self.to.is_ipv6() { 1024 } else { 0 };
+        Self {
+            metric: Some(self.metric.filter(|metric| *metric != 0).unwrap_or(default)),
+            ..self
+        }
+    }
+}
+
+/// A route of the system with all that belongs to it, so that it can be put back as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteRecord {
+    /// Every interface it leaves by; several where it has several next hops.
+    pub ifindexes: Vec<u32>,
+    /// The route; of several next hops the first.
+    pub route: Route,
+    /// The kernel made it itself (for an address, from a router's advertisement or redirect) and will again.
+    pub automatic: bool,
+    /// The kernel's message.
+    message: Vec<u8>,
+}
+
+impl RouteRecord {
+    fn from_message(message: &RouteMessage) -> Option<Self> {
+        let header = &message.header;
+        if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
+            return None;
+        }
+        let mut ways = Vec::new();
+        ways_of(message, &mut ways);
+        let first = ways.first()?;
+        let to = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::V4(*to)),
+                RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::V6(*to)),
+                _ => None,
+            });
+        let everything = match message.header.address_family {
+            AddressFamily::Inet => IpAddr::from([0_u8; 4]),
+            _ => IpAddr::from([0_u8; 16]),
+        };
+        let mut kept = message.clone();
+        // What the kernel says of a route, and would not be told.
+        kept.header.flags &= RouteFlags::Onlink;
+        kept.attributes
+            .retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_)));
+        let mut body = vec![0; kept.buffer_len()];
+        kept.emit(&mut body);
+        Some(Self {
+            ifindexes: ways.iter().map(|way| way.ifindex).collect(),
+            route: Route {
+                to: to.unwrap_or(everything),
+                prefix_len: message.header.destination_prefix_length,
+                via: first.gateway,
+                metric: Some(first.metric),
+                table: first.table,
+                on_link: message.header.flags.contains(RouteFlags::Onlink),
+            },
+            automatic: matches!(
+                message.header.protocol,
+                RouteProtocol::Kernel | RouteProtocol::Ra | RouteProtocol::IcmpRedirect
+            ),
+            message: body,
+        })
+    }
+}
+
+impl std::fmt::Display for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.prefix_len {
+            0 if self.to.is_ipv6() => f.write_str("default (IPv6)")?,
+            0 => f.write_str("default")?,
+            length => write!(f, "{}/{length}", self.to)?,
+        }
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        if let Some(metric) = self.metric.filter(|metric| *metric != 0) {
+            write!(f, " metric {metric}")?;
+        }
+        if self.table != Self::MAIN {
+            write!(f, " table {}", self.table)?;
+        }
+        if self.on_link {
+            f.write_str(" on-link")?;
+        }
+        Ok(())
+    }
 }
 
 impl DefaultRoute {
@@ -116,6 +234,99 @@ impl Netlink {
         }))
     }
 
+    /// Every unicast route of every table and both families, but for the table of local addresses.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn routes(&mut self) -> Result<Vec<RouteRecord>, KernelError> {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            for answer in self.dump(&RouteNetlinkMessage::GetRoute(message), "routes")? {
+                if let RouteNetlinkMessage::NewRoute(route) = answer {
+                    routes.extend(RouteRecord::from_message(&route));
+                }
+            }
+        }
+        Ok(routes)
+    }
+
+    /// Adds a route over an interface.
+    ///
+    /// # Errors
+    /// What the kernel says; `EEXIST` when there is one to the same network with the same metric, `ENETUNREACH` when the
+    /// next hop is on no network of the interface.
+    pub fn add_route(&mut self, ifindex: u32, route: &Route) -> Result<(), KernelError> {
+        let mut message = route_message(ifindex, route);
+        message.header.protocol = RouteProtocol::Static;
+        message.header.scope = match route.via {
+            None if route.to.is_ipv4() => RouteScope::Link,
+            _ => RouteScope::Universe,
+        };
+        if route.on_link {
+            message.header.flags = RouteFlags::Onlink;
+        }
+        self.write(
+            &RouteNetlinkMessage::NewRoute(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+            "add route",
+            route.to_string(),
+        )
+    }
+
+    /// Removes a route over an interface.
+    ///
+    /// # Errors
+    /// What the kernel says; `ESRCH` when there is none.
+    pub fn del_route(&mut self, ifindex: u32, route: &Route) -> Result<(), KernelError> {
+        let mut message = route_message(ifindex, route);
+        // Of whatever scope.
+        message.header.scope = RouteScope::NoWhere;
+        self.write(
+            &RouteNetlinkMessage::DelRoute(message),
+            0,
+            "remove route",
+            route.to_string(),
+        )
+    }
+
+    /// Removes a route exactly, with all its next hops.
+    ///
+    /// # Errors
+    /// What the kernel says; `ESRCH` when it is gone already.
+    pub fn take_route(&mut self, record: &RouteRecord) -> Result<(), KernelError> {
+        let kind = RouteNetlinkMessage::DelRoute(RouteMessage::default()).message_type();
+        let object = record.route.to_string();
+        self.write_body(kind, &record.message, 0, "remove route", object)
+    }
+
+    /// Puts a route back as it was; one with a single next hop over `ifindex`, wherever it led before.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn put_back_route(
+        &mut self,
+        ifindex: u32,
+        record: &RouteRecord,
+    ) -> Result<(), KernelError> {
+        let op = "put back route";
+        let object = record.route.to_string();
+        let kind = RouteNetlinkMessage::NewRoute(RouteMessage::default()).message_type();
+        let mut message = match parse(kind, &record.message) {
+            Ok(RouteNetlinkMessage::NewRoute(message)) => message,
+            Ok(_) => return Err(named(Failure::garbled("no route"), op, object)),
+            Err(failure) => return Err(named(failure, op, object)),
+        };
+        for attribute in &mut message.attributes {
+            if let RouteAttribute::Oif(index) = attribute {
+                *index = ifindex;
+            }
+        }
+        let message = RouteNetlinkMessage::NewRoute(message);
+        self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object)
+    }
+
     /// Adds a default route through a gateway to the main table.
     ///
     /// # Errors
@@ -152,6 +363,30 @@ impl Netlink {
 }
 
 /// What adding and removing have in common.
+fn route_message(ifindex: u32, route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = match route.to {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.destination_prefix_length = route.prefix_len;
+    message.header.kind = RouteType::Unicast;
+    // Tables beyond 255 are told by the attribute alone.
+    message.header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Table(route.table));
+    attributes.push(RouteAttribute::Destination(route.to.into()));
+    attributes.extend(
+        route
+            .via
+            .map(|via| RouteAttribute::Gateway(RouteAddress::from(via))),
+    );
+    attributes.extend(route.metric.map(RouteAttribute::Priority));
+    attributes.push(RouteAttribute::Oif(ifindex));
+    message
+}
+
+/// What adding and removing a default route have in common.
 fn default_route(ifindex: u32, gateway: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = if gateway.is_ipv4() {
@@ -232,5 +467,93 @@ fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {
         RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some((*address).into()),
         RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some((*address).into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::in_fresh_namespaces;
+
+    #[test]
+    fn root_routes_are_added_read_back_taken_and_put_back() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let index = |nl: &mut Netlink, name: &str| nl.link(name).unwrap().unwrap().index;
+            let (p0, q0) = (index(&mut nl, "p0"), index(&mut nl, "q0"));
+            let to = |text: &str| text.parse::<IpAddr>().unwrap();
+            for (device, address) in [(p0, "10.0.0.2"), (q0, "10.0.1.2")] {
+                nl.set_up(device).unwrap();
+                nl.add_address(device, to(address), 24).unwrap();
+            }
+            let route = |network: &str, prefix_len, via: Option<&str>| Route {
+                to: to(network),
+                prefix_len,
+                via: via.map(to),
+                metric: None,
+                table: Route::MAIN,
+                on_link: false,
+            };
+            let wanted = [
+                route("0.0.0.0", 0, Some("10.0.0.1")),
+                route("10.9.0.0", 16, None),
+                Route {
+                    metric: Some(7),
+                    table: 1000,
+                    ..route("10.8.0.0", 16, Some("10.0.0.3"))
+                },
+                Route {
+                    on_link: true,
+                    ..route("10.7.0.0", 16, Some("192.0.2.1"))
+                },
+                route("fd00:9::", 64, None),
+                Route {
+                    metric: Some(5),
+                    ..route("::", 0, Some("fe80::1"))
+                },
+            ];
+            let ours = |nl: &mut Netlink| -> Vec<RouteRecord> {
+                let mut found = nl.routes().unwrap();
+                found.retain(|record| !record.automatic);
+                found
+            };
+            for route in &wanted {
+                nl.add_route(p0, route).unwrap();
+            }
+            let found = ours(&mut nl);
+            assert_eq!(found.len(), wanted.len(), "{found:#?}");
+            for route in &wanted {
+                let read = route.as_read_back();
+                assert!(
+                    found.iter().any(|f| f.route == read && f.ifindexes == [p0]),
+                    "{read} {found:#?}"
+                );
+            }
+            for record in &found {
+                nl.take_route(record).unwrap();
+            }
+            assert_eq!(ours(&mut nl), []);
+            for record in &found {
+                nl.put_back_route(p0, record).unwrap();
+            }
+            assert_eq!(ours(&mut nl), found);
+            for route in &wanted {
+                nl.del_route(p0, &route.as_read_back()).unwrap();
+            }
+            assert_eq!(ours(&mut nl), []);
+            // Several next hops, with what we never set ourselves.
+            let words = "route add 10.6.0.0/16 proto 42 src 10.0.0.2 metric 9 mtu 1400 nexthop via 10.0.0.1 weight 3 nexthop via 10.0.1.1";
+            let status = std::process::Command::new("ip")
+                .args(words.split(' '))
+                .status();
+            assert!(status.unwrap().success());
+            let found = ours(&mut nl);
+            assert_eq!(found[0].ifindexes, [p0, q0]);
+            nl.take_route(&found[0]).unwrap();
+            assert_eq!(ours(&mut nl), []);
+            nl.put_back_route(p0, &found[0]).unwrap();
+            assert_eq!(ours(&mut nl), found);
+        });
     }
 }

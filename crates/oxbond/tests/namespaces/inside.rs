@@ -2,6 +2,7 @@
 
 use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::proc::wait_until;
+use oxbond_linux::netlink::{BridgeSetting, Netlink, PortVlan};
 
 use crate::common::{PEER, PORTS, Subject};
 
@@ -82,4 +83,51 @@ fn inside_the_bond_is_a_port_of_a_vlan_filtering_bridge() {
             .all(|port| host.link(port).unwrap()["promiscuity"] != 0)
     })
     .unwrap();
+}
+
+#[test]
+fn inside_vlans_of_bridge_ports_and_vlan_devices_are_set_and_read_back() {
+    let namespace = oxbond_lab::netns::Namespace::new("host").unwrap();
+    namespace.run(|| {
+        let mut nl = Netlink::open().unwrap();
+        nl.create_bridge("vmbr0").unwrap();
+        nl.create_veth("p0", "q0").unwrap();
+        let index = |nl: &mut Netlink, name: &str| nl.link(name).unwrap().unwrap().index;
+        let (bridge, p0) = (index(&mut nl, "vmbr0"), index(&mut nl, "p0"));
+        nl.set_bridge(bridge, BridgeSetting::VlanFiltering(true))
+            .unwrap();
+        assert!(
+            nl.link("vmbr0")
+                .unwrap()
+                .unwrap()
+                .bridge
+                .unwrap()
+                .vlan_filtering
+        );
+        nl.set_master(p0, Some(bridge)).unwrap();
+        let vlan = |vid, pvid| PortVlan {
+            vid,
+            pvid,
+            untagged: pvid,
+        };
+        assert_eq!(nl.port_vlans().unwrap()[&p0], [vlan(1, true)]);
+        nl.add_port_vlans(p0, false, 5..=7, false).unwrap();
+        nl.add_port_vlans(p0, false, 5..=5, true).unwrap();
+        nl.del_port_vlans(p0, false, 1..=1).unwrap();
+        nl.add_port_vlans(bridge, true, 6..=6, false).unwrap();
+        let vlans = nl.port_vlans().unwrap();
+        assert_eq!(vlans[&p0], [vlan(5, true), vlan(6, false), vlan(7, false)]);
+        assert_eq!(vlans[&bridge], [vlan(1, true), vlan(6, false)]);
+        nl.del_port_vlans(p0, false, 5..=7).unwrap();
+        nl.del_port_vlans(bridge, true, 6..=6).unwrap();
+        let vlans = nl.port_vlans().unwrap();
+        assert_eq!(vlans.get(&p0).cloned().unwrap_or_default(), []);
+        assert_eq!(vlans[&bridge], [vlan(1, true)]);
+
+        nl.create_vlan("p0.100", p0, 100).unwrap();
+        let device = nl.link("p0.100").unwrap().unwrap();
+        assert_eq!((device.vlan_id, device.lower), (Some(100), Some(p0)));
+        nl.delete_link(device.index).unwrap();
+        assert_eq!(nl.link("p0.100").unwrap(), None);
+    });
 }

@@ -1,0 +1,113 @@
+//! Neighbours: whether somebody on the link answers for an address (ARP, neighbour discovery).
+
+use std::net::IpAddr;
+
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::{Netlink, named};
+use crate::error::KernelError;
+
+impl Netlink {
+    /// Lets the kernel ask the link who has an address; with `anew`, what it knew of the neighbour before is forgotten
+    /// first. The answer shows in [`Netlink::neighbour_answers`]. The kernel asks three times within three seconds.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn ask_neighbour(
+        &mut self,
+        ifindex: u32,
+        address: IpAddr,
+        anew: bool,
+    ) -> Result<(), KernelError> {
+        let op = "ask the link for the neighbour";
+        if anew {
+            let message = RouteNetlinkMessage::DelNeighbour(message(ifindex, address));
+            match self.write(&message, 0, op, address.to_string()) {
+                Err(error) if error.errno != libc::ENOENT => return Err(error),
+                _ => {}
+            }
+        }
+        let mut message = message(ifindex, address);
+        message.header.flags = NeighbourFlags::Use;
+        let message = RouteNetlinkMessage::NewNeighbour(message);
+        self.write(&message, NLM_F_CREATE, op, address.to_string())
+    }
+
+    /// Whether a neighbour has answered of late.
+    ///
+    /// # Errors
+    /// What the kernel says, but for knowing nothing of the neighbour.
+    pub fn neighbour_answers(
+        &mut self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> Result<bool, KernelError> {
+        match self.ask(&RouteNetlinkMessage::GetNeighbour(message(
+            ifindex, address,
+        ))) {
+            Ok(answers) => Ok(answers.iter().any(|answer| {
+                matches!(answer, RouteNetlinkMessage::NewNeighbour(neighbour)
+                    if neighbour.header.state == NeighbourState::Reachable)
+            })),
+            Err(failure) if failure.errno == libc::ENOENT => Ok(false),
+            Err(failure) => Err(named(failure, "look up neighbour", address.to_string())),
+        }
+    }
+}
+
+fn message(ifindex: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.ifindex = ifindex;
+    let (family, destination) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    message.header.family = family;
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(destination));
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netns::NetNs;
+    use crate::test_support::{in_fresh_namespaces, poll_until};
+
+    #[test]
+    fn root_a_neighbour_answers_or_does_not() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let index = |nl: &mut Netlink, name: &str| nl.link(name).unwrap().unwrap().index;
+            let (p0, q0) = (index(&mut nl, "p0"), index(&mut nl, "q0"));
+            let to = |text: &str| text.parse::<IpAddr>().unwrap();
+            nl.set_up(p0).unwrap();
+            nl.add_address(p0, to("10.0.0.1"), 24).unwrap();
+            let other = NetNs::create().unwrap();
+            nl.move_to(q0, &other).unwrap();
+            other
+                .enter(|| {
+                    let mut nl = Netlink::open().unwrap();
+                    let q0 = index(&mut nl, "q0");
+                    nl.set_up(q0).unwrap();
+                    nl.add_address(q0, to("10.0.0.2"), 24).unwrap();
+                })
+                .unwrap();
+            assert!(!nl.neighbour_answers(p0, to("10.0.0.2")).unwrap());
+            for _ in 0..2 {
+                nl.ask_neighbour(p0, to("10.0.0.2"), true).unwrap();
+                poll_until("the neighbour has answered", || {
+                    nl.neighbour_answers(p0, to("10.0.0.2")).unwrap()
+                });
+            }
+            nl.ask_neighbour(p0, to("10.0.0.3"), false).unwrap();
+            assert!(!nl.neighbour_answers(p0, to("10.0.0.3")).unwrap());
+        });
+    }
+}
