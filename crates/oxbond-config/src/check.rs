@@ -1,5 +1,5 @@
-//! What must be true of wanted bonds in every dialect: options that fit the mode and each other, ports that belong to
-//! one bond, references that lead somewhere. Also fills in what we promise where nothing was said.
+//! What must be true of a wanted network in every dialect: options that fit the mode and each other, ports that belong
+//! to one device, references that lead somewhere. Also fills in what we promise where nothing was said.
 
 use core::net::IpAddr;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use oxbond_core::option::{
 use oxbond_core::port::MAX_PORTS;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{Cidr, DesiredBond};
+use crate::model::{Cidr, DesiredBond, DesiredNetwork, DeviceSettings};
 use crate::span::{Located, Span};
 use crate::suggest::closest;
 
@@ -22,9 +22,9 @@ pub const DEFAULT_MIIMON_MS: u32 = 100;
 /// Smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
 const IPV6_MTU_MIN: u32 = 1280;
 
-/// Checks all bonds of a pass and fills in the monitor where none was chosen.
-pub fn check(bonds: &mut [DesiredBond], diagnostics: &mut Vec<Diagnostic>) {
-    for bond in bonds.iter_mut() {
+/// Checks all devices of a pass and fills in the monitor where none was chosen.
+pub fn check(network: &mut DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
+    for bond in &mut network.bonds {
         if !bond.incomplete {
             fill_in_monitor(bond);
             let options = check_options(bond, diagnostics);
@@ -33,9 +33,23 @@ pub fn check(bonds: &mut [DesiredBond], diagnostics: &mut Vec<Diagnostic>) {
             check_primary(bond, &options, diagnostics);
         }
         check_ports(bond, diagnostics);
-        check_addresses(bond, diagnostics);
+        check_addresses(&bond.name.value, &bond.device, diagnostics);
     }
-    check_between(bonds, diagnostics);
+    for vlan in &network.vlans {
+        if vlan.link.value == vlan.name.value {
+            let message = format!("{} cannot stand on itself", vlan.name.value);
+            let help = "name the device below it, or the VLAN otherwise";
+            diagnostics
+                .push(Diagnostic::error(Code::Conflict, vlan.link.span, message).with_help(help));
+        }
+        check_addresses(&vlan.name.value, &vlan.device, diagnostics);
+    }
+    for bridge in &network.bridges {
+        let ports = bridge.ports.iter().map(|port| &port.name);
+        check_port_names(&bridge.name.value, ports, diagnostics);
+        check_addresses(&bridge.name.value, &bridge.device, diagnostics);
+    }
+    check_between(network, diagnostics);
 }
 
 /// Gives a bond our default monitor, if none was chosen for it.
@@ -185,20 +199,21 @@ fn check_port_options(
     }
 }
 
-fn check_ports(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
+fn check_port_names<'p>(
+    device: &str,
+    ports: impl Iterator<Item = &'p Located<String>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     let mut seen: HashMap<&str, Span> = HashMap::new();
-    for port in &bond.ports {
-        let (name, span) = (port.name.value.as_str(), port.name.span);
-        if name == bond.name.value {
+    for port in ports {
+        let (name, span) = (port.value.as_str(), port.span);
+        if name == device {
             let message = format!("{name} cannot be a port of itself");
-            let help = "name another interface, or the bond otherwise";
+            let help = "name another interface, or the device otherwise";
             diagnostics.push(Diagnostic::error(Code::Conflict, span, message).with_help(help));
         }
         if let Some(first) = seen.get(name) {
-            let message = format!(
-                "{name} is named twice among the ports of {}",
-                bond.name.value
-            );
+            let message = format!("{name} is named twice among the ports of {device}");
             diagnostics.push(
                 Diagnostic::error(Code::DuplicatePort, span, message)
                     .with_related(*first, "first named here")
@@ -207,6 +222,11 @@ fn check_ports(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
         }
         seen.entry(name).or_insert(span);
     }
+}
+
+fn check_ports(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
+    let ports = bond.ports.iter().map(|port| &port.name);
+    check_port_names(&bond.name.value, ports, diagnostics);
     if let Some(port) = bond.ports.get(MAX_PORTS) {
         let message = format!(
             "{} has {} ports; at most {MAX_PORTS} fit",
@@ -250,20 +270,19 @@ fn check_primary(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Ve
     diagnostics.push(Diagnostic::error(Code::NotAPort, span, message).with_help(help));
 }
 
-fn check_addresses(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
-    let name = &bond.name.value;
-    for (index, address) in bond.device.addresses.iter().enumerate() {
-        let same = |other: &&Located<Cidr>| other.value == address.value;
-        if let Some(first) = bond.device.addresses[..index].iter().find(same) {
+fn check_addresses(name: &str, device: &DeviceSettings, diagnostics: &mut Vec<Diagnostic>) {
+    let mut seen: HashMap<Cidr, Span> = HashMap::new();
+    for address in &device.addresses {
+        let first = *seen.entry(address.value).or_insert(address.span);
+        if first != address.span {
             let message = format!("{name} is given the address {} twice", address.value);
             diagnostics.push(
                 Diagnostic::error(Code::DuplicateKey, address.span, message)
-                    .with_related(first.span, "first given here")
+                    .with_related(first, "first given here")
                     .with_help("remove one of them"),
             );
         }
-        if let Some(mtu) = bond
-            .device
+        if let Some(mtu) = device
             .mtu
             .as_ref()
             .filter(|mtu| mtu.value < IPV6_MTU_MIN && address.value.address.is_ipv6())
@@ -280,21 +299,18 @@ fn check_addresses(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
             );
         }
     }
-    let v4 = bond
-        .device
+    let v4 = device
         .gateway_v4
         .as_ref()
         .map(|gateway| (IpAddr::V4(gateway.value), gateway.span));
     // Every link has the link-local network.
-    let v6 = bond
-        .device
+    let v6 = device
         .gateway_v6
         .as_ref()
         .filter(|gateway| !gateway.value.is_unicast_link_local());
     let v6 = v6.map(|gateway| (IpAddr::V6(gateway.value), gateway.span));
     for (gateway, span) in v4.into_iter().chain(v6) {
-        if bond
-            .device
+        if device
             .addresses
             .iter()
             .any(|address| address.value.contains(gateway))
@@ -302,41 +318,67 @@ fn check_addresses(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
             continue;
         }
         let message = format!("no address of {name} is in one network with the gateway {gateway}");
-        let help = "the kernel refuses such a gateway unless something else gives the bond a fitting address";
+        let help = "the kernel refuses such a gateway unless something else gives the device a fitting address";
         diagnostics.push(Diagnostic::warning(Code::GatewayOffLink, span, message).with_help(help));
     }
 }
 
 /// What may be said once in all files.
-fn check_between(bonds: &[DesiredBond], diagnostics: &mut Vec<Diagnostic>) {
-    let mut names: HashMap<&str, Span> = HashMap::new();
+fn check_between(network: &DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
+    let bonds = network.bonds.iter().map(|bond| ("bond", &bond.name));
+    let vlans = network.vlans.iter().map(|vlan| ("VLAN", &vlan.name));
+    let bridges = network
+        .bridges
+        .iter()
+        .map(|bridge| ("bridge", &bridge.name));
+    let mut names: HashMap<&str, (&str, Span)> = HashMap::new();
+    for (kind, name) in bonds.chain(vlans).chain(bridges) {
+        let Some((first_kind, first)) = names.get(name.value.as_str()) else {
+            names.insert(&name.value, (kind, name.span));
+            continue;
+        };
+        let message = if *first_kind == kind {
+            format!("{} is described twice", name.value)
+        } else {
+            format!("{} is a {first_kind} and a {kind}", name.value)
+        };
+        let code = match (*first_kind, kind) {
+            ("bond", "bond") => Code::DuplicateBond,
+            _ => Code::Conflict,
+        };
+        diagnostics.push(
+            Diagnostic::error(code, name.span, message)
+                .with_related(*first, "first described here")
+                .with_help("rename one of them, or put both into one"),
+        );
+    }
+    let of_bonds = network.bonds.iter().flat_map(|bond| {
+        let ports = bond.ports.iter().map(|port| &port.name);
+        ports.map(|port| (&bond.name, port, Code::PortInTwoBonds))
+    });
+    let of_bridges = network.bridges.iter().flat_map(|bridge| {
+        let ports = bridge.ports.iter().map(|port| &port.name);
+        ports.map(|port| (&bridge.name, port, Code::Conflict))
+    });
     let mut ports: HashMap<&str, (&str, Span)> = HashMap::new();
-    for bond in bonds {
-        let (name, span) = (bond.name.value.as_str(), bond.name.span);
-        if let Some(first) = names.get(name) {
-            let message = format!("{name} is described twice");
-            diagnostics.push(
-                Diagnostic::error(Code::DuplicateBond, span, message)
-                    .with_related(*first, "first described here")
-                    .with_help("rename one of them, or put both into one"),
-            );
+    for (device, port, code) in of_bonds.chain(of_bridges) {
+        // A device that is described twice was told of; only its first description has ports.
+        if names
+            .get(device.value.as_str())
+            .is_none_or(|(_, first)| *first != device.span)
+        {
             continue;
         }
-        names.insert(name, span);
-        for port in &bond.ports {
-            let (other, first) = *ports
-                .entry(&port.name.value)
-                .or_insert((name, port.name.span));
-            if other != name {
-                let message = format!("{} is a port of {name} and of {other}", port.name.value);
-                diagnostics.push(
-                    Diagnostic::error(Code::PortInTwoBonds, port.name.span, message)
-                        .with_related(first, format!("a port of {other} here"))
-                        .with_help(
-                            "an interface can be in one bond only; remove it from one of them",
-                        ),
-                );
-            }
+        let name = device.value.as_str();
+        let (other, first) = *ports.entry(&port.value).or_insert((name, port.span));
+        if other == name {
+            continue;
         }
+        let message = format!("{} is a port of {name} and of {other}", port.value);
+        diagnostics.push(
+            Diagnostic::error(code, port.span, message)
+                .with_related(first, format!("a port of {other} here"))
+                .with_help("an interface can be in one device only; remove it from one of them"),
+        );
     }
 }

@@ -28,6 +28,8 @@ pub enum Code {
     Syntax,
     /// A key that nobody knows at this place.
     UnknownKey,
+    /// A key without which the thing cannot be.
+    MissingKey,
     /// A key that has a meaning was given twice, perhaps under two of its names.
     DuplicateKey,
     /// A value of the wrong kind (a table where a number belongs).
@@ -63,6 +65,7 @@ impl Code {
             Self::Unreadable => "unreadable",
             Self::Syntax => "syntax",
             Self::UnknownKey => "unknown-key",
+            Self::MissingKey => "missing-key",
             Self::DuplicateKey => "duplicate-key",
             Self::WrongType => "wrong-type",
             Self::WrongValue => "wrong-value",

@@ -104,7 +104,7 @@ fn read(loaded: &mut Loaded, name: &str, text: String) {
 }
 
 fn finish(loaded: &mut Loaded) {
-    check::check(&mut loaded.network.bonds, &mut loaded.diagnostics);
+    check::check(&mut loaded.network, &mut loaded.diagnostics);
     // Stable: several about one place stay in the order they were found. Those without a place come first.
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
 }

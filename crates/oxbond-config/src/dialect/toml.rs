@@ -1,4 +1,4 @@
-//! Our own dialect: `/etc/oxbond/*.toml`.
+//! Our own dialect: `/etc/oxbond/*.toml`. It can say all that the model holds.
 //!
 //! ```toml
 //! [bond.bond0]
@@ -6,51 +6,108 @@
 //! ports = ["enp3s0", "enp4s0"]     # or slaves, members
 //! primary = "enp3s0"
 //! miimon = 100                     # milliseconds; "100ms" and "1s" too
-//! address = ["192.168.1.100/24", "fd00::100/64"]
-//! gateway = "192.168.1.1"
 //! mtu = 9000
 //!
 //! [bond.bond0.port.enp3s0]         # or slave, member
 //! prio = 10
+//!
+//! [vlan."bond0.100"]
+//! id = 100
+//! link = "bond0"
+//! dhcp4 = true
+//!
+//! [bridge.vmbr0]
+//! ports = ["bond0"]
+//! vlan_aware = true
+//! vids = ["2-4094"]
+//! address = ["192.168.1.100/24", "fd00::100/64"]
+//! gateway = "192.168.1.1"
+//! route = [{ to = "10.0.0.0/8", via = "192.168.1.254", metric = 100 }]
+//! dns = ["192.168.1.53"]
+//! search = ["example.org"]
+//!
+//! [bridge.vmbr0.port.bond0]
+//! pvid = 10
 //! ```
 //!
-//! Every option of the option table is a key here under each of its names, with `-` or `_`. Its value is a word or a
-//! number; lists of addresses are TOML lists.
+//! Every option of the option table is a key of a bond under each of its names, with `-` or `_`. Its value is a word or
+//! a number; lists of addresses are TOML lists.
 
 use core::fmt::Display;
 use core::net::IpAddr;
 use core::ops::Range;
 use core::str::FromStr;
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use oxbond_core::option::{
-    Kind, OPTIONS, OptionChange, OptionError, OptionSpec, OptionValue, PortOptionChange, Unit, find,
+    Kind, OPTIONS, OptionChange, OptionError, OptionId, OptionSpec, OptionValue, PortOptionChange,
+    Unit, find,
 };
 use oxbond_wire::MacAddr;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::common::unspelt;
 use super::{OutputFile, Reading, Written};
-use crate::check::refusal;
+use crate::check::{DEFAULT_MIIMON_MS, refusal};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{Cidr, DesiredBond, DesiredNetwork, DesiredPort, DeviceSettings, not_a_host};
+use crate::model::{
+    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
+    DeviceSettings, Network, Route, VidRange, not_a_host,
+};
 use crate::name::check_interface_name;
 use crate::report::Report;
 use crate::span::{FileId, Located, Sources, Span};
 use crate::suggest::{closest, is_port_option, known_elsewhere};
 
-/// MTUs a bond can have: from what IPv4 needs to the largest an interface can be given.
-const MTU: core::ops::RangeInclusive<i64> = 68..=65535;
+/// MTUs a device can have: from what IPv4 needs to the largest an interface can be given.
+const MTU: core::ops::RangeInclusive<u32> = 68..=65535;
 
 /// Where it is written to.
 const HOME: &str = "/etc/oxbond/network.toml";
 
-/// Keys of a bond that are no options.
-const BOND_KEYS: [&str; 10] = [
-    "ports", "slaves", "members", "port", "slave", "member", "address", "gateway", "mtu", "mac",
+/// Kinds of devices, each of which has a table with one table for each device.
+const KINDS: [&str; 3] = ["bond", "vlan", "bridge"];
+
+/// Keys that every device has.
+const DEVICE_KEYS: [&str; 10] = [
+    "address",
+    "gateway",
+    "route",
+    "dhcp4",
+    "dhcp6",
+    "accept_ra",
+    "dns",
+    "search",
+    "mtu",
+    "mac",
 ];
+
+/// Keys of a bond beside those and the options.
+const BOND_KEYS: [&str; 6] = ["ports", "slaves", "members", "port", "slave", "member"];
+
+/// Keys of a VLAN beside those of every device.
+const VLAN_KEYS: [&str; 2] = ["id", "link"];
+
+/// Keys of a bridge beside those of every device.
+const BRIDGE_KEYS: [&str; 7] = [
+    "ports",
+    "port",
+    "vlan_aware",
+    "vids",
+    "pvid",
+    "stp",
+    "forward_delay",
+];
+
+/// Keys of a port of a bridge.
+const BRIDGE_PORT_KEYS: [&str; 2] = ["vids", "pvid"];
+
+/// Keys of a route.
+const ROUTE_KEYS: [&str; 5] = ["to", "via", "metric", "table", "on_link"];
+
+/// VLAN identifiers.
+const VIDS: core::ops::RangeInclusive<u32> = 1..=4094;
 
 /// Reads all files of a set. What is wrong is told twice: as a diagnostic, and as the fate of its line.
 pub fn read(sources: &Sources) -> Reading {
@@ -58,7 +115,16 @@ pub fn read(sources: &Sources) -> Reading {
     for (file, source) in sources.iter() {
         let text = &source.text;
         read_file(file, text, &mut reading.network, &mut reading.diagnostics);
-        reading.report.mapped(Span::new(file, 0..text.len()));
+        // The reader is strict: a line of which it says nothing is understood.
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let words = line.trim();
+            if !words.is_empty() && !words.starts_with('#') {
+                let span = Span::new(file, start..start + line.len());
+                reading.report.mapped(span);
+            }
+            start += line.len();
+        }
     }
     for found in &reading.diagnostics {
         let Some(span) = found.span else { continue };
@@ -88,10 +154,12 @@ pub fn read_file(
         file,
         found: Vec::new(),
     };
-    let bonds = reader.document(document.get_ref());
+    let read = reader.document(document.get_ref());
     if grammar.is_empty() {
         diagnostics.append(&mut reader.found);
-        network.bonds.extend(bonds);
+        network.bonds.extend(read.bonds);
+        network.vlans.extend(read.vlans);
+        network.bridges.extend(read.bridges);
         return;
     }
     let lines: Vec<Range<usize>> = grammar
@@ -138,6 +206,68 @@ const fn touches(line: &Range<usize>, span: Span) -> bool {
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 type Value<'a> = Spanned<DeValue<'a>>;
 
+/// Keys of a table that were met, and where.
+type Seen = HashMap<&'static str, Span>;
+
+/// The device whose keys are read.
+struct Owner {
+    kind: &'static str,
+    name: String,
+}
+
+impl Owner {
+    fn new(kind: &'static str, name: &str) -> Self {
+        let name = name.to_owned();
+        Self { kind, name }
+    }
+}
+
+/// A kind of table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Bond,
+    BondPort,
+    Vlan,
+    Bridge,
+    BridgePort,
+    Route,
+}
+
+impl Table {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bond => "a bond",
+            Self::BondPort => "a port",
+            Self::Vlan => "a VLAN",
+            Self::Bridge => "a bridge",
+            Self::BridgePort => "a port of a bridge",
+            Self::Route => "a route",
+        }
+    }
+
+    /// Its keys, options aside.
+    fn keys(self) -> impl Iterator<Item = &'static str> {
+        let (own, shared): (&[&str], &[&str]) = match self {
+            Self::Bond => (&BOND_KEYS, &DEVICE_KEYS),
+            Self::BondPort => (&[], &[]),
+            Self::Vlan => (&VLAN_KEYS, &DEVICE_KEYS),
+            Self::Bridge => (&BRIDGE_KEYS, &DEVICE_KEYS),
+            Self::BridgePort => (&BRIDGE_PORT_KEYS, &[]),
+            Self::Route => (&ROUTE_KEYS, &[]),
+        };
+        own.iter().chain(shared).copied()
+    }
+}
+
+/// Where the first of each name stands.
+fn by_name<'n>(names: impl Iterator<Item = &'n Located<String>>) -> HashMap<String, usize> {
+    let mut index = HashMap::new();
+    for (at, name) in names.enumerate() {
+        index.entry(name.value.clone()).or_insert(at);
+    }
+    index
+}
+
 /// Walks the document and keeps what is wrong.
 struct Reader {
     file: FileId,
@@ -145,44 +275,50 @@ struct Reader {
 }
 
 impl Reader {
-    fn document(&mut self, root: &DeTable<'_>) -> Vec<DesiredBond> {
-        let mut bonds = Vec::new();
+    fn document(&mut self, root: &DeTable<'_>) -> DesiredNetwork {
+        let mut network = DesiredNetwork::default();
         for (key, value) in in_order(root) {
-            if key.get_ref() != "bond" {
+            let Some(kind) = KINDS.into_iter().find(|kind| key.get_ref() == kind) else {
                 self.unknown_section(key, value);
                 continue;
-            }
-            let Some(table) =
-                self.table(value, "bond", "write [bond.NAME] above the keys of a bond")
-            else {
+            };
+            let help = format!("write [{kind}.NAME] above the keys of a {kind}");
+            let Some(table) = self.table(value, kind, &help) else {
                 continue;
             };
             for (name, value) in in_order(table) {
-                let help = format!("write [bond.{}] above its keys", name.get_ref());
-                if let Some(table) = self.table(value, &format!("bond.{}", name.get_ref()), &help) {
-                    bonds.push(self.bond(name, table));
+                let help = format!("write [{kind}.{}] above its keys", name.get_ref());
+                let path = format!("{kind}.{}", name.get_ref());
+                let Some(table) = self.table(value, &path, &help) else {
+                    continue;
+                };
+                match kind {
+                    "bond" => network.bonds.push(self.bond(name, table)),
+                    "vlan" => network.vlans.extend(self.vlan(name, table)),
+                    _ => network.bridges.push(self.bridge(name, table)),
                 }
             }
         }
-        bonds
+        network
     }
 
     fn unknown_section(&mut self, key: &Key<'_>, value: &Value<'_>) {
         let name = key.get_ref();
+        // The name of a device in the place of its kind.
+        let device = |kind: &&&str| name.starts_with(**kind) && name[kind.len()..] != *"s";
+        let kind = KINDS.iter().find(device);
         let diagnostic = if value.get_ref().is_table() {
-            Diagnostic::error(
-                Code::UnknownKey,
-                self.span(key),
-                format!("unknown table {name:?}"),
-            )
-            .with_help(match closest(name, ["bond"]) {
-                Some(_) if !name.starts_with("bond") || name == "bonds" => {
-                    "did you mean \"bond\"?".to_owned()
+            let help = match (kind, closest(name, KINDS)) {
+                (None, Some(meant)) => format!("did you mean {meant:?}?"),
+                (kind, _) => {
+                    let kind = kind.unwrap_or(&KINDS[0]);
+                    format!(
+                        "a {kind} is described under [{kind}.NAME]; for a {kind} named {name}: [{kind}.{name}]"
+                    )
                 }
-                _ => format!(
-                    "a bond is described under [bond.NAME]; for a bond named {name}: [bond.{name}]"
-                ),
-            })
+            };
+            let message = format!("unknown table {name:?}");
+            Diagnostic::error(Code::UnknownKey, self.span(key), message).with_help(help)
         } else {
             Diagnostic::error(
                 Code::UnknownKey,
@@ -196,74 +332,54 @@ impl Reader {
 
     fn bond(&mut self, name: &Key<'_>, table: &DeTable<'_>) -> DesiredBond {
         let mut bond = DesiredBond::new(self.name(name.get_ref(), name.span()));
-        let mut seen: Vec<(&str, Span)> = Vec::new();
+        let owner = Owner::new("bond", &bond.name.value);
+        let mut seen = Seen::default();
         let mut port_tables = Vec::new();
         for (key, value) in in_order(table) {
-            let entry = self.entry(key, value);
             let key_text = key.get_ref().replace('-', "_");
+            let own = DEVICE_KEYS.iter().chain(&BOND_KEYS);
             let what = match key_text.as_str() {
                 "ports" | "slaves" | "members" => "ports",
                 "port" | "slave" | "member" => "port",
-                other => match (
-                    BOND_KEYS.iter().find(|known| **known == other),
-                    find(key.get_ref()),
-                ) {
+                other => match (own.copied().find(|known| *known == other), find(&key_text)) {
                     (Some(known), _) => known,
                     (None, Some(spec)) if !is_port_option(spec) => spec.name,
                     (None, Some(spec)) => {
                         let message = format!("{} is an option of ports, not of bonds", spec.name);
-                        let help = format!("write it under [bond.{}.port.NAME]", bond.name.value);
+                        let help = format!("write it under [bond.{}.port.NAME]", owner.name);
                         self.error(Code::UnknownKey, key, message, help);
                         continue;
                     }
                     (None, None) => {
-                        self.unknown_key(key, "a bond", false);
+                        self.unknown_key(key, Table::Bond);
                         continue;
                     }
                 },
             };
-            if let Some((_, first)) = seen.iter().find(|(name, _)| *name == what) {
-                let message = format!(
-                    "{} is given twice for {}",
-                    named(key.get_ref(), what),
-                    bond.name.value
-                );
-                self.found.push(
-                    Diagnostic::error(Code::DuplicateKey, self.span(key), message)
-                        .with_related(*first, "first given here")
-                        .with_help("keep one of them"),
-                );
+            if !self.once(&mut seen, what, key, &format!(" for {}", owner.name)) {
                 continue;
             }
-            seen.push((what, self.span(key)));
             match what {
                 "ports" => {
                     let before = self.found.len();
                     for port in self.texts(value, what, "[\"enp3s0\", \"enp4s0\"]") {
                         let name = self.name(&port.value, port.span.range());
-                        bond.ports.push(DesiredPort {
-                            name,
-                            options: Vec::new(),
-                        });
+                        let options = Vec::new();
+                        bond.ports.push(DesiredPort { name, options });
                     }
                     bond.incomplete |= self.found.len() > before;
                 }
                 "port" => {
                     let help = format!(
                         "the list of ports is the key \"ports\"; options of a port stand under [bond.{}.port.NAME]",
-                        bond.name.value
+                        owner.name
                     );
                     port_tables.extend(self.table(value, what, &help));
                 }
-                "address" => {
-                    for text in self.texts(value, what, "\"192.168.1.100/24\"") {
-                        bond.device.addresses.extend(self.parsed::<Cidr>(&text));
-                    }
+                _ if DEVICE_KEYS.contains(&what) => {
+                    self.device_key(what, value, &owner, &mut bond.device);
                 }
-                "gateway" => self.gateways(value, &mut bond),
-                "mtu" => bond.device.mtu = self.mtu(value),
-                "mac" => bond.device.mac = self.mac(value),
-                _ => match self.option(key, value, entry, OptionChange::parse) {
+                _ => match self.option(key, value, OptionChange::parse) {
                     Some(change) => bond.options.push(change),
                     None => bond.incomplete |= matches!(what, "mode" | "miimon" | "arp_interval"),
                 },
@@ -275,117 +391,338 @@ impl Reader {
         bond
     }
 
+    fn vlan(&mut self, name: &Key<'_>, table: &DeTable<'_>) -> Option<DesiredVlan> {
+        let name = self.name(name.get_ref(), name.span());
+        let owner = Owner::new("vlan", &name.value);
+        let mut device = DeviceSettings::default();
+        let (mut id, mut link) = (None, None);
+        let mut seen = Seen::default();
+        for (key, value) in in_order(table) {
+            let Some(what) = self.known(key, Table::Vlan, &mut seen, &owner) else {
+                continue;
+            };
+            match what {
+                "id" => id = self.vid(value, what),
+                "link" => {
+                    link = self
+                        .text(value, what, "\"bond0\"")
+                        .map(|link| self.name(&link.value, link.span.range()));
+                }
+                _ => self.device_key(what, value, &owner, &mut device),
+            }
+        }
+        for (key, example) in [("id", "100"), ("link", "\"bond0\"")] {
+            if !seen.contains_key(key) {
+                let message = format!("the VLAN {} lacks {key}", owner.name);
+                self.found.push(
+                    Diagnostic::error(Code::MissingKey, name.span, message)
+                        .with_help(format!("write {key} = {example} below it")),
+                );
+            }
+        }
+        let (id, link) = (id?, link?);
+        Some(DesiredVlan {
+            name,
+            id,
+            link,
+            device,
+        })
+    }
+
+    fn bridge(&mut self, name: &Key<'_>, table: &DeTable<'_>) -> DesiredBridge {
+        let mut bridge = DesiredBridge::new(self.name(name.get_ref(), name.span()));
+        let owner = Owner::new("bridge", &bridge.name.value);
+        let mut seen = Seen::default();
+        let mut port_tables = None;
+        for (key, value) in in_order(table) {
+            let Some(what) = self.known(key, Table::Bridge, &mut seen, &owner) else {
+                continue;
+            };
+            match what {
+                "ports" => {
+                    for port in self.texts(value, what, "[\"bond0\"]") {
+                        let name = self.name(&port.value, port.span.range());
+                        bridge.ports.push(DesiredBridgePort::new(name));
+                    }
+                }
+                "port" => {
+                    let help = format!(
+                        "the list of ports is the key \"ports\"; VLANs of a port stand under [bridge.{}.port.NAME]",
+                        owner.name
+                    );
+                    port_tables = self.table(value, what, &help);
+                }
+                "vlan_aware" => bridge.vlan_aware = self.boolean(value, what),
+                "stp" => bridge.stp = self.boolean(value, what),
+                "vids" => bridge.vids = self.vids(value),
+                "pvid" => bridge.pvid = self.vid(value, what),
+                "forward_delay" => {
+                    bridge.forward_delay =
+                        self.number(value, what, "a number of seconds", 0..=u32::MAX);
+                }
+                _ => self.device_key(what, value, &owner, &mut bridge.device),
+            }
+        }
+        if let Some(tables) = port_tables {
+            self.bridge_ports(tables, &mut bridge);
+        }
+        bridge.settle_vids();
+        bridge
+    }
+
+    /// The tables with VLANs of single ports.
+    fn bridge_ports(&mut self, tables: &DeTable<'_>, bridge: &mut DesiredBridge) {
+        let index: HashMap<String, usize> = by_name(bridge.ports.iter().map(|port| &port.name));
+        for (name, value) in in_order(tables) {
+            let (of, port) = (&bridge.name.value, name.get_ref());
+            let help = format!("write [bridge.{of}.port.{port}] above the VLANs of a port");
+            let Some(table) = self.table(value, port, &help) else {
+                continue;
+            };
+            let owner = Owner::new("port", port);
+            let (mut vids, mut pvid) = (Vec::new(), None);
+            let mut seen = Seen::default();
+            for (key, value) in in_order(table) {
+                match self.known(key, Table::BridgePort, &mut seen, &owner) {
+                    Some("vids") => vids = self.vids(value),
+                    Some(what) => pvid = self.vid(value, what),
+                    None => {}
+                }
+            }
+            match index.get(port.as_ref()) {
+                Some(index) => {
+                    bridge.ports[*index].vids = vids;
+                    bridge.ports[*index].pvid = pvid;
+                }
+                None => self.not_a_port(name, of, bridge.ports.iter().map(|port| &port.name)),
+            }
+        }
+    }
+
+    /// A key of a table that knows no options, if it is one and stands there for the first time.
+    fn known(
+        &mut self,
+        key: &Key<'_>,
+        table: Table,
+        seen: &mut Seen,
+        owner: &Owner,
+    ) -> Option<&'static str> {
+        let text = key.get_ref().replace('-', "_");
+        let Some(what) = table.keys().find(|known| *known == text) else {
+            self.unknown_key(key, table);
+            return None;
+        };
+        self.once(seen, what, key, &format!(" for {}", owner.name))
+            .then_some(what)
+    }
+
+    /// Whether a key stands there for the first time; reports it otherwise.
+    fn once(&mut self, seen: &mut Seen, what: &'static str, key: &Key<'_>, of: &str) -> bool {
+        let Some(first) = seen.get(what) else {
+            seen.insert(what, self.span(key));
+            return true;
+        };
+        let message = format!("{} is given twice{of}", named(key.get_ref(), what));
+        self.found.push(
+            Diagnostic::error(Code::DuplicateKey, self.span(key), message)
+                .with_related(*first, "first given here")
+                .with_help("keep one of them"),
+        );
+        false
+    }
+
+    /// A key that every device has.
+    fn device_key(
+        &mut self,
+        what: &str,
+        value: &Value<'_>,
+        owner: &Owner,
+        device: &mut DeviceSettings,
+    ) {
+        match what {
+            "address" => {
+                for text in self.texts(value, what, "\"192.168.1.100/24\"") {
+                    device.addresses.extend(self.parsed::<Cidr>(&text));
+                }
+            }
+            "gateway" => self.gateways(value, owner, device),
+            "route" => self.routes(value, owner, device),
+            "dhcp4" => device.dhcp_v4 = self.boolean(value, what),
+            "dhcp6" => device.dhcp_v6 = self.boolean(value, what),
+            "accept_ra" => device.accept_ra = self.boolean(value, what),
+            "dns" => {
+                for text in self.texts(value, what, "\"192.168.1.53\"") {
+                    match text.value.parse() {
+                        Ok(server) => device.dns.push(Located::new(server, text.span)),
+                        Err(_) => self.no_address(&text, "a name server"),
+                    }
+                }
+            }
+            "search" => {
+                let domains = self.texts(value, what, "\"example.org\"");
+                device.search.extend(domains);
+            }
+            "mtu" => device.mtu = self.number(value, what, "a number of bytes", MTU),
+            _ => device.mac = self.mac(value, owner),
+        }
+    }
+
+    fn routes(&mut self, value: &Value<'_>, owner: &Owner, device: &mut DeviceSettings) {
+        let help = "write it like route = [{ to = \"10.0.0.0/8\", via = \"192.168.1.254\" }]";
+        let items: Vec<&Value<'_>> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        for item in items {
+            if let Some(table) = self.table(item, "a route", help)
+                && let Some(route) = self.route(item, table, owner)
+            {
+                device.add_route(route);
+            }
+        }
+    }
+
+    fn route(
+        &mut self,
+        item: &Value<'_>,
+        table: &DeTable<'_>,
+        owner: &Owner,
+    ) -> Option<Located<Route>> {
+        let mut route = Route::new(Network::DEFAULT_V4, None);
+        let (mut to, mut default) = (None, false);
+        let mut seen = Seen::default();
+        let before = self.found.len();
+        for (key, value) in in_order(table) {
+            match self.known(key, Table::Route, &mut seen, owner) {
+                Some("to") => match self.text(value, "to", "\"10.0.0.0/8\"") {
+                    Some(text) if text.value == "default" => default = true,
+                    Some(text) => to = self.parsed::<Network>(&text).map(|to| to.value),
+                    None => {}
+                },
+                Some("via") => {
+                    let text = self.text(value, "via", "\"192.168.1.254\"");
+                    match text.map(|text| (text.value.parse::<IpAddr>(), text)) {
+                        Some((Ok(via), _)) => route.via = Some(via),
+                        Some((Err(_), text)) => self.no_address(&text, "a router"),
+                        None => {}
+                    }
+                }
+                Some("metric") => {
+                    let metric = self.number(value, "metric", "a number", 0..=u32::MAX);
+                    route.metric = metric.map(|metric| metric.value);
+                }
+                Some("table") => {
+                    let table = self.number(value, "table", "the number of a table", 1..=u32::MAX);
+                    route.table = table.map(|table| table.value);
+                }
+                Some(_) => {
+                    let on_link = self.boolean(value, "on_link");
+                    route.on_link = on_link.is_some_and(|on_link| on_link.value);
+                }
+                None => {}
+            }
+        }
+        if !seen.contains_key("to") {
+            let message = format!("a route of {} lacks to", owner.name);
+            self.found.push(
+                Diagnostic::error(Code::MissingKey, self.span(item), message).with_help(
+                    "write where it leads, like to = \"10.0.0.0/8\" or to = \"default\"",
+                ),
+            );
+        }
+        if default {
+            to = Some(route.via.map_or(Network::DEFAULT_V4, Network::default_like));
+        }
+        route.to = to?;
+        (self.found.len() == before).then(|| Located::new(route, self.span(item)))
+    }
+
     /// The tables with options of single ports.
     fn ports(&mut self, tables: &DeTable<'_>, bond: &mut DesiredBond) {
+        let index: HashMap<String, usize> = by_name(bond.ports.iter().map(|port| &port.name));
         for (name, value) in in_order(tables) {
-            let help = format!(
-                "write [bond.{}.port.{}] above the options of a port",
-                bond.name.value,
-                name.get_ref()
-            );
-            let Some(table) = self.table(value, name.get_ref(), &help) else {
+            let (of, port) = (&bond.name.value, name.get_ref());
+            let help = format!("write [bond.{of}.port.{port}] above the options of a port");
+            let Some(table) = self.table(value, port, &help) else {
                 continue;
             };
             let options = self.port_options(table);
-            if let Some(port) = bond
-                .ports
-                .iter_mut()
-                .find(|port| port.name.value == **name.get_ref())
-            {
-                port.options.extend(options);
-                continue;
+            match index.get(port.as_ref()) {
+                Some(index) => bond.ports[*index].options.extend(options),
+                None if bond.incomplete => {}
+                None => self.not_a_port(name, of, bond.ports.iter().map(|port| &port.name)),
             }
-            if bond.incomplete {
-                continue;
-            }
-            let message = format!(
-                "{} is not among the ports of {}",
-                name.get_ref(),
-                bond.name.value
-            );
-            let names: Vec<&str> = bond
-                .ports
-                .iter()
-                .map(|port| port.name.value.as_str())
-                .collect();
-            let help = match closest(name.get_ref(), names.iter().copied()) {
-                Some(meant) => {
-                    format!("did you mean {meant:?}? The ports are {}", names.join(", "))
-                }
-                None if names.is_empty() => "list it in the key \"ports\"".to_owned(),
-                None => format!("add it to the ports, which are {}", names.join(", ")),
-            };
-            self.error(Code::NotAPort, name, message, help);
         }
+    }
+
+    /// Reports a table for a port that is none.
+    fn not_a_port<'p>(
+        &mut self,
+        name: &Key<'_>,
+        of: &str,
+        ports: impl Iterator<Item = &'p Located<String>>,
+    ) {
+        let message = format!("{} is not among the ports of {of}", name.get_ref());
+        let names: Vec<&str> = ports.map(|port| port.value.as_str()).collect();
+        let help = match closest(name.get_ref(), names.iter().copied()) {
+            Some(meant) => {
+                format!("did you mean {meant:?}? The ports are {}", names.join(", "))
+            }
+            None if names.is_empty() => "list it in the key \"ports\"".to_owned(),
+            None => format!("add it to the ports, which are {}", names.join(", ")),
+        };
+        self.error(Code::NotAPort, name, message, help);
     }
 
     fn port_options(&mut self, table: &DeTable<'_>) -> Vec<Located<PortOptionChange>> {
         let mut options = Vec::new();
-        let mut seen: Vec<(&str, Span)> = Vec::new();
+        let mut seen = Seen::default();
         for (key, value) in in_order(table) {
-            let entry = self.entry(key, value);
             let spec = match find(key.get_ref()) {
                 Some(spec) if is_port_option(spec) => spec,
                 Some(spec) => {
                     let message =
                         format!("{} is an option of bonds, not of single ports", spec.name);
-                    self.error(
-                        Code::UnknownKey,
-                        key,
-                        message,
-                        "write it under the bond itself".to_owned(),
-                    );
+                    let help = "write it under the bond itself".to_owned();
+                    self.error(Code::UnknownKey, key, message, help);
                     continue;
                 }
                 None => {
-                    self.unknown_key(key, "a port", true);
+                    self.unknown_key(key, Table::BondPort);
                     continue;
                 }
             };
-            if let Some((_, first)) = seen.iter().find(|(name, _)| *name == spec.name) {
-                let message = format!("{} is given twice", named(key.get_ref(), spec.name));
-                self.found.push(
-                    Diagnostic::error(Code::DuplicateKey, self.span(key), message)
-                        .with_related(*first, "first given here")
-                        .with_help("keep one of them"),
-                );
-                continue;
+            if self.once(&mut seen, spec.name, key, "") {
+                options.extend(self.option(key, value, PortOptionChange::parse));
             }
-            seen.push((spec.name, self.span(key)));
-            options.extend(self.option(key, value, entry, PortOptionChange::parse));
         }
         options
     }
 
-    fn unknown_key(&mut self, key: &Key<'_>, of: &str, port: bool) {
+    fn unknown_key(&mut self, key: &Key<'_>, table: Table) {
         let text = key.get_ref();
-        let own = if port { &[][..] } else { &BOND_KEYS[..] };
-        let options = OPTIONS.iter().filter(|spec| is_port_option(spec) == port);
-        let candidates: Vec<&str> = own
+        let port = table == Table::BondPort;
+        let takes_options = matches!(table, Table::Bond | Table::BondPort);
+        let options = OPTIONS
             .iter()
-            .copied()
-            .chain(options.clone().map(|spec| spec.name))
-            .collect();
-        let help = match (
-            closest(text, candidates.iter().copied()),
-            known_elsewhere(text),
-        ) {
-            (_, Some((spec, tool))) if is_port_option(spec) == port => {
+            .filter(|spec| takes_options && is_port_option(spec) == port);
+        let candidates: Vec<&str> = table.keys().chain(options.map(|spec| spec.name)).collect();
+        let elsewhere =
+            known_elsewhere(text).filter(|(spec, _)| takes_options && is_port_option(spec) == port);
+        let help = match (closest(text, candidates.iter().copied()), elsewhere) {
+            (_, Some((spec, tool))) => {
                 format!("this is the name {tool} has for it; write {}", spec.name)
             }
             (Some(meant), _) => format!("did you mean {meant:?}?"),
             (None, _) if port => format!("the options of a port are {}", candidates.join(", ")),
-            (None, _) => format!(
-                "keys of a bond are {}, and the options of bonding ('oxbond up --help' lists them)",
-                ["ports", "port", "address", "gateway", "mtu", "mac"].join(", ")
+            (None, _) if takes_options => format!(
+                "keys of a bond are ports, port, {}, and the options of bonding ('oxbond up --help' lists them)",
+                DEVICE_KEYS.join(", ")
             ),
+            (None, _) => format!("keys of {} are {}", table.name(), candidates.join(", ")),
         };
-        self.error(
-            Code::UnknownKey,
-            key,
-            format!("unknown key {text:?} for {of}"),
-            help,
-        );
+        let message = format!("unknown key {text:?} for {}", table.name());
+        self.error(Code::UnknownKey, key, message, help);
     }
 
     /// An option's value in the option table's own notation, then parsed by it.
@@ -393,7 +730,6 @@ impl Reader {
         &mut self,
         key: &Key<'_>,
         value: &Value<'_>,
-        entry: Span,
         parse: impl Fn(&str, &str) -> Result<T, OptionError>,
     ) -> Option<Located<T>> {
         let spec = find(key.get_ref())?;
@@ -405,7 +741,7 @@ impl Reader {
             }
         };
         match parse(spec.name, &text) {
-            Ok(change) => Some(Located::new(change, entry)),
+            Ok(change) => Some(Located::new(change, self.entry(key, value))),
             Err(e) => {
                 self.found.push(refusal(&e, self.span(value)));
                 None
@@ -447,14 +783,10 @@ impl Reader {
         }
     }
 
-    fn gateways(&mut self, value: &Value<'_>, bond: &mut DesiredBond) {
+    fn gateways(&mut self, value: &Value<'_>, owner: &Owner, device: &mut DeviceSettings) {
         for text in self.texts(value, "gateway", "\"192.168.1.1\"") {
             let Ok(address) = text.value.parse::<IpAddr>() else {
-                let message = format!("{:?} is no IP address", text.value);
-                let help =
-                    "a gateway is written without prefix length, like 192.168.1.1 or fd00::1";
-                self.found
-                    .push(Diagnostic::error(Code::WrongValue, text.span, message).with_help(help));
+                self.no_address(&text, "a gateway");
                 continue;
             };
             if let Some(kind) = not_a_host(address) {
@@ -464,13 +796,11 @@ impl Reader {
                 continue;
             }
             let before = match address {
-                IpAddr::V4(address) => bond
-                    .device
+                IpAddr::V4(address) => device
                     .gateway_v4
                     .replace(Located::new(address, text.span))
                     .map(|first| ("IPv4", first.span)),
-                IpAddr::V6(address) => bond
-                    .device
+                IpAddr::V6(address) => device
                     .gateway_v6
                     .replace(Located::new(address, text.span))
                     .map(|first| ("IPv6", first.span)),
@@ -478,7 +808,7 @@ impl Reader {
             if let Some((family, first)) = before {
                 let message = format!(
                     "{} has a second default gateway for {family}: {address}",
-                    bond.name.value
+                    owner.name
                 );
                 self.found.push(
                     Diagnostic::error(Code::DuplicateKey, text.span, message)
@@ -489,29 +819,75 @@ impl Reader {
         }
     }
 
-    fn mtu(&mut self, value: &Value<'_>) -> Option<Located<u32>> {
-        let number = match value.get_ref() {
-            DeValue::Integer(number) => decimal(number).parse::<i64>().ok(),
-            DeValue::String(text) => text.parse::<i64>().ok(),
-            _ => None,
-        };
-        match number
-            .filter(|number| MTU.contains(number))
-            .and_then(|number| u32::try_from(number).ok())
-        {
-            Some(mtu) => Some(Located::new(mtu, self.span(value))),
-            None => {
-                let message = "mtu takes a number of bytes";
-                let help = format!("allowed values: {} - {}", MTU.start(), MTU.end());
-                self.found.push(
-                    Diagnostic::error(Code::WrongValue, self.span(value), message).with_help(help),
-                );
-                None
-            }
-        }
+    /// Reports what should be an address without a prefix.
+    fn no_address(&mut self, text: &Located<String>, what: &str) {
+        let message = format!("{:?} is no IP address", text.value);
+        let help = format!("{what} is written without prefix length, like 192.168.1.1 or fd00::1");
+        self.found
+            .push(Diagnostic::error(Code::WrongValue, text.span, message).with_help(help));
     }
 
-    fn mac(&mut self, value: &Value<'_>) -> Option<Located<MacAddr>> {
+    fn boolean(&mut self, value: &Value<'_>, key: &str) -> Option<Located<bool>> {
+        if let DeValue::Boolean(on) = value.get_ref() {
+            return Some(Located::new(*on, self.span(value)));
+        }
+        let kind = a(value.get_ref().type_str());
+        let message = format!("{key} takes true or false, not {kind}");
+        self.found.push(Diagnostic::error(
+            Code::WrongType,
+            self.span(value),
+            message,
+        ));
+        None
+    }
+
+    /// A number in a range; `what` says what it counts.
+    fn number(
+        &mut self,
+        value: &Value<'_>,
+        key: &str,
+        what: &str,
+        range: core::ops::RangeInclusive<u32>,
+    ) -> Option<Located<u32>> {
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => decimal(number).parse().ok(),
+            DeValue::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        if let Some(number) = number.filter(|number| range.contains(number)) {
+            return Some(Located::new(number, self.span(value)));
+        }
+        let message = format!("{key} takes {what}");
+        let help = format!("allowed values: {} - {}", range.start(), range.end());
+        self.found
+            .push(Diagnostic::error(Code::WrongValue, self.span(value), message).with_help(help));
+        None
+    }
+
+    fn vid(&mut self, value: &Value<'_>, key: &str) -> Option<Located<u16>> {
+        let number = self.number(value, key, "the identifier of a VLAN", VIDS)?;
+        // The range lies within 16 bits.
+        Some(Located::new(u16::try_from(number.value).ok()?, number.span))
+    }
+
+    /// VLANs: numbers and runs of them.
+    fn vids(&mut self, value: &Value<'_>) -> Vec<Located<VidRange>> {
+        let items: Vec<&Value<'_>> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        let mut vids = Vec::new();
+        for item in items {
+            let text = match item.get_ref() {
+                DeValue::Integer(number) => Some(Located::new(decimal(number), self.span(item))),
+                _ => self.text(item, "vids", "[10, \"20-30\"]"),
+            };
+            vids.extend(text.and_then(|text| self.parsed::<VidRange>(&text)));
+        }
+        vids
+    }
+
+    fn mac(&mut self, value: &Value<'_>, owner: &Owner) -> Option<Located<MacAddr>> {
         let text = self.text(value, "mac", "\"02:00:5e:00:53:01\"")?;
         let mac = self.parsed::<MacAddr>(&text)?;
         if mac.value.is_unicast() {
@@ -523,10 +899,13 @@ impl Reader {
             "the address of a group (its first octet is odd)"
         };
         let message = format!(
-            "{} cannot be the address of a bond: it is {kind}",
-            mac.value
+            "{} cannot be the address of a {}: it is {kind}",
+            mac.value, owner.kind
         );
-        let help = "leave mac out to take the first port's address";
+        let help = match owner.kind {
+            "bond" => "leave mac out to take the first port's address",
+            _ => "leave mac out to keep the address it gets by itself",
+        };
         self.found
             .push(Diagnostic::error(Code::WrongValue, mac.span, message).with_help(help));
         None
@@ -691,23 +1070,22 @@ fn duration(text: &str, unit: Unit) -> Result<String, String> {
 /// Writes one file.
 pub fn write(network: &DesiredNetwork) -> Written {
     let mut writer = Writer::default();
-    let mut names = BTreeSet::new();
     for bond in &network.bonds {
-        if names.insert(bond.name.value.as_str()) {
-            writer.bond(bond);
-        } else {
-            let why = "there is another bond of this name";
-            let way_out = "rename one of them";
-            writer.report.unsupported(bond.name.span, why, way_out);
+        if let Some(path) = writer.device_header("bond", &bond.name) {
+            writer.bond(bond, &path);
         }
     }
-    let vlans = network.vlans.iter().map(|vlan| (&vlan.name, &vlan.device));
-    let bridges = network
-        .bridges
-        .iter()
-        .map(|bridge| (&bridge.name, &bridge.device));
-    for (name, _) in vlans.chain(bridges) {
-        unspelt("it", &name.value, name.span, &mut writer.report);
+    for vlan in &network.vlans {
+        if writer.device_header("vlan", &vlan.name).is_some() {
+            writer.line("id", vlan.id.value);
+            writer.line("link", quoted(&vlan.link.value));
+            writer.device(&vlan.device);
+        }
+    }
+    for bridge in &network.bridges {
+        if let Some(path) = writer.device_header("bridge", &bridge.name) {
+            writer.bridge(bridge, &path);
+        }
     }
     let file = OutputFile {
         path: HOME.to_owned(),
@@ -724,67 +1102,86 @@ pub fn write(network: &DesiredNetwork) -> Written {
 struct Writer {
     text: String,
     report: Report,
+    /// Tables there are.
+    tables: HashSet<String>,
 }
 
 impl Writer {
-    fn bond(&mut self, bond: &DesiredBond) {
-        let path = format!("bond.{}", key(&bond.name.value));
-        self.header(&path);
+    fn bond(&mut self, bond: &DesiredBond, path: &str) {
         for option in &bond.options {
             let change = &option.value;
-            let text = match &change.value {
-                OptionValue::Number(0)
-                    if matches!(change.id.spec().kind, Kind::NumberOrWord { .. }) =>
-                {
-                    quoted(&change.text())
-                }
-                OptionValue::Number(number) if !matches!(change.id.spec().kind, Kind::Words(_)) => {
-                    number.to_string()
-                }
-                OptionValue::Ipv4(list) => texts(list),
-                OptionValue::Ipv6(list) => texts(list),
-                _ => quoted(&change.text()),
-            };
-            self.line(change.id.name(), text);
+            self.line(
+                change.id.name(),
+                option_value(&change.value, change.id.spec()),
+            );
         }
         self.list("ports", bond.ports.iter().map(|port| &port.name.value));
         self.device(&bond.device);
-        let mut seen = BTreeSet::new();
         for port in &bond.ports {
-            if port.options.is_empty() {
+            if port.options.is_empty() || !self.port_header(path, &port.name) {
                 continue;
             }
-            if !seen.insert(port.name.value.as_str()) {
-                let why = "the port is named twice";
-                let way_out = "remove one of them";
-                self.report.unsupported(port.name.span, why, way_out);
-                continue;
-            }
-            self.header(&format!("{path}.port.{}", key(&port.name.value)));
             for option in &port.options {
-                let text = match &option.value.value {
-                    OptionValue::Number(number) => number.to_string(),
-                    _ => quoted(&option.value.text()),
-                };
-                self.line(option.value.id.name(), text);
+                let change = &option.value;
+                self.line(
+                    change.id.name(),
+                    option_value(&change.value, change.id.spec()),
+                );
             }
+        }
+        let monitors = [OptionId::Miimon, OptionId::ArpInterval];
+        if monitors.iter().all(|id| bond.option(*id).is_none()) {
+            let what =
+                format!("without a monitor oxbond checks the links every {DEFAULT_MIIMON_MS} ms");
+            self.report.changed(bond.name.span, what);
+        }
+    }
+
+    fn bridge(&mut self, bridge: &DesiredBridge, path: &str) {
+        self.list("ports", bridge.ports.iter().map(|port| &port.name.value));
+        self.flag("vlan_aware", &bridge.vlan_aware);
+        self.vids(&bridge.vids, &bridge.pvid);
+        self.flag("stp", &bridge.stp);
+        if let Some(delay) = &bridge.forward_delay {
+            self.line("forward_delay", delay.value);
+        }
+        self.device(&bridge.device);
+        for port in &bridge.ports {
+            let silent = port.vids.is_empty() && port.pvid.is_none();
+            if !silent && self.port_header(path, &port.name) {
+                self.vids(&port.vids, &port.pvid);
+            }
+        }
+    }
+
+    fn vids(&mut self, vids: &[Located<VidRange>], pvid: &Option<Located<u16>>) {
+        self.list("vids", vids.iter().map(|vids| vids.value));
+        if let Some(pvid) = pvid {
+            self.line("pvid", pvid.value);
         }
     }
 
     fn device(&mut self, device: &DeviceSettings) {
         let addresses = device.addresses.iter().map(|address| address.value);
         self.list("address", addresses);
+        self.flag("dhcp4", &device.dhcp_v4);
+        self.flag("dhcp6", &device.dhcp_v6);
+        self.flag("accept_ra", &device.accept_ra);
         let v4 = device.gateway_v4.iter().map(|via| IpAddr::V4(via.value));
         let v6 = device.gateway_v6.iter().map(|via| IpAddr::V6(via.value));
         self.list("gateway", v4.chain(v6));
-        let flags = [&device.dhcp_v4, &device.dhcp_v6, &device.accept_ra];
-        let flags = flags.into_iter().flatten().map(|flag| flag.span);
-        let servers = device.dns.iter().map(|server| server.span);
-        let domains = device.search.iter().map(|domain| domain.span);
-        let routes = device.routes.iter().map(|route| route.span);
-        for span in flags.chain(servers).chain(domains).chain(routes) {
-            unspelt("it", "this", span, &mut self.report);
+        let routes: Vec<String> = device
+            .routes
+            .iter()
+            .map(|route| write_route(&route.value))
+            .collect();
+        match routes.as_slice() {
+            [] => {}
+            [route] => self.line("route", format_args!("[{route}]")),
+            routes => self.line("route", format_args!("[\n  {},\n]", routes.join(",\n  "))),
         }
+        self.list("dns", device.dns.iter().map(|server| server.value));
+        self.list("search", device.search.iter().map(|domain| &domain.value));
         if let Some(mtu) = &device.mtu {
             self.line("mtu", mtu.value);
         }
@@ -793,12 +1190,46 @@ impl Writer {
         }
     }
 
-    fn header(&mut self, path: &str) {
+    /// The header of a device's table, unless there is one of this name already.
+    fn device_header(&mut self, kind: &str, name: &Located<String>) -> Option<String> {
+        let path = format!("{kind}.{}", key(&name.value));
+        if self.header(&path) {
+            return Some(path);
+        }
+        let why = format!("there is another {kind} of this name");
+        self.report
+            .unsupported(name.span, why, "rename one of them");
+        None
+    }
+
+    /// The header of a port's table, unless there is one of this name already.
+    fn port_header(&mut self, path: &str, name: &Located<String>) -> bool {
+        let first = self.header(&format!("{path}.port.{}", key(&name.value)));
+        if !first {
+            let why = "the port is named twice";
+            self.report
+                .unsupported(name.span, why, "remove one of them");
+        }
+        first
+    }
+
+    /// Begins a table, if there is none of this path yet.
+    fn header(&mut self, path: &str) -> bool {
+        if !self.tables.insert(path.to_owned()) {
+            return false;
+        }
         if !self.text.is_empty() {
             self.text.push('\n');
         }
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "[{path}]");
+        true
+    }
+
+    fn flag(&mut self, key: &str, flag: &Option<Located<bool>>) {
+        if let Some(flag) = flag {
+            self.line(key, flag.value);
+        }
     }
 
     /// A list; nothing if it is empty.
@@ -813,6 +1244,38 @@ impl Writer {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "{key} = {value}");
     }
+}
+
+/// An option's value as it is read.
+fn option_value(value: &OptionValue, spec: &OptionSpec) -> String {
+    match (value, spec.kind) {
+        // 0 is a word there.
+        (OptionValue::Number(number), Kind::NumberOrWord { .. }) if *number != 0 => {
+            number.to_string()
+        }
+        (OptionValue::Number(number), Kind::Number { .. } | Kind::Flag) => number.to_string(),
+        (OptionValue::Ipv4(list), _) => texts(list),
+        (OptionValue::Ipv6(list), _) => texts(list),
+        (value, kind) => quoted(&value.text(kind)),
+    }
+}
+
+fn write_route(route: &Route) -> String {
+    let mut text = format!("{{ to = {}", quoted(&route.to.to_string()));
+    // Writing to a string cannot fail.
+    if let Some(via) = route.via {
+        let _ = write!(text, ", via = {}", quoted(&via.to_string()));
+    }
+    if let Some(metric) = route.metric {
+        let _ = write!(text, ", metric = {metric}");
+    }
+    if let Some(table) = route.table {
+        let _ = write!(text, ", table = {table}");
+    }
+    if route.on_link {
+        text.push_str(", on_link = true");
+    }
+    text + " }"
 }
 
 /// A list of texts.

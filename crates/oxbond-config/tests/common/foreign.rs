@@ -10,7 +10,7 @@ use oxbond_config::span::Sources;
 /// Every one, with its dialect and its path.
 pub(crate) fn fixtures() -> Vec<(Dialect, PathBuf, Sources)> {
     let mut found = Vec::new();
-    for dialect in &Dialect::ALL[1..] {
+    for dialect in Dialect::ALL {
         let directory = Path::new("tests/fixtures").join(dialect.name());
         let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
             .unwrap()
