@@ -29,6 +29,14 @@ proptest! {
         }
     }
 
+    /// Our own dialect says everything.
+    #[test]
+    fn toml_loses_nothing(wanted in network(false)) {
+        let once = through(Dialect::Toml, &wanted);
+        prop_assert_eq!(&once.lost, "");
+        prop_assert_eq!(once.network.to_string(), wanted.to_string());
+    }
+
     /// Of whatever is wanted, all that a dialect does not tell as lost comes back; and what came back once, comes back
     /// again without a loss.
     #[test]
