@@ -12,6 +12,8 @@ guests=()
 [ "$(uname -m)" != x86_64 ] || guests=(qemu-system-x86 busybox-static kmod xz-utils)
 measure=(iperf3 "${guests[@]}")
 observe=(ethtool tcpdump tshark)
+# Servers to talk to; the package without the service.
+serve=(dnsmasq-base)
 # The kernel's own driver, to compare with.
 compare=()
 [ "$(uname -m)" != x86_64 ] || compare=(user-mode-linux kmod)
@@ -19,7 +21,7 @@ compare=()
 case ${1-} in
 demo) wanted=("${build[@]}") ;;
 bench) wanted=("${build[@]}" "${measure[@]}") ;;
-test) wanted=("${build[@]}" "${measure[@]}" "${observe[@]}" "${compare[@]}") ;;
+test) wanted=("${build[@]}" "${measure[@]}" "${observe[@]}" "${serve[@]}" "${compare[@]}") ;;
 *)
     echo "usage: $0 demo|bench|test" >&2
     exit 2

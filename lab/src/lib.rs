@@ -5,6 +5,7 @@
 //! namespaces are anonymous (held by file descriptor), so rigs run in parallel without meeting each other.
 
 pub mod capture;
+pub mod dhcp;
 pub mod guest;
 pub mod machine;
 pub mod netns;

@@ -5,6 +5,7 @@
 //! nl80211, `/proc/thread-self/net` and `/proc/sys` do not have that trap.
 
 pub mod bpffs;
+pub mod dhcp;
 pub mod engine;
 pub mod error;
 pub mod ethtool;
