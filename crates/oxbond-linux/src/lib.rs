@@ -17,6 +17,7 @@ pub mod ipv6;
 pub mod netlink;
 pub mod netns;
 pub mod packet;
+pub mod resolver;
 pub mod stack;
 #[cfg(test)]
 mod test_support;

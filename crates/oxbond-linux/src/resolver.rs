@@ -1,0 +1,414 @@
+//! Name servers: tells the system's resolver those that belong to devices.
+//!
+//! Where systemd-resolved serves this network namespace it is told per device. Elsewhere there is `resolv.conf`, a file
+//! that many write: what stood in it is kept beside it, ours comes first, and what others wrote since is never
+//! overwritten with what we remember.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Name servers that glibc and musl ask; further ones in `resolv.conf` are not looked at (resolv.conf(5), `MAXNS`).
+const MOST_SERVERS: usize = 3;
+
+/// Where systemd-resolved listens.
+const RESOLVED: &str = "/run/systemd/resolve/io.systemd.Resolve";
+
+/// First line of a `resolv.conf` of ours.
+const HEADING: &str = "# Written by oxbond; what was here before returns with 'oxbond down'.";
+
+/// What a device brings along.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameService {
+    /// Name servers, the first is asked first.
+    pub servers: Vec<IpAddr>,
+    /// Domains in which names are searched.
+    pub search: Vec<String>,
+}
+
+/// Why name servers could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolverError {
+    /// It belongs to another program.
+    #[error(
+        "{} is a link to {}: it belongs to another program; give the name servers to that one, or replace the link by a file",
+        path.display(), target.display()
+    )]
+    Foreign {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A file cannot be read or written; it is as it was.
+    #[error("cannot {action} {}: {error}; the name servers are as they were", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// systemd-resolved refused.
+    #[error("systemd-resolved does not take the name servers of {device}: {words}")]
+    Resolved {
+        /// The device.
+        device: String,
+        /// What `resolvectl` said.
+        words: String,
+    },
+}
+
+/// The way to the system's resolver.
+#[derive(Debug)]
+pub struct Resolver {
+    /// `resolv.conf`.
+    file: PathBuf,
+    /// What stood in it before us.
+    before: PathBuf,
+    /// What systemd-resolved was told of.
+    told: BTreeMap<String, NameService>,
+}
+
+impl Resolver {
+    /// `file` is the system's `resolv.conf`; what stands in it before the first change is kept at `before`, which must
+    /// outlive this program.
+    pub const fn new(file: PathBuf, before: PathBuf) -> Self {
+        Self {
+            file,
+            before,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Makes what these devices bring along, and nothing else of ours, known to the resolver. Whether anything had to
+    /// be written.
+    ///
+    /// # Errors
+    /// When the resolver belongs to somebody else, or the system refuses.
+    pub fn set(&mut self, wanted: &BTreeMap<String, NameService>) -> Result<bool, ResolverError> {
+        match resolved_serves_us() {
+            true => self.tell_resolved(wanted),
+            false => self.write_file(wanted),
+        }
+    }
+
+    fn tell_resolved(
+        &mut self,
+        wanted: &BTreeMap<String, NameService>,
+    ) -> Result<bool, ResolverError> {
+        let mut written = false;
+        let over: Vec<String> = self
+            .told
+            .keys()
+            .filter(|device| !wanted.contains_key(*device))
+            .cloned()
+            .collect();
+        for device in over {
+            // A device that is gone has taken its name servers along.
+            drop(resolvectl(&device, "revert", &[]));
+            self.told.remove(&device);
+            written = true;
+        }
+        for (device, service) in wanted {
+            if self.told.get(device) == Some(service) {
+                continue;
+            }
+            let servers: Vec<String> = service.servers.iter().map(ToString::to_string).collect();
+            resolvectl(device, "dns", &servers)?;
+            resolvectl(device, "domain", &service.search)?;
+            self.told.insert(device.clone(), service.clone());
+            written = true;
+        }
+        Ok(written)
+    }
+
+    fn write_file(&self, wanted: &BTreeMap<String, NameService>) -> Result<bool, ResolverError> {
+        let wanted: Vec<&NameService> = wanted
+            .values()
+            .filter(|service| !service.servers.is_empty() || !service.search.is_empty())
+            .collect();
+        let now = read_if_there(&self.file)?.unwrap_or_default();
+        let ours = now.starts_with(HEADING);
+        if wanted.is_empty() && !ours {
+            return Ok(false);
+        }
+        if let Ok(target) = fs::read_link(&self.file) {
+            return Err(ResolverError::Foreign {
+                path: self.file.clone(),
+                target,
+            });
+        }
+        let before = if ours {
+            read_if_there(&self.before)?.unwrap_or_default()
+        } else {
+            replace(&self.before, &now)?;
+            now.clone()
+        };
+        let text = match wanted.is_empty() {
+            true => before,
+            false => compose(&before, &wanted),
+        };
+        if text == now {
+            return Ok(false);
+        }
+        replace(&self.file, &text)?;
+        Ok(true)
+    }
+}
+
+/// The text of a `resolv.conf` with these on top of what stood there.
+fn compose(before: &str, wanted: &[&NameService]) -> String {
+    let mut servers: Vec<String> = Vec::new();
+    let mut search: Vec<&str> = Vec::new();
+    let mut rest = Vec::new();
+    for service in wanted {
+        servers.extend(service.servers.iter().map(ToString::to_string));
+        search.extend(service.search.iter().map(String::as_str));
+    }
+    for line in before.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("nameserver") => servers.extend(words.next().map(str::to_owned)),
+            Some("search" | "domain") => search.extend(words),
+            _ => rest.push(line),
+        }
+    }
+    let mut text = format!("{HEADING}\n");
+    for (number, server) in distinct(servers).iter().enumerate() {
+        if number == MOST_SERVERS {
+            text += "# The resolver asks no more than three:\n";
+        }
+        let mark = if number < MOST_SERVERS { "" } else { "# " };
+        text += &format!("{mark}nameserver {server}\n");
+    }
+    let search = distinct(search);
+    if !search.is_empty() {
+        text += &format!("search {}\n", search.join(" "));
+    }
+    for line in rest {
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// The values in order, each once.
+fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(values.len());
+    for value in values {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
+}
+
+/// Whether systemd-resolved runs, and in this network namespace: it knows devices by their index.
+fn resolved_serves_us() -> bool {
+    let namespace = |path: &str| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    let same = namespace("/proc/1/ns/net")
+        .is_ok_and(|first| namespace("/proc/thread-self/ns/net").is_ok_and(|ours| ours == first));
+    same && UnixStream::connect(RESOLVED).is_ok()
+}
+
+fn resolvectl(device: &str, verb: &str, values: &[String]) -> Result<(), ResolverError> {
+    let failed = |words: String| ResolverError::Resolved {
+        device: device.to_owned(),
+        words,
+    };
+    // An empty value clears the list.
+    let empty = [String::new()];
+    let values = match (verb, values) {
+        ("dns" | "domain", []) => &empty,
+        _ => values,
+    };
+    let output = Command::new("resolvectl")
+        .args([verb, device])
+        .args(values)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| failed(format!("cannot run resolvectl: {e}")))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        )),
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, ResolverError> {
+    match fs::read(path) {
+        // A byte that is no text is somebody's comment; it must not keep us from the rest.
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_error("read", path)(error)),
+    }
+}
+
+/// Gives a file a new text in one step, or leaves it as it was.
+fn replace(path: &Path, text: &str) -> Result<(), ResolverError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".oxbond");
+    let beside = PathBuf::from(beside);
+    let cannot = |error| {
+        drop(fs::remove_file(&beside));
+        file_error("write", path)(error)
+    };
+    let mode = fs::metadata(path).map_or(0o644, |found| found.permissions().mode());
+    let write = || {
+        let mut file = fs::File::create(&beside)?;
+        file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(cannot)?;
+    match fs::rename(&beside, path) {
+        // In a container it is a mount, which takes a new text but no new file.
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+            fs::write(path, text).map_err(cannot)?;
+            drop(fs::remove_file(&beside));
+            Ok(())
+        }
+        renamed => renamed.map_err(cannot),
+    }
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ResolverError {
+    let path = path.to_owned();
+    move |error| ResolverError::File {
+        action,
+        path,
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::TempDir;
+
+    struct System {
+        dir: TempDir,
+        resolver: Resolver,
+    }
+
+    impl System {
+        fn with(text: &str) -> Self {
+            let dir = TempDir::new();
+            let file = dir.path().join("resolv.conf");
+            fs::write(&file, text).unwrap();
+            let resolver = Resolver::new(file, dir.path().join("before"));
+            Self { dir, resolver }
+        }
+
+        /// As a daemon that was restarted sees it.
+        fn again(&mut self) {
+            self.resolver = Resolver::new(self.resolver.file.clone(), self.resolver.before.clone());
+        }
+
+        fn set(&self, wanted: &[(&str, &[&str], &[&str])]) -> bool {
+            let wanted = wanted.iter().map(|(device, servers, search)| {
+                let service = NameService {
+                    servers: servers
+                        .iter()
+                        .map(|server| server.parse().unwrap())
+                        .collect(),
+                    search: search.iter().map(ToString::to_string).collect(),
+                };
+                (device.to_string(), service)
+            });
+            self.resolver.write_file(&wanted.collect()).unwrap()
+        }
+
+        fn text(&self) -> String {
+            fs::read_to_string(&self.resolver.file).unwrap()
+        }
+    }
+
+    const THEIRS: &str = "# mine\nnameserver 198.51.100.1\nsearch example.org\noptions edns0\n";
+
+    #[test]
+    fn ours_comes_first_and_theirs_returns() {
+        let mut system = System::with(THEIRS);
+        assert!(system.set(&[("bond0", &["192.0.2.1", "198.51.100.1"], &["example.net"])]));
+        let expected = format!(
+            "{HEADING}\nnameserver 192.0.2.1\nnameserver 198.51.100.1\nsearch example.net example.org\n# mine\noptions edns0\n"
+        );
+        assert_eq!(system.text(), expected);
+        // The same again writes nothing, also for the next daemon.
+        system.again();
+        assert!(!system.set(&[("bond0", &["192.0.2.1", "198.51.100.1"], &["example.net"])]));
+        assert!(system.set(&[]));
+        assert_eq!(system.text(), THEIRS);
+        assert!(!system.set(&[]));
+    }
+
+    #[test]
+    fn what_others_wrote_since_is_kept() {
+        let system = System::with(THEIRS);
+        assert!(system.set(&[("bond0", &["192.0.2.1"], &[])]));
+        fs::write(&system.resolver.file, "nameserver 203.0.113.9\n").unwrap();
+        assert!(!system.set(&[]));
+        assert_eq!(system.text(), "nameserver 203.0.113.9\n");
+        assert!(system.set(&[("bond0", &["192.0.2.1"], &[])]));
+        assert!(system.set(&[]));
+        assert_eq!(system.text(), "nameserver 203.0.113.9\n");
+    }
+
+    #[test]
+    fn those_the_resolver_would_not_ask_are_seen() {
+        let system = System::with("");
+        assert!(system.set(&[
+            ("bond0", &["192.0.2.1", "192.0.2.2"], &[]),
+            ("bond1", &["2001:db8::1", "2001:db8::2"], &[]),
+        ]));
+        let expected = format!(
+            "{HEADING}\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 2001:db8::1\n\
+             # The resolver asks no more than three:\n# nameserver 2001:db8::2\n"
+        );
+        assert_eq!(system.text(), expected);
+    }
+
+    #[test]
+    fn a_file_of_another_program_is_left_alone() {
+        let system = System::with(THEIRS);
+        let link = system.dir.path().join("link");
+        std::os::unix::fs::symlink(&system.resolver.file, &link).unwrap();
+        let resolver = Resolver::new(link, system.dir.path().join("other"));
+        let wanted = [(
+            "bond0".to_owned(),
+            NameService {
+                servers: vec!["192.0.2.1".parse().unwrap()],
+                search: Vec::new(),
+            },
+        )];
+        let error = resolver.write_file(&wanted.into()).unwrap_err().to_string();
+        assert!(error.contains("belongs to another program"), "{error}");
+        assert_eq!(system.text(), THEIRS);
+    }
+
+    #[test]
+    fn without_room_nothing_changes() {
+        let dir = TempDir::new();
+        // A directory where the file should be: writing cannot succeed.
+        let file = dir.path().join("resolv.conf");
+        fs::write(&file, THEIRS).unwrap();
+        fs::create_dir(dir.path().join("resolv.conf.oxbond")).unwrap();
+        let resolver = Resolver::new(file.clone(), dir.path().join("before"));
+        let service = NameService {
+            servers: vec!["192.0.2.1".parse().unwrap()],
+            search: Vec::new(),
+        };
+        let wanted = [("bond0".to_owned(), service)].into();
+        let error = resolver.write_file(&wanted).unwrap_err().to_string();
+        assert!(error.contains("as they were"), "{error}");
+        assert_eq!(fs::read_to_string(file).unwrap(), THEIRS);
+    }
+}
