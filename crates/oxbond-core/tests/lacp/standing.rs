@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
-use oxbond_core::lacp::Lacp;
-use oxbond_core::standing::{GRACE, LONGEST};
+use oxbond_core::lacp::{Config, Joining, Lacp, Output};
+use oxbond_core::standing::{GRACE, LONGEST, StandingAnswer};
+use oxbond_core::time::Instant;
+use oxbond_wire::MacAddr;
 use oxbond_wire::lacp::{Lacpdu, State};
 
-use crate::rig::{DOWN, FULL, Rig, UP, fast, id, mac};
+use crate::rig::{DOWN, FULL, Rig, UP, at, config, fast, id, mac};
 
 /// What a standing answer says.
 fn said(rig: &Rig, index: u8) -> Lacpdu {
@@ -131,4 +133,122 @@ fn after_an_absence_silence_counts_from_the_return() {
     assert!(rig.distributes(0));
     rig.run(200);
     assert!(!rig.distributes(0));
+}
+
+/// Two of ours at the slow rate in virtual time; the first one's daemon can go, and then its data path answers by the times
+/// and with the flags that `oxbond-datapath`'s program goes by (its own test shows who is answered, and `bpf/lacp.h` how).
+struct Slow {
+    now: Instant,
+    ends: [Lacp; 2],
+    standing: Option<StandingAnswer>,
+    away: bool,
+    answered: Vec<Instant>,
+}
+
+impl Slow {
+    fn agreed() -> Self {
+        let ends = [1, 2].map(|last| {
+            Lacp::new(Config {
+                bond_mac: MacAddr([2, 0, 0, 0, 0, last]),
+                ..config()
+            })
+        });
+        let mut slow = Self {
+            now: at(10_000),
+            ends,
+            standing: None,
+            away: false,
+            answered: Vec::new(),
+        };
+        for (side, end) in slow.ends.iter_mut().enumerate() {
+            let joining = Joining {
+                mac: mac(side as u8),
+                priority: 255,
+                link: UP,
+            };
+            end.add_port(slow.now, id(0), joining);
+        }
+        slow.run(Duration::from_secs(95));
+        assert!(slow.ends.iter().all(|end| !end.distributing().is_empty()));
+        slow
+    }
+
+    fn exchange(&mut self) {
+        let mut quiet = false;
+        while !std::mem::replace(&mut quiet, true) {
+            for side in [0, 1] {
+                while let Some(output) = self.ends[side].poll() {
+                    quiet = false;
+                    match output {
+                        Output::Send { frame, .. } if side == 1 && self.away => self.answer(&frame),
+                        Output::Send { frame, .. } => {
+                            self.ends[1 - side].received(self.now, id(0), &frame);
+                        }
+                        Output::Standing { answer, .. } if side == 0 => self.standing = answer,
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, heard: &[u8]) {
+        let Some(answer) = &self.standing else {
+            return;
+        };
+        if (answer.from..=answer.until).contains(&self.now) {
+            let mut pdu = Lacpdu::parse(&answer.frame[14..]).unwrap();
+            pdu.partner.state = Lacpdu::parse(&heard[14..]).unwrap().actor.state;
+            self.answered.push(self.now);
+            self.ends[1].received(self.now, id(0), &pdu.frame(mac(0)));
+        }
+    }
+
+    fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        self.exchange();
+        let from = usize::from(self.away);
+        while let Some(next) = self.ends[from..]
+            .iter()
+            .filter_map(Lacp::next_timeout)
+            .min()
+            && next <= end
+        {
+            self.now = self.now.max(next);
+            for lacp in &mut self.ends[from..] {
+                lacp.handle_timeout(self.now);
+            }
+            self.exchange();
+        }
+        self.now = end;
+    }
+}
+
+/// The partner gives up after 90 s, and speaks every 30 s: whenever in its rhythm our daemon goes, it is answered in time.
+#[test]
+fn a_slow_partner_is_answered_for_as_long_as_it_may_be() {
+    for phase in 0..30 {
+        let mut slow = Slow::agreed();
+        slow.run(Duration::from_secs(phase));
+        // A PDU out of turn: its successor is due 30 s after it or in the old rhythm.
+        slow.ends[0].set_priority(slow.now, id(0), 7);
+        slow.exchange();
+        slow.away = true;
+        let gone = slow.now;
+        slow.run(LONGEST - Duration::from_secs(1));
+        assert!(
+            !slow.ends[1].distributing().is_empty(),
+            "{phase}: {:?}",
+            slow.ends[1].reason(slow.now, id(0))
+        );
+        let times = [&[gone], &slow.answered[..]].concat();
+        let gaps = times
+            .windows(2)
+            .map(|pair| pair[1].saturating_since(pair[0]));
+        let longest = gaps.max().unwrap();
+        assert!(longest <= Duration::from_secs(61), "{phase}: {longest:?}");
+        // And nobody relies on it for ever.
+        slow.run(Duration::from_secs(1 + 30 + 91));
+        assert!(slow.ends[1].distributing().is_empty());
+    }
 }
