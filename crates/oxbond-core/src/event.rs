@@ -133,6 +133,11 @@ pub enum Event {
         /// The port.
         name: String,
     },
+    /// A port that was drained before it vanished has joined again, and carries nothing until it is called back.
+    StillDrained {
+        /// The port.
+        name: String,
+    },
     /// A drained port takes part again.
     Undrained {
         /// The port.
@@ -218,6 +223,9 @@ pub enum Event {
     Lacp {
         /// The port, if it is about one.
         port: Option<String>,
+        /// Other ports that it speaks of.
+        #[serde(default)]
+        others: Vec<String>,
         /// What.
         event: crate::lacp::Event,
     },
@@ -263,6 +271,12 @@ impl fmt::Display for Event {
             }
             Self::Drained { name } => {
                 write!(f, "(slave {name}): drained, it can be detached")
+            }
+            Self::StillDrained { name } => {
+                write!(
+                    f,
+                    "(slave {name}): drained as before it vanished, undrain brings it back"
+                )
             }
             Self::Undrained { name } => write!(f, "(slave {name}): takes part again"),
             Self::LinkGoingDown { name, delay } => {
@@ -352,10 +366,15 @@ impl fmt::Display for Event {
             Self::Carrier { up: true, cause } => write!(f, "carrier on ({cause})"),
             Self::Carrier { up: false, cause } => write!(f, "carrier off ({cause})"),
             Self::Lacp {
-                port: Some(port),
+                port,
+                others,
                 event,
-            } => write!(f, "(slave {port}): {event}"),
-            Self::Lacp { port: None, event } => write!(f, "{event}"),
+            } => {
+                if let Some(port) = port {
+                    write!(f, "(slave {port}): ")?;
+                }
+                write!(f, "{}", event.words(others))
+            }
             Self::BondMac { mac } => write!(f, "address is {mac} now"),
             Self::OptionsChanged { changes } => {
                 for (index, (name, value)) in changes.iter().enumerate() {

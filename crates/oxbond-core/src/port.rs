@@ -28,6 +28,12 @@ impl PortId {
         self.0 as usize
     }
 
+    /// The port of this number in LACP, where ports are counted from 1, as the driver does.
+    pub fn numbered(number: u16) -> Option<Self> {
+        let index = number.checked_sub(1)?;
+        u8::try_from(index).ok().and_then(Self::new)
+    }
+
     /// The set that holds just this port.
     pub const fn bit(self) -> u32 {
         1 << self.0

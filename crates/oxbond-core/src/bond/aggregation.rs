@@ -2,14 +2,14 @@
 
 use oxbond_wire::learning;
 
-use super::Bond;
+use super::{Bond, Port};
 use crate::action::Action;
 use crate::announce::Repeat;
 use crate::event::{Cause, Event};
 use crate::lacp::{self, Config, Drain, Joining, Lacp, Output};
 use crate::option::{Mode, Switch};
 use crate::port::{LinkState, PortId};
-use crate::table::TransmitTable;
+use crate::table::{Spread, TransmitTable};
 use crate::time::Instant;
 
 impl Bond {
@@ -92,10 +92,9 @@ impl Bond {
             return;
         };
         let other_mode = !before.tap.slow_protocols;
-        let order = &self.table.order;
-        let carries_anew = |id: &PortId| other_mode || !before.order.contains(id);
+        let carries_anew = |id: &PortId| other_mode || !senders(before).contains(id);
         let wanted = !lacp.fallback().is_empty() || self.options.broadcast_neighbor == Switch::On;
-        if self.admin_up && wanted && order.iter().any(carries_anew) {
+        if self.admin_up && wanted && senders(&self.table).iter().any(carries_anew) {
             self.peers = Repeat::start(self.options.num_grat_arp, now);
         }
     }
@@ -149,9 +148,12 @@ impl Bond {
     /// The port that carries the traffic without a partner, if a frame with the own address of this one belies it.
     fn misleads(&self, port: PortId) -> Option<PortId> {
         let alone = !self.lacp.as_ref()?.fallback().is_empty();
-        let order = &self.table.order;
+        let senders = senders(&self.table);
         let under_bonds_address = self.port(port)?.permanent_mac == self.mac;
-        let carrying = order.first().copied().filter(|_| !order.contains(&port))?;
+        let carrying = senders
+            .first()
+            .copied()
+            .filter(|_| !senders.contains(&port))?;
         (alone && under_bonds_address).then_some(carrying)
     }
 
@@ -167,9 +169,14 @@ impl Bond {
                 Output::Changed => changed = true,
                 Output::Event(lacp::Event::Drained { port }) => self.drained(port),
                 Output::Event(event) => {
-                    let port = event.port().and_then(|id| self.port(id));
-                    let port = port.map(|port| port.name.clone());
-                    self.tell(Event::Lacp { port, event });
+                    let name = |id| self.port(id).map(|port| port.name.clone());
+                    let port = event.port().and_then(name);
+                    let others = event.others().into_iter().filter_map(name).collect();
+                    self.tell(Event::Lacp {
+                        port,
+                        others,
+                        event,
+                    });
                 }
             }
         }
@@ -196,11 +203,37 @@ impl Bond {
         before.or_else(|| all.find(works)).into_iter().collect()
     }
 
+    /// One port carries the traffic without a partner, as in active-backup.
+    pub(super) fn carries_alone(&self) -> bool {
+        self.lacp.as_ref().is_some_and(Lacp::carries_alone)
+    }
+
+    /// The ports for the table: those that may send. Behind one that carries the traffic alone stand all the others, so
+    /// that the data path has one to turn to while no daemon sees its link die.
+    pub(super) fn senders_and_spares(&self) -> Vec<PortId> {
+        let mut order = self.distributing();
+        if self.carries_alone() && !order.is_empty() {
+            let spare = |port: &&Port| !order.contains(&port.id);
+            let mut spares: Vec<&Port> = self.partaking().filter(spare).collect();
+            spares.sort_by_key(|port| (!self.is_usable(port.id), port.options.actor_port_prio));
+            order.extend(spares.into_iter().map(|port| port.id).collect::<Vec<_>>());
+        }
+        order
+    }
+
     /// Ports that deliver: those that collect, and those that may send.
     pub(super) fn collecting(&self, order: &[PortId]) -> Vec<PortId> {
         let collecting = self.lacp.as_ref().map_or(&[][..], Lacp::collecting);
         let delivers = |id: &PortId| order.contains(id) || collecting.contains(id);
         let ports = self.ports.iter().map(|port| port.id);
         ports.filter(delivers).collect()
+    }
+}
+
+/// Ports that a table sends on while all links are there.
+fn senders(table: &TransmitTable) -> &[PortId] {
+    match table.spread {
+        Spread::Failover => table.order.get(..1).unwrap_or_default(),
+        _ => &table.order,
     }
 }

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::{Bond, InputError, Port};
 use crate::event::{Cause, Event};
-use crate::lacp::Drain;
+use crate::lacp::{Drain, Lacp};
 use crate::option::Mode;
 use crate::port::PortId;
 use crate::time::Instant;
@@ -31,8 +31,9 @@ impl Bond {
             return Ok(());
         }
         let name = port.name.clone();
+        let could_carry = self.lacp.as_ref().map_or_else(Vec::new, Lacp::could_carry);
         let works = |id: PortId| match self.options.mode {
-            Mode::Ieee8023ad => self.distributing().contains(&id),
+            Mode::Ieee8023ad => self.distributing().contains(&id) || could_carry.contains(&id),
             _ => self.is_usable(id),
         };
         if works(id)

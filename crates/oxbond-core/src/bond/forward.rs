@@ -7,6 +7,7 @@
 //! | balance-xor | buckets by hash | list | every port |
 //! | broadcast | every port | list, without those that the ARP monitor gave up | every port |
 //! | 802.3ad | buckets by hash | distributing ports | collecting ports |
+//! | 802.3ad, one port without a partner | failover | that port, then the others | that port |
 //! | balance-tlb | buckets by load, or by hash; groups exempt | as active-backup | the active port |
 //! | balance-alb | buckets by load; groups, addresses exempt | as active-backup | active port; all, to their own address |
 //!
@@ -26,16 +27,18 @@ impl Bond {
     /// The table that the state asks for.
     pub(super) fn wanted_table(&self) -> TransmitTable {
         let mode = self.options.mode;
+        let alone = self.carries_alone();
         let order = match mode {
             _ if mode.has_active_port() => {
                 failover_order(&self.candidates(), self.active, self.primary())
             }
-            Mode::Ieee8023ad => self.distributing(),
+            Mode::Ieee8023ad => self.senders_and_spares(),
             Mode::Broadcast => self.answering(),
             _ => self.takers(),
         };
         let spread = match mode {
             Mode::ActiveBackup => Spread::Failover,
+            Mode::Ieee8023ad if alone => Spread::Failover,
             Mode::Broadcast => Spread::Broadcast,
             Mode::BalanceRr => {
                 let packets_per_port = self.options.packets_per_slave;
@@ -57,7 +60,7 @@ impl Bond {
             Receive::Ports(self.everyone())
         } else if mode == Mode::BalanceAlb {
             Receive::ActiveAndOwn
-        } else if mode.has_active_port() {
+        } else if mode.has_active_port() || alone {
             Receive::Active
         } else if mode == Mode::Ieee8023ad {
             Receive::Ports(self.collecting(&order))
@@ -83,6 +86,7 @@ impl Bond {
                 ..probing
             },
             neighbours_to_all: mode == Mode::Ieee8023ad
+                && !alone
                 && self.options.broadcast_neighbor == Switch::On,
             ..TransmitTable::failover(order)
         }

@@ -4,6 +4,7 @@ use super::{Bond, Port};
 use crate::lacp::{self, Drain, Lacp};
 use crate::mii::Mii;
 use crate::option::{Mode, Weight};
+use crate::port::PortId;
 use crate::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
 use crate::table::Spread;
 use crate::time::Instant;
@@ -122,10 +123,15 @@ impl Bond {
             .lacp
             .as_ref()
             .and_then(|lacp| lacp.reason(now, port.id));
+        let named = |number| {
+            let port = PortId::numbered(number).and_then(|id| self.port(id));
+            port.map(|port| port.name.clone())
+        };
+        let missing = missing.map(|reason| reason.words(named));
         match (role, missing) {
             (PortRole::Active, None) => format!("carries {}", self.part(port)),
             (PortRole::Active, Some(reason)) => format!("carries the traffic alone: {reason}"),
-            (PortRole::Backup, Some(reason)) => reason.to_string(),
+            (PortRole::Backup, Some(reason)) => reason,
             (PortRole::Backup, None) => self.silence(port, now),
         }
     }

@@ -99,58 +99,74 @@ impl Event {
             Self::ActiveAggregator { .. } | Self::Fallback { .. } => None,
         }
     }
+
+    /// The ports it speaks of besides.
+    pub fn others(&self) -> Vec<PortId> {
+        match self {
+            Self::Fallback { ports } => ports.clone(),
+            Self::Loopback {
+                from: Some(number), ..
+            } => PortId::numbered(*number).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// In words, without the name of [`Event::port`], which is the bond's to put in front. `others` are the names of
+    /// [`Event::others`].
+    pub fn words<'a>(&'a self, others: &'a [String]) -> impl fmt::Display + 'a {
+        Words {
+            event: self,
+            others,
+        }
+    }
 }
 
-impl fmt::Display for Event {
-    /// Without the port's name: that is the bond's to put in front.
+struct Words<'a> {
+    event: &'a Event,
+    others: &'a [String],
+}
+
+impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |port: &PortId| port.index() + 1;
-        match self {
-            Self::ActiveAggregator { to: Some(to), .. } => write!(f, "aggregator {to} is active"),
-            Self::ActiveAggregator { to: None, .. } => write!(f, "no aggregator is active"),
-            Self::Partner { partner, .. } => write!(
+        let others = self.others.join(", ");
+        match self.event {
+            Event::ActiveAggregator { to: Some(to), .. } => write!(f, "aggregator {to} is active"),
+            Event::ActiveAggregator { to: None, .. } => write!(f, "no aggregator is active"),
+            Event::Partner { partner, .. } => write!(
                 f,
                 "partner {}, priority {}, port {}, key {}",
                 partner.system, partner.system_priority, partner.port, partner.key
             ),
-            Self::Silent { .. } => write!(f, "the partner fell silent"),
-            Self::NoPartner { .. } => write!(f, "no partner answers"),
-            Self::Traffic {
+            Event::Silent { .. } => write!(f, "the partner fell silent"),
+            Event::NoPartner { .. } => write!(f, "no partner answers"),
+            Event::Traffic {
                 distributing: true, ..
             } => write!(f, "collecting and distributing"),
-            Self::Traffic {
+            Event::Traffic {
                 collecting, reason, ..
             } => {
                 let collecting = if *collecting { "collecting, " } else { "" };
                 write!(f, "{collecting}not distributing: {reason}")
             }
-            Self::Churned { actor, .. } => {
+            Event::Churned { actor, .. } => {
                 let side = if *actor { "our end" } else { "the partner" };
                 write!(f, "{side} has been out of sync for 60 s")
             }
-            Self::Loopback {
-                from: Some(from), ..
-            } => write!(
+            Event::Loopback { from: Some(_), .. } => write!(
                 f,
-                "hears the LACPDUs of our own port {from}: the cable or the bridge behind it is a loop"
+                "hears the LACPDUs of our own port {others}: the cable or the bridge behind it is a loop"
             ),
-            Self::Loopback { from: None, .. } => write!(
+            Event::Loopback { from: None, .. } => write!(
                 f,
                 "another system uses our system id: give one of the two another ad_actor_system"
             ),
-            Self::Fallback { ports } if ports.is_empty() => {
+            Event::Fallback { ports } if ports.is_empty() => {
                 write!(f, "fallback without a partner has ended")
             }
-            Self::Fallback { ports } => {
-                let numbers: Vec<String> =
-                    ports.iter().map(|port| number(port).to_string()).collect();
-                write!(
-                    f,
-                    "no partner on any port: fallback to port {}",
-                    numbers.join(", ")
-                )
+            Event::Fallback { .. } => {
+                write!(f, "no partner on any port: fallback to {others}")
             }
-            Self::Flushed {
+            Event::Flushed {
                 transaction,
                 answered,
                 ..
@@ -158,7 +174,7 @@ impl fmt::Display for Event {
                 let how = if *answered { "answered" } else { "given up" };
                 write!(f, "marker {transaction} was {how}")
             }
-            Self::Drained { .. } => write!(f, "drained"),
+            Event::Drained { .. } => write!(f, "drained"),
         }
     }
 }

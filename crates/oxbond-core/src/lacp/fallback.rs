@@ -11,10 +11,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Context;
 use super::drain::Drain;
 use super::port::Port;
 use super::receive;
+use super::{Config, Context};
 use crate::option::Fallback;
 use crate::port::PortId;
 use crate::time::Instant;
@@ -36,16 +36,7 @@ pub(super) fn advance(alone: &mut Alone, ports: &[Port], context: &Context<'_>) 
         .iter()
         .filter(up)
         .any(|port| port.is_current() || port.has_partner());
-    // After a LACPDU was lost sight of, EXPIRED looks for 3 s more; a fresh link is looked at as long, but for the
-    // driver's way, which waits for nothing.
-    let looked =
-        |port: &&Port| !context.config.lacp_strict || port.receive.state != receive::State::Expired;
-    let mut candidates: Vec<&Port> = ports
-        .iter()
-        .filter(up)
-        .filter(|port| port.drain == Drain::No)
-        .filter(looked)
-        .collect();
+    let mut candidates: Vec<&Port> = candidates(ports, context.config).collect();
     if partner || candidates.is_empty() || policy == Fallback::Strict {
         *alone = Alone::default();
         return;
@@ -61,4 +52,15 @@ pub(super) fn advance(alone: &mut Alone, ports: &[Port], context: &Context<'_>) 
     }
     alone.ports = candidates.iter().map(|port| port.id).collect();
     alone.ports.sort();
+}
+
+/// Ports that could carry while there is no partner. After a LACPDU was lost sight of, EXPIRED looks for 3 s more; a fresh
+/// link is looked at as long, but for the driver's way, which waits for nothing.
+pub(super) fn candidates<'a>(ports: &'a [Port], config: &Config) -> impl Iterator<Item = &'a Port> {
+    let waits = config.lacp_strict;
+    let looked = move |port: &&Port| !waits || port.receive.state != receive::State::Expired;
+    ports
+        .iter()
+        .filter(|port| port.link.is_usable() && port.drain == Drain::No)
+        .filter(looked)
 }

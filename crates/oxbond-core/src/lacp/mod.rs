@@ -462,6 +462,19 @@ impl Lacp {
         &self.alone.ports
     }
 
+    /// One port carries traffic without a partner, and any other could take its place.
+    pub fn carries_alone(&self) -> bool {
+        let (policy, _) = self.config.effective_fallback();
+        policy == Fallback::ActiveBackup && !self.alone.ports.is_empty()
+    }
+
+    /// Ports that could carry traffic without a partner, or do: none while there is one.
+    pub fn could_carry(&self) -> Vec<PortId> {
+        let candidates = fallback::candidates(&self.ports, &self.config);
+        let of = candidates.filter(|_| !self.alone.ports.is_empty());
+        of.map(|port| port.id).collect()
+    }
+
     /// The ports, in list order.
     pub fn members(&self) -> impl Iterator<Item = PortId> + '_ {
         self.ports.iter().map(|port| port.id)
@@ -476,7 +489,7 @@ impl Lacp {
                 port.aggregator
                     .is_some_and(|(id, _)| Some(id) == self.active)
             };
-            let up = |port: &&Port| port.link.is_usable();
+            let up = |port: &&Port| port.link.is_usable() && port.drain == Drain::No;
             self.ports.iter().filter(ours).filter(up).count()
         };
         self.distributing().len() >= least || !self.config.lacp_strict && linked() >= least

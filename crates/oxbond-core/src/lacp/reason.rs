@@ -246,6 +246,23 @@ fn linked(port: &Port, active: Option<&(u16, LagId)>, context: &Context<'_>) -> 
     }
 }
 
+impl Reason {
+    /// In words; `name` knows the names of our ports by their numbers.
+    pub fn words(&self, name: impl Fn(u16) -> Option<String>) -> String {
+        match self {
+            Self::Loop { port } => match name(*port) {
+                Some(name) => looped(&name),
+                None => self.to_string(),
+            },
+            _ => self.to_string(),
+        }
+    }
+}
+
+fn looped(port: &str) -> String {
+    format!("we hear our own LACPDUs, from {port}: the cable or the bridge behind it is a loop")
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: &Duration| time.as_secs();
@@ -254,10 +271,7 @@ impl fmt::Display for Reason {
             Self::HalfDuplex => write!(f, "half duplex: LACP does not run on this link"),
             Self::Draining => write!(f, "being drained"),
             Self::Drained => write!(f, "drained"),
-            Self::Loop { port } => write!(
-                f,
-                "we hear our own LACPDUs, from port {port}: the cable or the bridge behind it is a loop"
-            ),
+            Self::Loop { port } => f.write_str(&looped(&format!("port {port}"))),
             Self::SameSystem { system } => write!(
                 f,
                 "the other end has our own system id {system}: set ad_actor_system on one of the two"

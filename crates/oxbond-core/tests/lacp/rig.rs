@@ -141,7 +141,7 @@ impl Rig {
                     self.traffic.push((self.now, collecting, distributing));
                 }
                 Output::Event(event) => {
-                    assert!(!event.to_string().is_empty());
+                    assert!(!event.words(&[]).to_string().is_empty());
                     self.events.push((self.now, event));
                 }
             }

@@ -9,7 +9,7 @@ use oxbond_core::status::PortRole;
 use oxbond_core::table::{Receive, Spread};
 
 use crate::announcements::announced;
-use crate::rig::{Rig, mac_of};
+use crate::rig::{LINK_DOWN, Rig, mac_of};
 
 const LAG: &[&str] = &["mode=802.3ad", "xmit_hash_policy=layer3+4"];
 /// As the driver has it.
@@ -25,12 +25,37 @@ fn one_port_carries_all_and_the_next_follows() {
     let mut rig = Rig::new(LAX, &["a", "b"]);
     assert_eq!(rig.bond.options().miimon, 100, "it comes with a monitor");
     assert!((0..100).all(|hash| rig.goes_to(hash) == Some("a")));
-    assert_eq!(rig.table.receive, Receive::Ports(vec![rig.id("a")]));
+    assert_eq!(rig.table.receive, Receive::Active);
     assert_eq!(rig.port("b").role, PortRole::Backup);
     rig.link_down("a");
     assert!((0..100).all(|hash| rig.goes_to(hash) == Some("b")));
     rig.link_up("a");
     assert_eq!(rig.goes_to(0), Some("b"), "the one that works stays");
+}
+
+/// With nobody there to see it, the data path goes from the one that carries alone to the next.
+#[test]
+fn behind_one_port_that_carries_alone_stand_the_others() {
+    let mut rig = Rig::new(LAX, &["a", "b", "c"]);
+    rig.set_port("c", "actor_port_prio=1").unwrap();
+    let order = |rig: &Rig| -> String {
+        let names = rig.table.order.iter().map(|id| rig.name_of(*id));
+        names.collect()
+    };
+    assert_eq!(
+        (&rig.table.spread, &*order(&rig)),
+        (&Spread::Failover, "acb")
+    );
+    rig.links.insert("a".to_owned(), LINK_DOWN);
+    assert_eq!(rig.goes_to(0), Some("c"), "the core has heard nothing");
+    assert!(rig.table.accepts(rig.id("c"), rig.standing()));
+    rig.drained("b", true).unwrap();
+    assert_eq!(order(&rig), "ac");
+    rig.set(&["lacp_strict=on"]).unwrap();
+    assert_eq!(order(&rig), "", "nothing carries without a partner");
+    rig.set(&["lacp_fallback=individual", "lacp_fallback_delay=0"])
+        .unwrap();
+    rig.at(4000);
     assert!(matches!(rig.table.spread, Spread::Buckets(_)));
 }
 
@@ -48,10 +73,15 @@ fn too_few_links_take_the_carrier_away() {
 
 #[test]
 fn neighbour_discovery_goes_everywhere_on_request() {
-    let mut rig = Rig::new(LAX, &["a", "b"]);
+    let mut rig = Rig::new(&["mode=802.3ad"], &["a", "b"]);
     assert!(!rig.table.neighbours_to_all);
     rig.set(&["broadcast_neighbor=on"]).unwrap();
     assert!(rig.table.neighbours_to_all);
+    rig.set(&["lacp_strict=off"]).unwrap();
+    assert!(
+        !rig.table.neighbours_to_all,
+        "behind the one that carries alone are spares"
+    );
 }
 
 /// How many notices of the bond's address were sent since the last look.

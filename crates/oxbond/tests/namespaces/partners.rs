@@ -429,10 +429,10 @@ fn root_a_looped_cable() {
     let host = subject.host();
     host.ip("link add loop0 type veth peer name loop1").unwrap();
     subject.must(&format!("up bond0 --port loop0 --port loop1 {FAST}"));
-    wait_reason(&subject, 0, "we hear our own LACPDUs, from port 2");
-    wait_reason(&subject, 1, "we hear our own LACPDUs, from port 1");
+    wait_reason(&subject, 0, "we hear our own LACPDUs, from loop1");
+    wait_reason(&subject, 1, "we hear our own LACPDUs, from loop0");
     assert_eq!(carrying(&subject), [false, false]);
-    let words = "hears the LACPDUs of our own port";
+    let words = "hears the LACPDUs of our own port loop";
     assert_eq!(
         said(&subject, End::Host, words),
         2,

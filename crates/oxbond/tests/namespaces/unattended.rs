@@ -9,7 +9,7 @@ use oxbond_lab::capture::{Capture, Frame};
 use oxbond_lab::machine::{End, PATIENCE};
 use oxbond_lab::proc::{Process, Signal, wait_until};
 
-use crate::common::{PORTS, Subject};
+use crate::common::{HOST, PEER, PORTS, Subject};
 use crate::loss::{DRAIN, assert_nothing_lost};
 
 const OPTIONS: &str = "--mode 802.3ad --xmit-hash-policy layer3+4 --lacp-rate fast --lacp-strict on --coupled-control off --miimon 100";
@@ -250,4 +250,42 @@ fn metered_root_pdus_leave_on_time_while_the_daemon_is_busy() {
         assert!(count >= 14);
     }
     assert!(routes >= 4000 && requests >= 10);
+}
+
+/// The switch knows no LACP, so one port carries the traffic; when its link dies, the next packet leaves on the other.
+#[test]
+fn root_without_a_partner_a_dead_link_is_left_although_the_daemon_is_dead() {
+    let mut subject = Subject::bonded(
+        "--mode 802.3ad --lacp-fallback active-backup --lacp-fallback-delay 0 --miimon 100",
+    );
+    let log = subject.daemon().unwrap().stderr();
+    let ports: Vec<usize> = (0..2)
+        .filter(|port| {
+            log.contains(&format!(
+                "no partner on any port: fallback to {}\n",
+                PORTS[*port]
+            ))
+        })
+        .collect();
+    let [carrying] = ports[..] else {
+        panic!("one port carries alone: {ports:?}\n{log}");
+    };
+    subject.kill_daemon().unwrap();
+    subject.rig.cut(carrying).unwrap();
+    // A ping with one packet and no second try, each way.
+    for (from, to) in [(subject.host(), PEER[0]), (&subject.rig.peer, HOST[0])] {
+        let mut ping = from.command("ping");
+        let ping = ping
+            .args(["-c", "1", "-W", "5", "-q", to])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ping.stdout);
+        assert!(ping.status.success(), "{said}");
+    }
+    subject.start_daemon().unwrap();
+    wait_until(PATIENCE, "the core has it where the data path went", || {
+        roles(&subject, End::Host).is_some_and(|roles| roles[1 - carrying] == "active")
+    })
+    .unwrap();
+    subject.wait_peer(&PEER).unwrap();
 }
