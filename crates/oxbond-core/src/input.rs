@@ -28,6 +28,9 @@ pub enum Input {
         info: PortInfo,
         /// Options of the port to start with.
         options: Vec<PortOptionChange>,
+        /// It was drained when it was in the bond before, and stays so until [`Input::Drain`] calls it back.
+        #[serde(default)]
+        drained: bool,
     },
     /// Take a port out. Unknown ports are an error.
     RemovePort {

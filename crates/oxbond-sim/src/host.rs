@@ -412,7 +412,15 @@ impl Host {
         if let Some(id) = free.filter(|_| !info.link.is_usable()) {
             self.told.down |= id.bit();
         }
-        self.feed(now, Input::AddPort { info, options })
+        let drained = false;
+        self.feed(
+            now,
+            Input::AddPort {
+                info,
+                options,
+                drained,
+            },
+        )
     }
 
     /// A port is taken out and gets its own address back.

@@ -205,8 +205,13 @@ impl Bond {
                 self.link(now, port, link);
                 self.delays_due(now);
             }
-            Input::AddPort { info, options } => {
-                return self.add_port(now, info, &options).map(Handled::Joined);
+            Input::AddPort {
+                info,
+                options,
+                drained,
+            } => {
+                let joined = self.add_port(now, info, &options, drained);
+                return joined.map(Handled::Joined);
             }
             Input::RemovePort { port } => self.remove_port(now, port)?,
             Input::Drain { port, out: true } => self.drain(now, port)?,
@@ -331,6 +336,7 @@ impl Bond {
         now: Instant,
         info: PortInfo,
         changes: &[PortOptionChange],
+        drained: bool,
     ) -> Result<PortId, InputError> {
         if info.name.is_empty() || !is_interface_name(&info.name) {
             return Err(ConfigError::Name { name: info.name }.into());
@@ -377,7 +383,7 @@ impl Bond {
             since: now,
             link_failure_count: 0,
             hearing: Hearing::joined(now),
-            drain: Drain::No,
+            drain: if drained { Drain::Out } else { Drain::No },
             left_in_path: false,
         });
         if !info.link.is_usable() {
@@ -391,7 +397,7 @@ impl Bond {
         };
         // The driver runs the selection whoever joins, which by its quirk may move the active role between two ports
         // that have nothing to do with it. Joining disturbs nobody here: only the one who joins can take over.
-        if mii == Mii::Up && self.may_challenge(is_primary, prio) {
+        if mii == Mii::Up && !drained && self.may_challenge(is_primary, prio) {
             self.reselect(now, &cause);
         }
         self.settle(now, &cause);
@@ -399,12 +405,16 @@ impl Bond {
             .port(id)
             .is_some_and(|port| self.role(port) == PortRole::Active);
         let link_up = mii != Mii::Down;
+        let name = info.name.clone();
         self.tell(Event::PortAdded {
             port: id,
             name: info.name,
             active,
             link_up,
         });
+        if drained {
+            self.tell(Event::StillDrained { name });
+        }
         Ok(id)
     }
 

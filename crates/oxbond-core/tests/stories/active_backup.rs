@@ -431,6 +431,7 @@ fn thirty_two_ports_and_no_more() {
             Input::AddPort {
                 info,
                 options: vec![],
+                drained: false,
             },
         )
         .unwrap_err();

@@ -1,6 +1,7 @@
 //! Whatever happens in whatever order: what must always hold.
 
 use oxbond_core::input::Input;
+use oxbond_core::lacp::Drain;
 use oxbond_core::option::{Mode, Switch};
 use oxbond_core::port::{LinkState, PortId};
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus};
@@ -20,6 +21,10 @@ enum Step {
     Left(usize),
     Add(usize),
     Remove(usize),
+    /// Out, or back.
+    Drain(usize, bool),
+    /// It vanishes and returns.
+    Blink(usize),
     Set(&'static str),
     Prio(usize, i8),
     /// What two of the buckets carried.
@@ -37,6 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4_usize).prop_map(Step::Left),
         1 => (0..4_usize).prop_map(Step::Add),
         1 => (0..4_usize).prop_map(Step::Remove),
+        2 => (0..4_usize, any::<bool>()).prop_map(|(port, out)| Step::Drain(port, out)),
+        1 => (0..4_usize).prop_map(Step::Blink),
         1 => prop::sample::select(vec![
             "primary=b", "primary=", "primary_reselect=failure", "primary_reselect=better", "primary_reselect=always",
             "active_slave=c", "active_slave=", "all_slaves_active=1", "updelay=0", "downdelay=300", "miimon=50",
@@ -101,6 +108,17 @@ fn run(rig: &mut Rig, step: &Step) {
         }
         Step::Add(port) if !has(rig, port) => rig.add(NAMES[port], &[]).unwrap(),
         Step::Remove(port) if has(rig, port) => rig.remove(NAMES[port]),
+        // The last one that works is refused.
+        Step::Drain(port, out) if has(rig, port) => drop(rig.drained(NAMES[port], out)),
+        Step::Blink(port) if has(rig, port) => {
+            let drained = rig.port(NAMES[port]).drain != Drain::No;
+            rig.remove(NAMES[port]);
+            if drained {
+                rig.add_drained(NAMES[port]);
+            } else {
+                rig.add(NAMES[port], &[]).unwrap();
+            }
+        }
         // Some make no sense in the mode or at the moment: refused, and that is fine.
         Step::Set(word) => drop(rig.set(&[word])),
         Step::Prio(port, prio) if has(rig, port) => {
@@ -153,7 +171,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
         let any_up = status
             .ports
             .iter()
-            .any(|port| port.mii_status == MiiStatus::Up);
+            .any(|port| port.mii_status == MiiStatus::Up && port.drain == Drain::No);
         prop_assert!(
             !any_up || active.len() == 1,
             "a port is up and none is active"
@@ -163,7 +181,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
             prop_assert!(good, "{port:?}");
         }
     } else if status.options.mode.has_active_port() {
-        let up = |port: &&PortStatus| port.mii_status == MiiStatus::Up;
+        let up = |port: &&PortStatus| port.mii_status == MiiStatus::Up && port.drain == Drain::No;
         prop_assert!(status.active_port.is_some() || !status.ports.iter().any(|port| up(&port)));
         stations_are_right(rig, &status)?;
     } else {
@@ -176,33 +194,44 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
         prop_assert_eq!(rig.port_macs[&port.name], port.mac);
     }
     prop_assert_eq!(rig.carrier, status.carrier);
+    for port in status.ports.iter().filter(|port| port.drain != Drain::No) {
+        prop_assert!(
+            !rig.table.order.contains(&port.id),
+            "drained, and sent on: {:?}",
+            port
+        );
+        prop_assert_eq!(port.role, PortRole::Backup);
+    }
+    let takes_part = |name: &str| rig.port(name).drain == Drain::No;
     // The table holds each port once, and sends nothing into a dead link while another works.
     let mut order = rig.table.order.clone();
     order.sort();
-    let mut ids: Vec<_> = status.ports.iter().map(|port| port.id).collect();
+    let partaking = || status.ports.iter().filter(|port| port.drain == Drain::No);
+    let mut ids: Vec<_> = partaking().map(|port| port.id).collect();
     ids.sort();
     if status.options.mode == Mode::Ieee8023ad {
         // Without a partner one port stands for itself, or none.
         let lax = status.options.lacp_strict == Switch::Off;
-        prop_assert!(order.len() <= usize::from(lax));
-        prop_assert_eq!(order, active.iter().map(|port| port.id).collect::<Vec<_>>());
-        let enough = rig.table.order.len() >= status.options.min_links.max(1) as usize;
+        let first = rig.table.order.first();
+        prop_assert!(first.is_none() || lax);
+        prop_assert_eq!(first, active.iter().map(|port| &port.id).next());
+        prop_assert!(active.len() <= 1);
+        // The others stand behind it.
+        prop_assert!(order.is_empty() || order == ids);
+        let enough = active.len() >= status.options.min_links.max(1) as usize;
         prop_assert_eq!(status.carrier, enough);
         let idle = rig.goes_to(0).is_none();
         let any_up = |port: &&PortStatus| port.mii_status == MiiStatus::Up && usable(&port.name);
-        prop_assert!(!idle || !lax || !status.ports.iter().any(|port| any_up(&port)));
+        prop_assert!(!idle || !lax || !partaking().any(|port| any_up(&port)));
         return Ok(());
     }
-    let carries = status
-        .ports
-        .iter()
-        .any(|p| matches!(p.mii_status, MiiStatus::Up | MiiStatus::GoingDown));
+    let carries = partaking().any(|p| matches!(p.mii_status, MiiStatus::Up | MiiStatus::GoingDown));
     prop_assert_eq!(status.carrier, carries);
     prop_assert_eq!(order, ids);
     for hash in [0, 1, 2, 3, 7, 11, 500] {
         match rig.goes_to(hash) {
             Some(name) => prop_assert!(usable(name)),
-            None => prop_assert!(!rig.ports().any(usable)),
+            None => prop_assert!(!rig.ports().any(|name| usable(name) && takes_part(name))),
         }
     }
     // At the core's own hand too, not only thanks to the data path.
@@ -212,7 +241,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
         .table
         .order
         .first()
-        .filter(|_| settled && rig.ports().any(usable))
+        .filter(|_| settled && rig.ports().any(|name| usable(name) && takes_part(name)))
     {
         prop_assert!(usable(rig.name_of(*first)));
     }
@@ -236,8 +265,11 @@ fn stations_are_right(rig: &Rig, status: &BondStatus) -> Result<(), TestCaseErro
     prop_assert_eq!(&stations.ports, &ports);
     let clients = status.options.mode == Mode::BalanceAlb && !ports.is_empty();
     prop_assert_eq!(stations.clients.len(), if clients { 256 } else { 0 });
-    let works =
-        |port: &&PortStatus| port.mii_status == MiiStatus::Up && rig.links[&port.name].is_usable();
+    let works = |port: &&PortStatus| {
+        port.mii_status == MiiStatus::Up
+            && rig.links[&port.name].is_usable()
+            && port.drain == Drain::No
+    };
     let working: Vec<_> = status
         .ports
         .iter()
@@ -301,7 +333,7 @@ proptest! {
         let mut rig = Rig::new(&base, &["a", "b", "c"]);
         for step in &steps {
             run(&mut rig, step);
-            if matches!(step, Step::Link(..) | Step::Set(_) | Step::Prio(..)) {
+            if matches!(step, Step::Link(..) | Step::Set(_) | Step::Prio(..) | Step::Drain(..)) {
                 rig.log.clear();
                 let left = rig.left;
                 run(&mut rig, step);

@@ -1,19 +1,11 @@
 //! A port is taken out of the traffic, and comes back.
 
 use oxbond_core::event::Event;
-use oxbond_core::input::Input;
 use oxbond_core::lacp::Drain;
 use oxbond_core::status::PortRole;
 use oxbond_core::table::Receive;
 
 use crate::rig::Rig;
-
-fn drain(rig: &mut Rig, name: &str, out: bool) -> Result<(), String> {
-    let port = rig.id(name);
-    rig.handle(Input::Drain { port, out })
-        .map(|_| ())
-        .map_err(|e| e.to_string())
-}
 
 fn sends_on(rig: &Rig, name: &str) -> bool {
     (0..256).any(|hash| rig.goes_to(hash) == Some(name))
@@ -40,7 +32,7 @@ fn every_mode_sends_nothing_on_a_drained_port() {
         rig.at(10_000);
         assert!(sends_on(&rig, "a"), "{mode}");
         rig.log.clear();
-        drain(&mut rig, "a", true).unwrap();
+        rig.drained("a", true).unwrap();
         let a = rig.id("a");
         assert!(!rig.table.order.contains(&a), "{mode}");
         assert!(!sends_on(&rig, "a") && sends_on(&rig, "b"), "{mode}");
@@ -72,7 +64,7 @@ fn every_mode_sends_nothing_on_a_drained_port() {
         assert!(!sends_on(&rig, "a"), "{mode}");
         assert_eq!(rig.port("a").drain, Drain::Out, "{mode}");
 
-        drain(&mut rig, "a", false).unwrap();
+        rig.drained("a", false).unwrap();
         assert!(rig.table.order.contains(&a), "{mode}");
         assert_eq!(rig.port("a").drain, Drain::No, "{mode}");
     }
@@ -85,7 +77,7 @@ fn the_active_port_hands_over_and_is_not_chosen_again() {
         &["a", "b", "c"],
     );
     rig.expect_active("a");
-    drain(&mut rig, "a", true).unwrap();
+    rig.drained("a", true).unwrap();
     rig.expect_active("b");
     assert_eq!(
         rig.table.linger,
@@ -99,7 +91,7 @@ fn the_active_port_hands_over_and_is_not_chosen_again() {
     );
     rig.link_down("b").expect_active("c");
     assert_eq!(rig.status().carrying(), 1);
-    drain(&mut rig, "a", false).unwrap();
+    rig.drained("a", false).unwrap();
     rig.expect_active("a");
 }
 
@@ -107,16 +99,16 @@ fn the_active_port_hands_over_and_is_not_chosen_again() {
 fn the_last_port_that_works_stays() {
     let mut rig = Rig::new(&["mode=balance-xor", "miimon=100"], &["a", "b"]);
     rig.link_down("b");
-    let said = drain(&mut rig, "a", true).unwrap_err();
+    let said = rig.drained("a", true).unwrap_err();
     assert!(
         said.contains("a is the only port of bond0 that works"),
         "{said}"
     );
     assert!(sends_on(&rig, "a"));
-    drain(&mut rig, "b", true).unwrap();
+    rig.drained("b", true).unwrap();
     rig.link_up("b");
     assert!(!sends_on(&rig, "b"));
-    assert!(drain(&mut rig, "a", true).is_err());
+    assert!(rig.drained("a", true).is_err());
     // What works is then gone; the carrier says so.
     rig.link_down("a");
     assert!(!rig.carrier);
@@ -126,7 +118,7 @@ fn the_last_port_that_works_stays() {
 #[test]
 fn drained_through_a_change_of_mode() {
     let mut rig = Rig::new(&["mode=balance-xor", "miimon=100"], &["a", "b"]);
-    drain(&mut rig, "a", true).unwrap();
+    rig.drained("a", true).unwrap();
     for mode in ["active-backup", "802.3ad", "balance-tlb", "balance-rr"] {
         rig.set(&[&format!("mode={mode}")]).unwrap();
         rig.at(rig.millis() + 3_000);
@@ -136,4 +128,38 @@ fn drained_through_a_change_of_mode() {
     rig.remove("a");
     rig.add("a", &[]).unwrap();
     assert!(sends_on(&rig, "a"));
+}
+
+/// An administrator took it out; that its driver was loaded anew is no reason to use it again.
+#[test]
+fn a_drained_port_that_vanishes_returns_drained() {
+    for mode in ["mode=active-backup", "mode=balance-xor", "mode=802.3ad"] {
+        let mut rig = Rig::new(
+            &[mode, "miimon=100", "lacp_strict=off"][..if mode.ends_with("ad") { 3 } else { 2 }],
+            &["a", "b"],
+        );
+        rig.drained("a", true).unwrap();
+        rig.at(3000);
+        rig.remove("a");
+        rig.remove("b");
+        rig.log.clear();
+        rig.add_drained("a");
+        assert!(!sends_on(&rig, "a"), "{mode}: even as the only one");
+        assert_eq!(rig.port("a").drain, Drain::Out);
+        assert!(!rig.carrier, "{mode}");
+        let words = rig
+            .events()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(
+            words.contains("(slave a): drained as before"),
+            "{mode}: {words}"
+        );
+        assert!(!words.contains("takes part"), "{mode}: {words}");
+        rig.drained("a", false).unwrap();
+        rig.at(10_000);
+        assert!(sends_on(&rig, "a") && rig.carrier, "{mode}");
+    }
 }

@@ -151,6 +151,15 @@ impl Rig {
     }
 
     pub(crate) fn add(&mut self, name: &str, options: &[&str]) -> Result<(), InputError> {
+        self.join(name, options, false)
+    }
+
+    /// A port that was drained before it vanished returns.
+    pub(crate) fn add_drained(&mut self, name: &str) {
+        self.join(name, &[], true).unwrap();
+    }
+
+    fn join(&mut self, name: &str, options: &[&str], drained: bool) -> Result<(), InputError> {
         let link = *self.links.entry(name.to_owned()).or_insert(LINK_UP);
         let pair = |word: &&str| {
             word.split_once('=')
@@ -172,7 +181,11 @@ impl Rig {
         self.ids.insert(name.to_owned(), lowest_free);
         self.port_macs.insert(name.to_owned(), mac);
         let options = options.iter().map(pair).collect();
-        let outcome = self.handle(Input::AddPort { info, options });
+        let outcome = self.handle(Input::AddPort {
+            info,
+            options,
+            drained,
+        });
         match &outcome {
             Ok(handled) => assert_eq!(*handled, Handled::Joined(lowest_free)),
             Err(_) => {
@@ -189,6 +202,14 @@ impl Rig {
         self.tell(Input::RemovePort { port });
         self.ids.remove(name);
         self.port_macs.remove(name);
+    }
+
+    /// Takes a port out of the traffic, or lets it take part again.
+    pub(crate) fn drained(&mut self, name: &str, out: bool) -> Result<(), String> {
+        let port = self.id(name);
+        self.handle(Input::Drain { port, out })
+            .map(|_| ())
+            .map_err(|e| e.to_string())
     }
 
     pub(crate) fn set(&mut self, words: &[&str]) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //!
 //! Every change runs to the end or is undone. After each, the caller collects the events and saves the state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -12,8 +12,10 @@ use oxbond_core::action::Action;
 use oxbond_core::bond::{Bond, InputError};
 use oxbond_core::event::{Cause, Event};
 use oxbond_core::input::Input;
+use oxbond_core::lacp::Drain;
 use oxbond_core::option::Mode;
 use oxbond_core::port::{MAX_PORTS, PortId};
+use oxbond_core::status::PortStatus;
 use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
@@ -46,6 +48,8 @@ pub(crate) struct ManagedBond {
     pub(super) paths: Paths,
     /// Expected ports that are there and could not join.
     pub(super) hindered: BTreeMap<String, Hindrance>,
+    /// Expected ports that were drained when they vanished: they return as they went.
+    pub(super) drained_away: BTreeSet<String>,
     /// The last attempt to save failed, which was said.
     unsaved: bool,
     /// The core asked for something else than probes since the last look at this.
@@ -144,6 +148,7 @@ impl ManagedBond {
             next_save: Instant::ZERO,
             told: Instant::ZERO,
             hindered: BTreeMap::new(),
+            drained_away: BTreeSet::new(),
             unsaved: false,
         }
     }
@@ -185,6 +190,7 @@ impl ManagedBond {
             wanted,
             core,
             engine: mut record,
+            drained_away,
             ..
         } = saved;
         let known = core.status(now, &[]).ports;
@@ -218,6 +224,7 @@ impl ManagedBond {
             }
         }
         let mut bond = Self::new(wanted, core, engine, files);
+        bond.drained_away = drained_away;
         if bond.engine.table()? != *bond.core.table() {
             let table = bond.core.table().clone();
             let cause = Cause::Start;
@@ -275,6 +282,7 @@ impl ManagedBond {
             "wanted": self.wanted,
             "core": self.core,
             "engine": self.engine.record(),
+            "drained_away": self.drained_away,
         }));
         let text = text.map_err(|e| {
             let why = format!("cannot encode the state of {}: {e}", self.name());
@@ -610,12 +618,18 @@ impl ManagedBond {
             .engine
             .add_port(netlink, id, candidate)
             .map_err(engine_failure)?;
-        if let Err(e) = self.feed(netlink, now, Input::AddPort { info, options }) {
+        let joining = Input::AddPort {
+            info,
+            options,
+            drained: self.drained_away.contains(&request.name),
+        };
+        if let Err(e) = self.feed(netlink, now, joining) {
             for complaint in self.engine.remove_port(netlink, id) {
                 warn!("while undoing: {complaint}");
             }
             return Err(refused_by_core(e));
         }
+        self.drained_away.remove(&request.name);
         Ok(())
     }
 
@@ -624,6 +638,13 @@ impl ManagedBond {
         (0..MAX_PORTS)
             .filter_map(|index| u8::try_from(index).ok().and_then(PortId::new))
             .find(|id| !self.engine.ports().any(|(used, _)| used == *id))
+    }
+
+    /// Whether it has been drained, or is about to be.
+    pub(super) fn is_drained(&self, port: PortId) -> bool {
+        let status = self.core.status(self.told, &[]);
+        let drained = |known: &PortStatus| known.id == port && known.drain != Drain::No;
+        status.ports.iter().any(drained)
     }
 
     /// Takes a port out: the table first, so that no packet goes to it while it is taken apart. That it is to be given

@@ -105,8 +105,9 @@ impl ManagedBond {
                 let name = request.name.clone();
                 let candidate = inspect::inspect_port(netlink, self.name(), &name, taken)
                     .map_err(refused_as_port)?;
-                self.join(netlink, now, &request, &candidate)?;
                 // One that was away and is asked for again: the newer words count.
+                self.drained_away.remove(&name);
+                self.join(netlink, now, &request, &candidate)?;
                 self.wanted.ports.retain(|port| port.name != name);
                 self.wanted.ports.push(request);
                 let mtu = match (candidate.link.mtu, self.engine.mtu()) {
@@ -122,6 +123,7 @@ impl ManagedBond {
                     return Err(self.no_such_port(&name));
                 };
                 let request = self.wanted.ports.remove(at);
+                self.drained_away.remove(&name);
                 let Some(port) = attached else {
                     undo.push(Step::Wanted(BondRequest {
                         ports: self.wanted.ports.iter().cloned().chain([request]).collect(),
@@ -129,6 +131,12 @@ impl ManagedBond {
                     }));
                     return Ok(vec![format!("{name} is no longer expected")]);
                 };
+                if self.is_drained(port) {
+                    undo.push(Step::Drain {
+                        port: name.clone(),
+                        out: true,
+                    });
+                }
                 undo.push(Step::AddPort(request));
                 self.part(netlink, now, port);
                 Ok(vec![format!("{name} was taken out")])
@@ -177,6 +185,10 @@ impl ManagedBond {
             }
             Step::Drain { port, out } => {
                 let Some(id) = self.port_named(&port) else {
+                    if !out && self.drained_away.remove(&port) {
+                        let said = format!("{port} is away, and takes part again when it returns");
+                        return Ok(vec![said]);
+                    }
                     return Err(self.no_such_port(&port));
                 };
                 self.feed(netlink, now, Input::Drain { port: id, out })
@@ -356,6 +368,7 @@ impl ManagedBond {
                 let input = Input::AddPort {
                     info: candidate.port_info(),
                     options: parse_port_options(&port.options)?,
+                    drained: false,
                 };
                 rehearsal.handle(now, input).map_err(refused_by_core)?;
                 newcomers.push(Step::AddPort(port.clone()));

@@ -89,11 +89,16 @@ impl ManagedBond {
         let Some(port) = self.port_at(index) else {
             return;
         };
+        let name = self.engine.port_name(port).unwrap_or_default().to_owned();
+        let drained = self.is_drained(port);
         warn!(
-            "{}: its port {} has vanished; it joins again when it returns",
+            "{}: its port {name} has vanished; it joins again when it returns{}",
             self.name(),
-            self.engine.port_name(port).unwrap_or_default()
+            if drained { ", drained as it is" } else { "" }
         );
+        if drained {
+            self.drained_away.insert(name);
+        }
         self.part(netlink, now, port);
     }
 

@@ -35,6 +35,9 @@ pub(crate) struct SavedBond {
     pub(crate) core: Bond,
     /// What the engine made and what it found.
     pub(crate) engine: EngineRecord,
+    /// Expected ports that were drained when they vanished.
+    #[serde(default)]
+    pub(crate) drained_away: BTreeSet<String>,
 }
 
 /// The directory of state files.

@@ -166,6 +166,7 @@ impl Core {
             Input::AddPort {
                 info,
                 options: Vec::new(),
+                drained: false,
             },
         )? {
             self.state(port).id = Some(id);

@@ -86,3 +86,36 @@ fn root_a_drained_port_stays_so_over_a_restart() {
     let said = subject.fails("drain bond0 enp9s0", 3);
     assert!(said.contains("is not a port of bond0"), "{said}");
 }
+
+/// A drained port whose driver is loaded anew comes back as it went, also when another daemon sees it come.
+#[test]
+fn root_a_drained_port_that_vanishes_returns_drained() {
+    let mut subject = Subject::bonded("--mode active-backup --primary enp3s0 --miimon 100");
+    subject.must("drain bond0 enp3s0");
+    let middle = subject.rig.middle().unwrap();
+    middle.ip("link delete sw0").unwrap();
+    let ports = |subject: &Subject| {
+        let bond = subject.bond("bond0").unwrap();
+        bond["ports"].as_array().unwrap().clone()
+    };
+    wait_until(PATIENCE, "the port is gone", || ports(&subject).len() == 1).unwrap();
+    subject.kill_daemon().unwrap();
+    subject.start_daemon().unwrap();
+    let host = subject.host();
+    host.ip("link add enp3s0 type veth peer name back").unwrap();
+    host.ip("link set back up").unwrap();
+    wait_until(PATIENCE, "the port is back", || ports(&subject).len() == 2).unwrap();
+    assert_eq!(ports(&subject)[1]["drain"], "out");
+    let log = subject.daemon().unwrap().stderr();
+    assert!(log.contains("(slave enp3s0): drained as before"), "{log}");
+    assert_eq!(subject.active("bond0").unwrap().as_deref(), Some(PORTS[1]));
+    subject.must("undrain bond0 enp3s0");
+    subject.wait_active("bond0", PORTS[0]).unwrap();
+    // Called back while it is away.
+    subject.must("drain bond0 enp3s0");
+    subject.host().ip("link delete back").unwrap();
+    wait_until(PATIENCE, "the port is gone", || ports(&subject).len() == 1).unwrap();
+    let said = subject.must("undrain bond0 enp3s0");
+    assert!(said.contains("enp3s0 is away"), "{said}");
+    subject.fails("undrain bond0 enp3s0", 3);
+}
