@@ -29,12 +29,14 @@ bench:
 	lab/install.sh bench
 	bench/run
 
-# The program, its unit and its manual pages, below DESTDIR.
+# The program, its units and its manual pages, below DESTDIR.
 PREFIX ?= /usr/local
 install:
 	$(CARGO) build --release --locked -p oxbond
 	install -D -m 755 target/release/oxbond $(DESTDIR)$(PREFIX)/sbin/oxbond
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|@SBINDIR@|$(PREFIX)/sbin|' dist/oxbond.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/system/oxbond.service
+	for unit in oxbond.service oxbond-wait-online@.service; do \
+		sed 's|@SBINDIR@|$(PREFIX)/sbin|' "dist/$$unit.in" > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit" || exit 1; \
+	done
 	install -d $(DESTDIR)$(PREFIX)/share/man/man8
 	target/release/oxbond manual $(DESTDIR)$(PREFIX)/share/man/man8

@@ -21,6 +21,8 @@ pub(crate) enum Blame {
     Kernel,
     /// No daemon answers, or one is there already.
     Daemon,
+    /// Nobody: what was asked about is not, or not yet, as it should be.
+    Unready,
 }
 
 impl Blame {
@@ -33,6 +35,7 @@ impl Blame {
             Self::Permission => 4,
             Self::Kernel => 5,
             Self::Daemon => 6,
+            Self::Unready => 7,
         }
     }
 }
@@ -45,7 +48,8 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   3  an interface or a name cannot be used as asked
   4  no permission
   5  the kernel cannot do it, or failed doing it
-  6  no daemon answers, or another one is already running";
+  6  no daemon answers, or another one is already running
+  7  what was asked about is not, or not yet, as it should be";
 
 /// An error that ends a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

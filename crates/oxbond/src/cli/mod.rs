@@ -1,5 +1,7 @@
 //! The command line: its grammar, built from the option table, and what each command does.
 
+mod wait;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -162,6 +164,7 @@ pub(crate) fn grammar() -> Command {
                         .help("The exact text the kernel's driver shows in /proc/net/bonding/BOND"),
                 ),
         )
+        .subcommand(wait::grammar())
         .subcommand(
             Command::new("events")
                 .about("Show what happens, as it happens, each event with its cause")
@@ -425,6 +428,7 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
             })?)
         }
         Some(("status", m)) => status(&mut connect()?, m),
+        Some(("wait", m)) => wait::run(run_root, m),
         Some(("events", m)) => events(&mut connect()?, m.get_flag("json")),
         Some(("apply", m)) => {
             let paths = m

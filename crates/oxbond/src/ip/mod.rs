@@ -101,7 +101,7 @@ impl From<Failure> for Complaint {
                 return Self::new(REFUSED, format!("oxbond: {failure}"));
             }
             Blame::Refused | Blame::Permission => libc::EPERM,
-            Blame::Configuration | Blame::Kernel => libc::EOPNOTSUPP,
+            Blame::Configuration | Blame::Kernel | Blame::Unready => libc::EOPNOTSUPP,
         };
         match &failure.driver {
             Some(driver) if driver.text != strerror(driver.errno) => Self::new(

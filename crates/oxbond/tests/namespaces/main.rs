@@ -24,3 +24,4 @@ mod partners;
 mod probing;
 mod stations;
 mod unattended;
+mod wait;
