@@ -250,7 +250,8 @@ fn check_primary(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Ve
         .iter()
         .map(|port| port.name.value.as_str())
         .collect();
-    if ports.contains(&primary.as_str()) {
+    // What a selector finds is known only where it runs.
+    if ports.contains(&primary.as_str()) || !bond.selectors.is_empty() {
         return;
     }
     let entry = bond

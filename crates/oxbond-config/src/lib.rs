@@ -22,6 +22,7 @@ pub mod load;
 pub mod model;
 pub mod name;
 pub mod report;
+pub mod select;
 pub mod span;
 mod suggest;
 

@@ -56,8 +56,10 @@ pub struct DesiredBond {
     pub name: Located<String>,
     /// Options in the order they were written, each at most once; the place is the whole entry, key and value.
     pub options: Vec<Located<OptionChange>>,
-    /// The ports, in list order.
+    /// The ports that are named, in list order.
     pub ports: Vec<DesiredPort>,
+    /// Ports by what they are; [`select`](crate::select::select) finds them.
+    pub selectors: Vec<DesiredSelector>,
     /// MTU (of the ports too), link-layer address (without one it is the first port's), addresses, routes, name servers.
     pub device: DeviceSettings,
     /// Mode, monitor or ports were given and not understood, which was reported. What depends on them cannot be judged.
@@ -71,6 +73,7 @@ impl DesiredBond {
             name,
             options: Vec::new(),
             ports: Vec::new(),
+            selectors: Vec::new(),
             device: DeviceSettings::default(),
             incomplete: false,
         }
@@ -323,7 +326,28 @@ impl fmt::Display for DesiredBond {
             }
             writeln!(f)?;
         }
+        for selector in &self.selectors {
+            writeln!(f, "  select{selector}")?;
+        }
         self.device.write(f)
+    }
+}
+
+impl fmt::Display for DesiredSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value) in self.criteria() {
+            write!(f, " {key} {value}")?;
+        }
+        if let Some(expect) = &self.expect {
+            write!(f, " expect {}", expect.value)?;
+        }
+        let mut options: Vec<&PortOptionChange> =
+            self.options.iter().map(|option| &option.value).collect();
+        options.sort_by_key(|option| option.id);
+        for option in options {
+            write!(f, " {option}")?;
+        }
+        Ok(())
     }
 }
 
@@ -380,6 +404,55 @@ pub struct DesiredPort {
     pub name: Located<String>,
     /// Its options, each at most once; the place is the whole entry.
     pub options: Vec<Located<PortOptionChange>>,
+}
+
+/// Ports by what they are: every interface that fits all that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredSelector {
+    /// Where it was written, as a whole.
+    pub span: Span,
+    /// The address the interface was made with.
+    pub mac: Option<Located<MacAddr>>,
+    /// Where it is plugged in, as udev's `ID_PATH` says it; a pattern ([`glob`](crate::select::glob)).
+    pub path: Option<Located<String>>,
+    /// Its driver; a pattern.
+    pub driver: Option<Located<String>>,
+    /// Its name; a pattern.
+    pub name: Option<Located<String>>,
+    /// How many interfaces should fit; at least one, unless said.
+    pub expect: Option<Located<u32>>,
+    /// Options of each port, each at most once; the place is the whole entry.
+    pub options: Vec<Located<PortOptionChange>>,
+}
+
+impl DesiredSelector {
+    /// A selector that asks for nothing yet.
+    pub const fn new(span: Span) -> Self {
+        Self {
+            span,
+            mac: None,
+            path: None,
+            driver: None,
+            name: None,
+            expect: None,
+            options: Vec::new(),
+        }
+    }
+
+    /// What is asked for: each criterion's name and its text.
+    pub fn criteria(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let text =
+            |value: &Option<Located<String>>| value.as_ref().map(|value| value.value.clone());
+        let mac = self.mac.as_ref().map(|mac| mac.value.to_string());
+        let all = [
+            ("mac", mac),
+            ("path", text(&self.path)),
+            ("driver", text(&self.driver)),
+            ("name", text(&self.name)),
+        ];
+        all.into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+    }
 }
 
 /// An interface's address with the length of its network's prefix.

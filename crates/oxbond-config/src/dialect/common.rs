@@ -6,7 +6,7 @@ use core::str::FromStr;
 use oxbond_core::option::{Dialect, Mode, OPTIONS, OptionChange, OptionId, OptionValue, find};
 use oxbond_wire::MacAddr;
 
-use crate::model::{DesiredBond, Network, NetworkError};
+use crate::model::{DesiredBond, DesiredSelector, Network, NetworkError};
 use crate::name::check_interface_name;
 use crate::report::Report;
 use crate::span::{Located, Span};
@@ -212,6 +212,89 @@ pub(super) fn unspelt(tool: &str, option: impl Display, span: Span, report: &mut
         format!("{tool} has no word for {option}"),
         "set it by other means, or do without",
     );
+}
+
+/// What a tool asks of ports; of each list one must fit.
+#[derive(Default)]
+pub(super) struct Criteria {
+    pub(super) macs: Vec<Located<MacAddr>>,
+    pub(super) paths: Vec<Located<String>>,
+    pub(super) drivers: Vec<Located<String>>,
+    pub(super) names: Vec<Located<String>>,
+    /// Something is asked for that was not understood, so that without it too much would fit.
+    pub(super) partial: bool,
+}
+
+impl Criteria {
+    /// One selector for each member of the one list that has several; none without any criterion. What cannot be said
+    /// so is noted: more than one list with several members, since there is no end to what they make together.
+    pub(super) fn selectors(&self, span: Span, report: &mut Report) -> Vec<DesiredSelector> {
+        let lengths = [
+            self.macs.len(),
+            self.paths.len(),
+            self.drivers.len(),
+            self.names.len(),
+        ];
+        if lengths.iter().filter(|length| **length > 1).count() > 1 {
+            let why = "more than one of its lists has several members";
+            report.unsupported(
+                span,
+                why,
+                "write one definition for each member of one list",
+            );
+            return Vec::new();
+        }
+        let count = lengths.into_iter().max().unwrap_or(0);
+        if self.partial && count > 0 {
+            let why = "without what is not understood of it too many devices would fit";
+            report.unsupported(span, why, "correct that, or leave it out");
+            return Vec::new();
+        }
+        let selector = |index: usize| DesiredSelector {
+            mac: self.macs.get(index).or_else(|| self.macs.first()).cloned(),
+            path: self
+                .paths
+                .get(index)
+                .or_else(|| self.paths.first())
+                .cloned(),
+            driver: self
+                .drivers
+                .get(index)
+                .or_else(|| self.drivers.first())
+                .cloned(),
+            name: self
+                .names
+                .get(index)
+                .or_else(|| self.names.first())
+                .cloned(),
+            ..DesiredSelector::new(span)
+        };
+        (0..count).map(selector).collect()
+    }
+}
+
+/// Whether a name is a pattern.
+pub(super) fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
+
+/// Notes that a dialect cannot say which ports are taken by what they are.
+pub(super) fn unselected(tool: &str, bond: &DesiredBond, report: &mut Report) {
+    for selector in &bond.selectors {
+        report.unsupported(
+            selector.span,
+            format!("{tool} takes ports by name alone"),
+            "name the ports",
+        );
+    }
+}
+
+/// Notes that a dialect cannot say how many ports a selector should find.
+pub(super) fn uncounted(tool: &str, selector: &DesiredSelector, report: &mut Report) {
+    if let Some(expect) = &selector.expect {
+        let why = format!("{tool} does not count ports");
+        report.unsupported(expect.span, why, "leave it out");
+    }
 }
 
 /// The mode of a bond, which is balance-rr unless said.

@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use oxbond_core::option::{Dialect, Kind, Mode, OptionId, OptionKey, OptionSpec, find_in_dialect};
 
 use super::common::{
-    mac, mode, mtu, name, number, option, parsed, port_option, refused, unknown_key, unspelt, vid,
+    mac, mode, mtu, name, number, option, parsed, port_option, refused, unknown_key, unselected,
+    unspelt, vid,
 };
 use super::ini;
 use super::{OutputFile, Reading, Written};
@@ -1089,6 +1090,7 @@ impl Writer<'_> {
             names.join(" ")
         };
         line(&mut settings, "bond-slaves", slaves);
+        unselected(self.flavour.tool(), bond, &mut self.report);
         let mode = mode(bond);
         for option in &bond.options {
             let change = &option.value;

@@ -15,15 +15,15 @@ use oxbond_core::option::{
 };
 
 use super::common::{
-    mac, mode, mtu, name, number, option, parsed, port_option, refused, set, unknown_key, unspelt,
-    vid,
+    Criteria, mac, mode, mtu, name, number, option, parsed, port_option, refused, set, uncounted,
+    unknown_key, unspelt, vid,
 };
 use super::ini::{self, Entry, Section};
 use super::{OutputFile, Reading, Written};
 use crate::check::DEFAULT_MIIMON_MS;
 use crate::model::{
-    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
-    DeviceSettings, Network, Route, VidRange,
+    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
+    DesiredSelector, DesiredVlan, DeviceSettings, Network, Route, VidRange,
 };
 use crate::report::Report;
 use crate::span::{Located, Sources, Span};
@@ -173,8 +173,10 @@ struct Profile {
     id: String,
     uuid: String,
     kind: String,
-    /// Its device.
+    /// Its device; an empty name where it is for devices by what they are.
     name: Located<String>,
+    /// What its devices are, where it does not say their name.
+    selectors: Vec<DesiredSelector>,
     sections: Vec<Section>,
 }
 
@@ -263,7 +265,15 @@ impl Reader {
                     .and_then(|section| name(&default, section.name.span, &mut self.report)),
                 None => None,
             };
-            let Some(device) = device else {
+            let selectors = if kind == "ethernet" && named.is_none() {
+                selectors(&sections, &mut self.report)
+            } else {
+                Vec::new()
+            };
+            let nameless = selectors
+                .first()
+                .map(|found| Located::new(String::new(), found.span));
+            let Some(device) = device.or(nameless) else {
                 self.give_up(
                     &sections,
                     "it does not say the name of its device (interface-name)",
@@ -277,6 +287,7 @@ impl Reader {
                 uuid,
                 kind,
                 name: device,
+                selectors,
                 sections,
             });
         }
@@ -312,6 +323,7 @@ impl Reader {
                 section_name,
                 "connection" | "ethernet" | "802-3-ethernet" | "ipv4" | "ipv6"
             ) || section_name == kind
+                || (section_name == "match" && !profile.selectors.is_empty())
                 || (is_port && matches!(section_name, "bond-port" | "bridge-port"));
             if !known {
                 let nothing = section_name == "proxy" && section.entries.is_empty();
@@ -334,6 +346,11 @@ impl Reader {
                     )
                     | ("connection", "controller" | "master" | "port-type" | "slave-type")
                     | (_, "interface-name") => report.mapped(span),
+                    // These were read with the device.
+                    ("match", "driver" | "path") => {}
+                    ("ethernet" | "802-3-ethernet", "mac-address")
+                        if !profile.selectors.is_empty() => {}
+                    ("connection", "multi-connect") if entry.value == "3" => report.mapped(span),
                     ("connection", "autoconnect") if entry.value == "false" => {
                         report.changed(
                             span,
@@ -517,12 +534,23 @@ impl Reader {
                     .iter_mut()
                     .find(|bond| bond.name.value == controller);
                 match bond {
+                    Some(bond) if !profile.selectors.is_empty() => {
+                        let found = profile.selectors.iter().cloned();
+                        bond.selectors.extend(found.map(|selector| DesiredSelector {
+                            options: options.clone(),
+                            ..selector
+                        }));
+                    }
                     Some(bond) => bond.ports.push(DesiredPort {
                         name: profile.name.clone(),
                         options,
                     }),
                     None => self.lost_controller(&controller, "bond", span),
                 }
+            }
+            "bridge" if !profile.selectors.is_empty() => {
+                let why = "only ports of bonds are found by what they are";
+                self.give_up(&profile.sections, why);
             }
             "bridge" => {
                 let mut port = DesiredBridgePort::new(profile.name.clone());
@@ -573,6 +601,66 @@ impl Reader {
             diagnostics: Vec::new(),
         }
     }
+}
+
+/// What the devices of a profile are that does not say their name.
+fn selectors(sections: &[Section], report: &mut Report) -> Vec<DesiredSelector> {
+    let mut criteria = Criteria::default();
+    let mut place = None;
+    let mut patterns = false;
+    for section in sections {
+        for entry in &section.entries {
+            let span = entry.span;
+            let list = match (section.name.value.as_str(), entry.key.as_str()) {
+                ("ethernet" | "802-3-ethernet", "mac-address") => {
+                    match mac(&entry.value, span, report) {
+                        Some(mac) => criteria.macs.push(mac),
+                        None => criteria.partial = true,
+                    }
+                    report.mapped(span);
+                    place = place.or(Some(span));
+                    continue;
+                }
+                ("match", "interface-name") => &mut criteria.names,
+                ("match", "driver") => &mut criteria.drivers,
+                ("match", "path") => &mut criteria.paths,
+                ("match", _) => {
+                    criteria.partial = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            place = place.or(Some(span));
+            patterns = true;
+            let words = entry.value.split(';').map(str::trim);
+            let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+            if words
+                .iter()
+                .any(|word| word.starts_with(['!', '|', '&', '\\']))
+            {
+                let why =
+                    "devices are found by what they are, not by what they are not or must be too";
+                report.unsupported(span, why, "write what they are");
+                criteria.partial = true;
+                continue;
+            }
+            list.extend(
+                words
+                    .into_iter()
+                    .map(|word| Located::new(word.to_owned(), span)),
+            );
+            report.mapped(span);
+        }
+    }
+    let Some(place) = place else {
+        return Vec::new();
+    };
+    let several = entry(sections, "connection", "multi-connect");
+    if patterns && several.is_none_or(|entry| entry.value != "3") {
+        let what = "NetworkManager takes the first device that fits; here each of them is a port";
+        report.changed(place, what);
+    }
+    criteria.selectors(place, report)
 }
 
 fn bond_option(bond: &mut DesiredBond, key: &str, entry: &Entry, report: &mut Report) {
@@ -895,15 +983,7 @@ impl Writer<'_> {
             None,
         );
         for (index, port) in bond.ports.iter().enumerate() {
-            let mut settings = String::new();
-            for option in &port.options {
-                let change = &option.value;
-                let keys = change.id.spec().spelled(Dialect::NetworkManager);
-                match keys.first().and_then(|key| key.strip_prefix("bond-port.")) {
-                    Some(key) => line(&mut settings, key, change.text()),
-                    None => unspelt("NetworkManager", change, option.span, &mut self.report),
-                }
-            }
+            let settings = self.port_options(&port.options);
             let membership = BondPort {
                 bond: &bond.name.value,
                 index,
@@ -911,6 +991,64 @@ impl Writer<'_> {
             };
             self.profile(&port.name.value, "ethernet", "", None, Some(&membership));
         }
+        for (index, selector) in bond.selectors.iter().enumerate() {
+            self.selector(&bond.name.value, bond.ports.len() + index, selector);
+        }
+    }
+
+    /// The profile of ports by what they are.
+    fn selector(&mut self, bond: &str, index: usize, selector: &DesiredSelector) {
+        let mut text = format!(
+            "[connection]\nid={bond}-select{index}\ntype=ethernet\nmaster={bond}\nslave-type=bond\n"
+        );
+        let mut matched = String::new();
+        for (key, value) in selector.criteria() {
+            let special = value.starts_with(['!', '|', '&', '\\']);
+            if special || value.contains([';', '\n']) || value.trim() != value {
+                let why = format!("NetworkManager cannot match {value:?}");
+                return self
+                    .report
+                    .unsupported(selector.span, why, "write a pattern without it");
+            }
+            match key {
+                "mac" => {}
+                "name" => line(&mut matched, "interface-name", value + ";"),
+                key => line(&mut matched, key, value + ";"),
+            }
+        }
+        if !matched.is_empty() {
+            // Else it takes one device only.
+            line(&mut text, "multi-connect", 3);
+        }
+        if let Some(mac) = &selector.mac {
+            let _ = write!(text, "\n[ethernet]\nmac-address={}\n", mac.value);
+        }
+        if !matched.is_empty() {
+            let _ = write!(text, "\n[match]\n{matched}");
+        }
+        let settings = self.port_options(&selector.options);
+        if !settings.is_empty() {
+            let _ = write!(text, "\n[bond-port]\n{settings}");
+        }
+        uncounted("NetworkManager", selector, &mut self.report);
+        self.files.push(OutputFile {
+            path: format!("{HOME}/{bond}-port{index:02}-select.nmconnection"),
+            mode: 0o600,
+            text,
+        });
+    }
+
+    fn port_options(&mut self, options: &[Located<PortOptionChange>]) -> String {
+        let mut settings = String::new();
+        for option in options {
+            let change = &option.value;
+            let keys = change.id.spec().spelled(Dialect::NetworkManager);
+            match keys.first().and_then(|key| key.strip_prefix("bond-port.")) {
+                Some(key) => line(&mut settings, key, change.text()),
+                None => unspelt("NetworkManager", change, option.span, &mut self.report),
+            }
+        }
+        settings
     }
 
     fn bridge(&mut self, bridge: &DesiredBridge) {

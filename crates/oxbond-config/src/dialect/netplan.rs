@@ -15,16 +15,16 @@ use oxbond_core::option::{
 };
 
 use super::common::{
-    mac, mtu, name, network, number, option, parsed, port_option, refused, replaced, set,
-    set_option, unknown_key, unspelt, vid,
+    Criteria, is_pattern, mac, mtu, name, network, number, option, parsed, port_option, refused,
+    replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
 };
 use super::networkd::{WORDS_UNKNOWN, timespan_us};
 use super::yaml::{self, Node, Value, boolean, quoted};
 use super::{OutputFile, Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
-    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
-    DeviceSettings, Network, Route,
+    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
+    DesiredSelector, DesiredVlan, DeviceSettings, Network, Route,
 };
 use crate::report::Report;
 use crate::span::{FileId, Located, Sources, Span};
@@ -134,6 +134,8 @@ struct Reader {
     diagnostics: Vec<Diagnostic>,
     /// Names of devices by the ids of their definitions; none where that is not known.
     ethernets: BTreeMap<String, Option<String>>,
+    /// What devices are by the ids of their definitions, where they are not known by name.
+    selectors: BTreeMap<String, Vec<DesiredSelector>>,
     /// Definitions of ethernets (id, key, whole), which are judged once it is known what they are for.
     said: Vec<(String, Span, Span)>,
     /// Links of VLANs by the VLAN's name.
@@ -355,26 +357,20 @@ impl Reader {
                 }
                 "match" => {
                     self.report.mapped(entry.key_span);
-                    for condition in self.map(file, entry.value, "match") {
-                        let text = condition.value.text().unwrap_or("");
-                        match (condition.key, given) {
-                            ("name", None)
-                                if !text.is_empty() && !text.contains(['*', '?', '[']) =>
-                            {
-                                self.report.mapped(condition.span);
-                                device = Some(text.to_owned());
-                            }
-                            (_, Some(given)) => {
-                                let what = format!("it is found by the name it was given, {given}");
-                                self.report.changed(condition.span, what);
-                            }
-                            _ => {
-                                let why = "devices are found by name alone";
-                                let way_out =
-                                    "write the name of the device as the key, without match";
-                                self.report.unsupported(condition.span, why, way_out);
-                                device = None;
-                            }
+                    let criteria = self.criteria(file, entry, given);
+                    if given.is_some() {
+                        continue;
+                    }
+                    let names = criteria.names.as_slice();
+                    let by_name = criteria.macs.is_empty() && criteria.drivers.is_empty();
+                    match names {
+                        [name] if by_name && !is_pattern(&name.value) => {
+                            device = Some(name.value.clone());
+                        }
+                        _ => {
+                            device = None;
+                            let selectors = criteria.selectors(entry.span, &mut self.report);
+                            self.selectors.insert(definition.key.to_owned(), selectors);
                         }
                     }
                 }
@@ -401,6 +397,43 @@ impl Reader {
             found.is_some()
         });
         self.ethernets.insert(definition.key.to_owned(), device);
+    }
+
+    /// What `match` asks for; a device that was `given` a name is found by that.
+    fn criteria(&mut self, file: FileId, entry: &Entry<'_>, given: Option<&str>) -> Criteria {
+        let mut criteria = Criteria::default();
+        for condition in self.map(file, entry.value, "match") {
+            if let Some(given) = given {
+                let what = format!("it is found by the name it was given, {given}");
+                self.report.changed(condition.span, what);
+                continue;
+            }
+            // One text is a list of one.
+            let texts = match condition.value.text() {
+                Some(text) => {
+                    self.report.mapped(condition.span);
+                    vec![Located::new(text.to_owned(), condition.span)]
+                }
+                None => self.texts(file, &condition),
+            };
+            match condition.key {
+                "name" => criteria.names.extend(texts),
+                "driver" => criteria.drivers.extend(texts),
+                "macaddress" => {
+                    for text in texts {
+                        match mac(&text.value, text.span, &mut self.report) {
+                            Some(mac) => criteria.macs.push(mac),
+                            None => criteria.partial = true,
+                        }
+                    }
+                }
+                _ => {
+                    criteria.partial = true;
+                    self.other_key(&condition);
+                }
+            }
+        }
+        criteria
     }
 
     fn bond_parameter(&mut self, file: FileId, bond: &str, entry: &Entry<'_>) {
@@ -866,6 +899,18 @@ impl Reader {
                 .map(|name| (name.value.clone(), Some(name.value.clone()))),
         );
         let mut used: BTreeSet<String> = BTreeSet::new();
+        for bond in &mut self.network.bonds {
+            let selectors = &mut bond.selectors;
+            bond.ports.retain(|port| {
+                let id = &port.name.value;
+                let Some(found) = self.selectors.get(id).filter(|found| !found.is_empty()) else {
+                    return true;
+                };
+                used.insert(id.clone());
+                selectors.extend(found.iter().cloned());
+                false
+            });
+        }
         let report = &mut self.report;
         let mut resolve = |reference: &mut Reference| -> bool {
             used.insert(reference.value.clone());
@@ -991,6 +1036,16 @@ pub fn write(network: &DesiredNetwork) -> Written {
     }
 }
 
+/// The ids of the definitions of a bond's selectors.
+fn selector_ids(bond: &DesiredBond) -> impl Iterator<Item = String> {
+    (0..bond.selectors.len()).map(|index| format!("{}-select{index}", bond.name.value))
+}
+
+/// Whether netplan can say what a selector asks for.
+const fn said(selector: &DesiredSelector) -> bool {
+    selector.path.is_none()
+}
+
 struct Writer {
     text: String,
     report: Report,
@@ -1028,21 +1083,52 @@ impl Writer {
                 names.push(name);
             }
         }
-        if !names.is_empty() {
+        let selectors: Vec<(String, &DesiredSelector)> = network
+            .bonds
+            .iter()
+            .flat_map(|bond| selector_ids(bond).zip(&bond.selectors))
+            .collect();
+        if !names.is_empty() || selectors.iter().any(|(_, selector)| said(selector)) {
             self.text.push_str("  ethernets:\n");
         }
         for name in names {
             self.line(4, &quoted(name), "{}");
         }
+        for (id, selector) in selectors {
+            self.selector(&id, selector);
+        }
+    }
+
+    /// The definition of ports by what they are.
+    fn selector(&mut self, id: &str, selector: &DesiredSelector) {
+        if !said(selector) {
+            let why = "netplan finds no devices by where they are plugged in";
+            return self.report.unsupported(
+                selector.span,
+                why,
+                "use the address, the driver or the name",
+            );
+        }
+        self.line(4, &quoted(id), "");
+        self.line(6, "match", "");
+        for (key, value) in selector.criteria() {
+            let key = if key == "mac" { "macaddress" } else { key };
+            self.line(8, key, quoted(&value));
+        }
+        uncounted("netplan", selector, &mut self.report);
+        for option in &selector.options {
+            unspelt("netplan", &option.value, option.span, &mut self.report);
+        }
     }
 
     fn bond(&mut self, bond: &DesiredBond) {
         self.line(4, &quoted(&bond.name.value), "");
-        self.list(
-            6,
-            "interfaces",
-            bond.ports.iter().map(|port| port.name.value.as_str()),
-        );
+        let ids: Vec<String> = selector_ids(bond)
+            .zip(&bond.selectors)
+            .filter_map(|(id, selector)| said(selector).then_some(id))
+            .collect();
+        let names = bond.ports.iter().map(|port| port.name.value.as_str());
+        self.list(6, "interfaces", names.chain(ids.iter().map(String::as_str)));
         for port in &bond.ports {
             for option in &port.options {
                 unspelt("netplan", &option.value, option.span, &mut self.report);

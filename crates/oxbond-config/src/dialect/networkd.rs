@@ -15,14 +15,14 @@ use oxbond_core::option::{
 };
 
 use super::common::{
-    mac, mtu, name, network, number, option, parsed, port_option, refused, replaced, set,
-    set_option, unknown_key, unspelt, vid,
+    Criteria, is_pattern, mac, mtu, name, network, number, option, parsed, port_option, refused,
+    replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
 };
 use super::ini::{self, Entry, Section};
 use super::{OutputFile, Reading, Written};
 use crate::model::{
-    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
-    DeviceSettings, Network, Route, VidRange,
+    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
+    DesiredSelector, DesiredVlan, DeviceSettings, Network, Route, VidRange,
 };
 use crate::report::Report;
 use crate::span::{FileId, Located, Sources, Span};
@@ -84,7 +84,7 @@ const NOT_TAKEN: [&str; 40] = [
 ];
 
 /// Keys that are read, for suggestions.
-const TAKEN: [&str; 32] = [
+const TAKEN: [&str; 35] = [
     "Address",
     "Bond",
     "Bridge",
@@ -93,6 +93,7 @@ const TAKEN: [&str; 32] = [
     "DefaultPVID",
     "Destination",
     "DHCP",
+    "Driver",
     "DNS",
     "Domains",
     "EgressUntagged",
@@ -106,6 +107,8 @@ const TAKEN: [&str; 32] = [
     "MACAddress",
     "MTUBytes",
     "Name",
+    "Path",
+    "PermanentMACAddress",
     "PVID",
     "Route",
     "STP",
@@ -422,12 +425,9 @@ impl Reader {
                 .flat_map(|section| &section.entries);
             entries.filter(|entry| entry.key == key).cloned().collect()
         };
-        let names = self.matches(sections);
-        if names.is_empty() {
-            return self.give_up(
-                sections,
-                "no device is left that the file names by its name",
-            );
+        let (names, selectors) = self.matches(sections);
+        if names.is_empty() && selectors.is_empty() {
+            return self.give_up(sections, "no device is left that the file is for");
         }
         let last = |key: &str| {
             entries("Network", key)
@@ -449,7 +449,16 @@ impl Reader {
             }
         }
         if let Some(entry) = &bond {
-            self.bond_ports(&names, entry);
+            self.bond_ports(&names, selectors, entry);
+        } else if names.is_empty() {
+            let why = "it is for devices by what they are, which only ports of bonds are found by";
+            return self.give_up(sections, why);
+        } else {
+            for selector in selectors {
+                let why = "devices are found by name alone, unless they are ports of a bond";
+                self.report
+                    .unsupported(selector.span, why, "write the name of each device");
+            }
         }
         for section in sections {
             match section.name.value.as_str() {
@@ -488,42 +497,83 @@ impl Reader {
         }
     }
 
-    /// The devices a `.network` file is for: those it names one by one and that no earlier file has.
-    fn matches(&mut self, sections: &[Section]) -> Vec<Located<String>> {
-        let mut names = Vec::new();
+    /// The devices a `.network` file is for: those it names one by one and that no earlier file has, and those it
+    /// describes.
+    fn matches(&mut self, sections: &[Section]) -> (Vec<Located<String>>, Vec<DesiredSelector>) {
+        let mut criteria = Criteria::default();
+        let mut place = None;
         let of = |section: &&Section| section.name.value == "Match";
         for section in sections.iter().filter(of) {
+            self.report.mapped(section.name.span);
             for entry in &section.entries {
-                if entry.key != "Name" {
-                    let why = "devices are found by name alone";
-                    self.report.unsupported(
-                        entry.span,
-                        why,
-                        "write Name= with the name of each device",
-                    );
+                place = place.or(Some(entry.span));
+                self.criterion(&mut criteria, entry);
+            }
+        }
+        let Some(place) = place else {
+            return (Vec::new(), Vec::new());
+        };
+        let by_name =
+            criteria.macs.is_empty() && criteria.paths.is_empty() && criteria.drivers.is_empty();
+        let mut names = Vec::new();
+        if by_name {
+            let all = core::mem::take(&mut criteria.names).into_iter();
+            let (patterns, plain): (Vec<_>, Vec<_>) = all.partition(|name| is_pattern(&name.value));
+            criteria.names = patterns;
+            for word in plain {
+                let Some(found) = name(&word.value, word.span, &mut self.report) else {
                     continue;
-                }
-                for word in entry.value.split_whitespace() {
-                    if word.contains(['*', '?', '[', '!']) {
-                        let why = format!("{word} is a pattern, and ports are named one by one");
-                        self.report
-                            .unsupported(entry.span, why, "write the name of each device");
-                    } else if let Some(found) = name(word, entry.span, &mut self.report) {
-                        if self.matched.insert(word.to_owned()) {
-                            self.report.mapped(section.name.span);
-                            self.report.mapped(entry.span);
-                            names.push(found);
-                        } else {
-                            let why =
-                                format!("an earlier file is for {word}, and only the first counts");
-                            self.report
-                                .unsupported(entry.span, why, "put both into one");
-                        }
-                    }
+                };
+                if self.matched.insert(word.value.clone()) {
+                    names.push(found);
+                } else {
+                    let word_text = &word.value;
+                    let why =
+                        format!("an earlier file is for {word_text}, and only the first counts");
+                    self.report.unsupported(word.span, why, "put both into one");
                 }
             }
         }
-        names
+        let selectors = criteria.selectors(place, &mut self.report);
+        (names, selectors)
+    }
+
+    /// One line of `[Match]`.
+    fn criterion(&mut self, criteria: &mut Criteria, entry: &Entry) {
+        let (span, report) = (entry.span, &mut self.report);
+        let list = match entry.key.as_str() {
+            "Type" if entry.value == "ether" => return report.mapped(span),
+            "Name" => &mut criteria.names,
+            "Path" => &mut criteria.paths,
+            "Driver" => &mut criteria.drivers,
+            "MACAddress" | "PermanentMACAddress" => {
+                for word in entry.value.split_whitespace() {
+                    match mac(word, span, report) {
+                        Some(mac) => criteria.macs.push(mac),
+                        None => criteria.partial = true,
+                    }
+                    report.mapped(span);
+                }
+                if entry.key == "MACAddress" {
+                    let what = "it is compared with the permanent address, which does not change in a bond";
+                    report.changed(span, what);
+                }
+                return;
+            }
+            _ => {
+                criteria.partial = true;
+                let why = "devices are found by Name=, PermanentMACAddress=, Path= and Driver=";
+                return report.unsupported(span, why, "use one of these");
+            }
+        };
+        if entry.value.starts_with('!') {
+            criteria.partial = true;
+            let why = "devices are found by what they are, not by what they are not";
+            return report.unsupported(span, why, "write what they are");
+        }
+        report.mapped(span);
+        let words = entry.value.split_whitespace();
+        list.extend(words.map(|word| Located::new(word.to_owned(), span)));
     }
 
     fn network_key(&mut self, names: &[Located<String>], is_port: bool, entry: &Entry) {
@@ -683,7 +733,12 @@ impl Reader {
         }
     }
 
-    fn bond_ports(&mut self, names: &[Located<String>], entry: &Entry) {
+    fn bond_ports(
+        &mut self,
+        names: &[Located<String>],
+        selectors: Vec<DesiredSelector>,
+        entry: &Entry,
+    ) {
         let found = self
             .network
             .bonds
@@ -696,6 +751,7 @@ impl Reader {
                 .unsupported(entry.span, why, "add the file, or correct the name");
         };
         self.report.mapped(entry.span);
+        bond.selectors.extend(selectors);
         bond.ports.extend(names.iter().map(|name| DesiredPort {
             name: name.clone(),
             options: Vec::new(),
@@ -726,6 +782,11 @@ impl Reader {
                         .unsupported(entry.span, why, "write Bond= beside it");
                 }
             },
+            ([], true) => {
+                let why = format!("{id} is a port by its name, and the file says none");
+                self.report
+                    .unsupported(entry.span, why, "write Name= in [Match]");
+            }
             (_, true) => {
                 let why = format!("the file is for several ports, and one at most is {id}");
                 self.report
@@ -1135,6 +1196,41 @@ impl Writer<'_> {
             };
             self.network(&port.name.value, Some(&membership), None);
         }
+        for (index, selector) in bond.selectors.iter().enumerate() {
+            self.selector(&bond.name.value, bond.ports.len() + index, selector);
+        }
+    }
+
+    /// The file of ports by what they are.
+    fn selector(&mut self, bond: &str, index: usize, selector: &DesiredSelector) {
+        let mut text = "[Match]\n".to_owned();
+        for (key, value) in selector.criteria() {
+            if value.starts_with('!') || value.contains(char::is_whitespace) {
+                let why = format!("systemd-networkd cannot match {value:?}");
+                return self
+                    .report
+                    .unsupported(selector.span, why, "write a pattern without it");
+            }
+            let key = match key {
+                "mac" => "PermanentMACAddress",
+                "path" => "Path",
+                "driver" => "Driver",
+                _ => "Name",
+            };
+            lines(&mut text, key, [value]);
+        }
+        uncounted("systemd-networkd", selector, &mut self.report);
+        for option in &selector.options {
+            let change = &option.value;
+            unspelt("systemd-networkd", change, option.span, &mut self.report);
+        }
+        text.push_str("\n[Network]\n");
+        lines(&mut text, "Bond", [bond]);
+        lines(&mut text, "LinkLocalAddressing", ["no"]);
+        self.file(
+            format!("{HOME}/30-{bond}-port{index:02}-select.network"),
+            text,
+        );
     }
 
     /// An option's value as systemd writes it, or nothing if it cannot.

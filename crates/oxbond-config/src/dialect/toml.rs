@@ -11,6 +11,10 @@
 //! [bond.bond0.port.enp3s0]         # or slave, member
 //! prio = 10
 //!
+//! [[bond.bond0.select]]            # every interface that fits is a port too
+//! driver = "ixgbe"                 # or mac, path, name; patterns like "enp3*"
+//! expect = 2
+//!
 //! [vlan."bond0.100"]
 //! id = 100
 //! link = "bond0"
@@ -52,8 +56,8 @@ use super::{OutputFile, Reading, Written};
 use crate::check::{DEFAULT_MIIMON_MS, refusal};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
-    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
-    DeviceSettings, Network, Route, VidRange, not_a_host,
+    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
+    DesiredSelector, DesiredVlan, DeviceSettings, Network, Route, VidRange, not_a_host,
 };
 use crate::name::check_interface_name;
 use crate::report::Report;
@@ -84,7 +88,12 @@ const DEVICE_KEYS: [&str; 10] = [
 ];
 
 /// Keys of a bond beside those and the options.
-const BOND_KEYS: [&str; 6] = ["ports", "slaves", "members", "port", "slave", "member"];
+const BOND_KEYS: [&str; 7] = [
+    "ports", "slaves", "members", "port", "slave", "member", "select",
+];
+
+/// Keys of a selector beside the options of ports.
+const SELECTOR_KEYS: [&str; 5] = ["mac", "path", "driver", "name", "expect"];
 
 /// Keys of a VLAN beside those of every device.
 const VLAN_KEYS: [&str; 2] = ["id", "link"];
@@ -105,6 +114,9 @@ const BRIDGE_PORT_KEYS: [&str; 2] = ["vids", "pvid"];
 
 /// Keys of a route.
 const ROUTE_KEYS: [&str; 5] = ["to", "via", "metric", "table", "on_link"];
+
+/// Most ports a selector may expect.
+const MAX_EXPECT: u32 = 65535;
 
 /// VLAN identifiers.
 const VIDS: core::ops::RangeInclusive<u32> = 1..=4094;
@@ -227,6 +239,7 @@ impl Owner {
 enum Table {
     Bond,
     BondPort,
+    Selector,
     Vlan,
     Bridge,
     BridgePort,
@@ -238,6 +251,7 @@ impl Table {
         match self {
             Self::Bond => "a bond",
             Self::BondPort => "a port",
+            Self::Selector => "a selector",
             Self::Vlan => "a VLAN",
             Self::Bridge => "a bridge",
             Self::BridgePort => "a port of a bridge",
@@ -250,6 +264,7 @@ impl Table {
         let (own, shared): (&[&str], &[&str]) = match self {
             Self::Bond => (&BOND_KEYS, &DEVICE_KEYS),
             Self::BondPort => (&[], &[]),
+            Self::Selector => (&SELECTOR_KEYS, &[]),
             Self::Vlan => (&VLAN_KEYS, &DEVICE_KEYS),
             Self::Bridge => (&BRIDGE_KEYS, &DEVICE_KEYS),
             Self::BridgePort => (&BRIDGE_PORT_KEYS, &[]),
@@ -376,6 +391,7 @@ impl Reader {
                     );
                     port_tables.extend(self.table(value, what, &help));
                 }
+                "select" => bond.selectors = self.selectors(value, &owner),
                 _ if DEVICE_KEYS.contains(&what) => {
                     self.device_key(what, value, &owner, &mut bond.device);
                 }
@@ -389,6 +405,82 @@ impl Reader {
             self.ports(table, &mut bond);
         }
         bond
+    }
+
+    fn selectors(&mut self, value: &Value<'_>, owner: &Owner) -> Vec<DesiredSelector> {
+        let help = format!(
+            "write [[bond.{}.select]] above what is asked for",
+            owner.name
+        );
+        let items: Vec<&Value<'_>> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        let mut selectors = Vec::new();
+        for item in items {
+            if let Some(table) = self.table(item, "a selector", &help) {
+                selectors.extend(self.selector(item, table));
+            }
+        }
+        selectors
+    }
+
+    /// One selector; none if anything is wrong with it, since too much would fit the rest.
+    fn selector(&mut self, item: &Value<'_>, table: &DeTable<'_>) -> Option<DesiredSelector> {
+        let mut selector = DesiredSelector::new(self.span(item));
+        let before = self.found.len();
+        let owner = Owner::new("port", "a selector");
+        let mut seen = Seen::default();
+        for (key, value) in in_order(table) {
+            let text = key.get_ref().replace('-', "_");
+            let what = match find(&text) {
+                Some(spec) if is_port_option(spec) => spec.name,
+                _ => match SELECTOR_KEYS.into_iter().find(|known| *known == text) {
+                    Some(known) => known,
+                    None => {
+                        self.unknown_key(key, Table::Selector);
+                        continue;
+                    }
+                },
+            };
+            if !self.once(&mut seen, what, key, "") {
+                continue;
+            }
+            match what {
+                "mac" => selector.mac = self.mac(value, &owner),
+                "path" => selector.path = self.pattern(value, what, "\"pci-0000:03:00.*\""),
+                "driver" => selector.driver = self.pattern(value, what, "\"ixgbe\""),
+                "name" => selector.name = self.pattern(value, what, "\"enp3s0*\""),
+                "expect" => {
+                    selector.expect = self.number(value, what, "a number of ports", 0..=MAX_EXPECT);
+                }
+                _ => selector
+                    .options
+                    .extend(self.option(key, value, PortOptionChange::parse)),
+            }
+        }
+        if !SELECTOR_KEYS[..4].iter().any(|key| seen.contains_key(key)) {
+            let message = "a selector asks for nothing, and every interface would fit";
+            self.found.push(
+                Diagnostic::error(Code::MissingKey, selector.span, message)
+                    .with_help("write mac, path, driver or name; name = \"*\" if all are meant"),
+            );
+        }
+        (self.found.len() == before).then_some(selector)
+    }
+
+    /// A text that is not empty, since nothing would fit that.
+    fn pattern(&mut self, value: &Value<'_>, key: &str, example: &str) -> Option<Located<String>> {
+        let text = self.text(value, key, example)?;
+        if text.value.is_empty() {
+            let message = format!("no interface has an empty {key}");
+            self.found.push(
+                Diagnostic::error(Code::WrongValue, text.span, message)
+                    .with_help(format!("write it like {key} = {example}, or leave it out")),
+            );
+            return None;
+        }
+        Some(text)
     }
 
     fn vlan(&mut self, name: &Key<'_>, table: &DeTable<'_>) -> Option<DesiredVlan> {
@@ -701,8 +793,8 @@ impl Reader {
 
     fn unknown_key(&mut self, key: &Key<'_>, table: Table) {
         let text = key.get_ref();
-        let port = table == Table::BondPort;
-        let takes_options = matches!(table, Table::Bond | Table::BondPort);
+        let port = matches!(table, Table::BondPort | Table::Selector);
+        let takes_options = port || table == Table::Bond;
         let options = OPTIONS
             .iter()
             .filter(|spec| takes_options && is_port_option(spec) == port);
@@ -714,9 +806,11 @@ impl Reader {
                 format!("this is the name {tool} has for it; write {}", spec.name)
             }
             (Some(meant), _) => format!("did you mean {meant:?}?"),
-            (None, _) if port => format!("the options of a port are {}", candidates.join(", ")),
-            (None, _) if takes_options => format!(
-                "keys of a bond are ports, port, {}, and the options of bonding ('oxbond up --help' lists them)",
+            (None, _) if table == Table::BondPort => {
+                format!("the options of a port are {}", candidates.join(", "))
+            }
+            (None, _) if table == Table::Bond => format!(
+                "keys of a bond are ports, port, select, {}, and the options of bonding ('oxbond up --help' lists them)",
                 DEVICE_KEYS.join(", ")
             ),
             (None, _) => format!("keys of {} are {}", table.name(), candidates.join(", ")),
@@ -904,6 +998,7 @@ impl Reader {
         );
         let help = match owner.kind {
             "bond" => "leave mac out to take the first port's address",
+            "port" => "write the address the interface was made with",
             _ => "leave mac out to keep the address it gets by itself",
         };
         self.found
@@ -1118,22 +1213,35 @@ impl Writer {
         self.list("ports", bond.ports.iter().map(|port| &port.name.value));
         self.device(&bond.device);
         for port in &bond.ports {
-            if port.options.is_empty() || !self.port_header(path, &port.name) {
-                continue;
+            if !port.options.is_empty() && self.port_header(path, &port.name) {
+                self.port_options(&port.options);
             }
-            for option in &port.options {
-                let change = &option.value;
-                self.line(
-                    change.id.name(),
-                    option_value(&change.value, change.id.spec()),
-                );
+        }
+        for selector in &bond.selectors {
+            self.blank();
+            // Writing to a string cannot fail.
+            let _ = writeln!(self.text, "[[{path}.select]]");
+            for (key, value) in selector.criteria() {
+                self.line(key, quoted(&value));
             }
+            if let Some(expect) = &selector.expect {
+                self.line("expect", expect.value);
+            }
+            self.port_options(&selector.options);
         }
         let monitors = [OptionId::Miimon, OptionId::ArpInterval];
         if monitors.iter().all(|id| bond.option(*id).is_none()) {
             let what =
                 format!("without a monitor oxbond checks the links every {DEFAULT_MIIMON_MS} ms");
             self.report.changed(bond.name.span, what);
+        }
+    }
+
+    fn port_options(&mut self, options: &[Located<PortOptionChange>]) {
+        for option in options {
+            let change = &option.value;
+            let value = option_value(&change.value, change.id.spec());
+            self.line(change.id.name(), value);
         }
     }
 
@@ -1218,12 +1326,17 @@ impl Writer {
         if !self.tables.insert(path.to_owned()) {
             return false;
         }
-        if !self.text.is_empty() {
-            self.text.push('\n');
-        }
+        self.blank();
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "[{path}]");
         true
+    }
+
+    /// An empty line, but not at the beginning.
+    fn blank(&mut self) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
     }
 
     fn flag(&mut self, key: &str, flag: &Option<Located<bool>>) {

@@ -1,8 +1,8 @@
 //! Generated networks, for the tests of all dialects.
 
 use oxbond_config::model::{
-    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
-    DeviceSettings, Route, VidRange,
+    Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
+    DesiredSelector, DesiredVlan, DeviceSettings, Route, VidRange,
 };
 use oxbond_config::span::{Located, Sources, Span};
 use oxbond_core::option::{
@@ -91,10 +91,10 @@ fn bond(
         1..=1000i64,
         Just(ports.to_vec()).prop_shuffle(),
         port_options,
-        device(common),
+        (device(common), selectors(common)),
     )
         .prop_map(
-            move |(options, mode, primary, miimon, ports, queue, device)| {
+            move |(options, mode, primary, miimon, ports, queue, (device, selectors))| {
                 let mut bond = DesiredBond::new(at(name.to_owned()));
                 bond.options.push(at(mode));
                 bond.options.push(at(
@@ -121,6 +121,7 @@ fn bond(
                     bond.ports[0].options.push(at(change));
                 }
                 bond.device = device;
+                bond.selectors = selectors;
                 if common {
                     let mode = bond.option(OptionId::Mode).unwrap().value.text();
                     let mode = *Mode::ALL.iter().find(|known| known.word() == mode).unwrap();
@@ -130,6 +131,29 @@ fn bond(
                 bond
             },
         )
+}
+
+/// Ports by what they are.
+fn selectors(common: bool) -> impl Strategy<Value = Vec<DesiredSelector>> {
+    let criteria = subsequence(vec!["mac", "path", "driver", "name"], 1..=4);
+    let expect = proptest::option::of(0..9u32);
+    let selector = (criteria, expect, any::<bool>()).prop_map(|(criteria, expect, prio)| {
+        let asked = |key: &str, value: &str| criteria.contains(&key).then(|| at(value.to_owned()));
+        let mac = "02:00:5e:10:00:42".parse::<MacAddr>().unwrap();
+        DesiredSelector {
+            mac: criteria.contains(&"mac").then(|| at(mac)),
+            path: asked("path", "pci-0000:03:00.*"),
+            driver: asked("driver", "ixgbe"),
+            name: asked("name", "enp[0-9]s*"),
+            expect: expect.map(at),
+            options: prio
+                .then(|| at(PortOptionChange::parse("prio", "7").unwrap()))
+                .into_iter()
+                .collect(),
+            ..DesiredSelector::new(at(()).span)
+        }
+    });
+    proptest::collection::vec(selector, 0..if common { 1 } else { 3 })
 }
 
 /// A valid value of an option, in some dialects' reach if `common`.
