@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope,
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use serde::{Deserialize, Serialize};
@@ -176,20 +176,35 @@ impl Netlink {
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), KernelError> {
-        let mut message = address_message(ifindex, address, prefix_len);
-        if let IpAddr::V4(v4) = address {
-            // The kernel fills in no broadcast address by itself. RFC 3021: /31 and /32 have none.
-            if prefix_len < 31 {
-                let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
-                message.attributes.push(AddressAttribute::Broadcast(
-                    (u32::from(v4) | host_bits).into(),
-                ));
-            }
-        }
+        let message = new_address_message(ifindex, address, prefix_len);
         let request = RouteNetlinkMessage::NewAddress(message);
         self.write(
             &request,
             NLM_F_CREATE | NLM_F_EXCL,
+            "add address",
+            format!("{address}/{prefix_len}"),
+        )
+    }
+
+    /// Puts an address that is ours for a time only on an interface, or gives it more time.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn lend_address(
+        &mut self,
+        ifindex: u32,
+        address: IpAddr,
+        prefix_len: u8,
+        lifetime: Lifetime,
+    ) -> Result<(), KernelError> {
+        let mut message = new_address_message(ifindex, address, prefix_len);
+        let mut times = CacheInfo::default();
+        times.ifa_preferred = lifetime.preferred_secs;
+        times.ifa_valid = lifetime.valid_secs;
+        message.attributes.push(AddressAttribute::CacheInfo(times));
+        self.write(
+            &RouteNetlinkMessage::NewAddress(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
             "add address",
             format!("{address}/{prefix_len}"),
         )
@@ -216,6 +231,29 @@ impl Netlink {
     }
 }
 
+/// How long an address is ours, in seconds from now; `u32::MAX` is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// New connections may use it.
+    pub preferred_secs: u32,
+    /// It is there; the kernel takes it away by itself.
+    pub valid_secs: u32,
+}
+
+fn new_address_message(ifindex: u32, address: IpAddr, prefix_len: u8) -> AddressMessage {
+    let mut message = address_message(ifindex, address, prefix_len);
+    if let IpAddr::V4(v4) = address {
+        // The kernel fills in no broadcast address by itself. RFC 3021: /31 and /32 have none.
+        if prefix_len < 31 {
+            let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
+            message.attributes.push(AddressAttribute::Broadcast(
+                (u32::from(v4) | host_bits).into(),
+            ));
+        }
+    }
+    message
+}
+
 fn address_message(ifindex: u32, address: IpAddr, prefix_len: u8) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = if address.is_ipv4() {
@@ -234,6 +272,41 @@ fn address_message(ifindex: u32, address: IpAddr, prefix_len: u8) -> AddressMess
 mod tests {
     use super::*;
     use crate::test_support::in_fresh_namespaces;
+
+    #[test]
+    fn root_a_lent_address_is_ours_for_a_time_that_can_be_prolonged() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            nl.create_veth("p0", "q0").unwrap();
+            let p0 = nl.link("p0").unwrap().unwrap().index;
+            for (host, secs) in [(2, 60), (3, 60), (3, 3000)] {
+                let lifetime = Lifetime {
+                    preferred_secs: secs,
+                    valid_secs: secs,
+                };
+                let address = IpAddr::from([10, 0, 0, host]);
+                nl.lend_address(p0, address, 24, lifetime).unwrap();
+            }
+            let output = std::process::Command::new("ip")
+                .args(["-o", "address", "show", "dev", "p0"])
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            let line = |address: &str| said.lines().find(|line| line.contains(address)).unwrap();
+            assert_eq!(said.lines().count(), 2, "{said}");
+            // A second may have gone by.
+            assert!(
+                line("10.0.0.2/24 brd 10.0.0.255").contains("valid_lft 60sec")
+                    || line("10.0.0.2/24").contains("valid_lft 59sec"),
+                "{said}"
+            );
+            assert!(
+                line("10.0.0.3/24").contains("preferred_lft 3000sec")
+                    || line("10.0.0.3/24").contains("preferred_lft 2999sec"),
+                "{said}"
+            );
+        });
+    }
 
     #[test]
     fn root_an_address_is_put_back_as_it_was() {

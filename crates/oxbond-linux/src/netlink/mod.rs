@@ -11,7 +11,7 @@ mod route;
 mod transport;
 mod vlan;
 
-pub use address::{Address, AddressRecord};
+pub use address::{Address, AddressRecord, Lifetime};
 pub use bridge::{BridgeSetting, BridgeSettings, PortVlan};
 pub use link::{ALIAS_MARK, Link, OperState};
 pub use route::{DefaultRoute, Route, RouteRecord, Way};
