@@ -6,11 +6,21 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::error::KernelError;
+
+/// Whether the calling thread is in the network namespace of the system's first process, whose interfaces the system's
+/// own programs (udev, systemd-resolved) speak of. To be asked with all of root's capabilities: without `CAP_SYS_PTRACE`
+/// the answer is no.
+pub fn is_first() -> bool {
+    let identity = |path: &str| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    identity("/proc/1/ns/net")
+        .is_ok_and(|first| identity("/proc/thread-self/ns/net").is_ok_and(|ours| ours == first))
+}
 
 /// A network namespace, kept alive by this handle.
 #[derive(Debug)]

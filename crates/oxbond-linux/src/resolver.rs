@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -72,17 +72,20 @@ pub struct Resolver {
     file: PathBuf,
     /// What stood in it before us.
     before: PathBuf,
+    /// systemd-resolved, if it runs, speaks of the devices we speak of.
+    first_namespace: bool,
     /// What systemd-resolved was told of.
     told: BTreeMap<String, NameService>,
 }
 
 impl Resolver {
     /// `file` is the system's `resolv.conf`; what stands in it before the first change is kept at `before`, which must
-    /// outlive this program.
-    pub const fn new(file: PathBuf, before: PathBuf) -> Self {
+    /// outlive this program. `first_namespace` is [`is_first`](crate::netns::is_first)'s answer.
+    pub const fn new(file: PathBuf, before: PathBuf, first_namespace: bool) -> Self {
         Self {
             file,
             before,
+            first_namespace,
             told: BTreeMap::new(),
         }
     }
@@ -93,7 +96,7 @@ impl Resolver {
     /// # Errors
     /// When the resolver belongs to somebody else, or the system refuses.
     pub fn set(&mut self, wanted: &BTreeMap<String, NameService>) -> Result<bool, ResolverError> {
-        match resolved_serves_us() {
+        match self.first_namespace && UnixStream::connect(RESOLVED).is_ok() {
             true => self.tell_resolved(wanted),
             false => self.write_file(wanted),
         }
@@ -210,14 +213,6 @@ fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     kept
 }
 
-/// Whether systemd-resolved runs, and in this network namespace: it knows devices by their index.
-fn resolved_serves_us() -> bool {
-    let namespace = |path: &str| fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    let same = namespace("/proc/1/ns/net")
-        .is_ok_and(|first| namespace("/proc/thread-self/ns/net").is_ok_and(|ours| ours == first));
-    same && UnixStream::connect(RESOLVED).is_ok()
-}
-
 fn resolvectl(device: &str, verb: &str, values: &[String]) -> Result<(), ResolverError> {
     let failed = |words: String| ResolverError::Resolved {
         device: device.to_owned(),
@@ -304,13 +299,17 @@ mod tests {
             let dir = TempDir::new();
             let file = dir.path().join("resolv.conf");
             fs::write(&file, text).unwrap();
-            let resolver = Resolver::new(file, dir.path().join("before"));
+            let resolver = Resolver::new(file, dir.path().join("before"), false);
             Self { dir, resolver }
         }
 
         /// As a daemon that was restarted sees it.
         fn again(&mut self) {
-            self.resolver = Resolver::new(self.resolver.file.clone(), self.resolver.before.clone());
+            self.resolver = Resolver::new(
+                self.resolver.file.clone(),
+                self.resolver.before.clone(),
+                false,
+            );
         }
 
         fn set(&self, wanted: &[(&str, &[&str], &[&str])]) -> bool {
@@ -381,7 +380,7 @@ mod tests {
         let system = System::with(THEIRS);
         let link = system.dir.path().join("link");
         std::os::unix::fs::symlink(&system.resolver.file, &link).unwrap();
-        let resolver = Resolver::new(link, system.dir.path().join("other"));
+        let resolver = Resolver::new(link, system.dir.path().join("other"), false);
         let wanted = [(
             "bond0".to_owned(),
             NameService {
@@ -401,7 +400,7 @@ mod tests {
         let file = dir.path().join("resolv.conf");
         fs::write(&file, THEIRS).unwrap();
         fs::create_dir(dir.path().join("resolv.conf.oxbond")).unwrap();
-        let resolver = Resolver::new(file.clone(), dir.path().join("before"));
+        let resolver = Resolver::new(file.clone(), dir.path().join("before"), false);
         let service = NameService {
             servers: vec!["192.0.2.1".parse().unwrap()],
             search: Vec::new(),
