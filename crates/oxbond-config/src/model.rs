@@ -228,6 +228,19 @@ impl DeviceSettings {
         !self.addresses.is_empty() || asked(&self.dhcp_v4) || asked(&self.dhcp_v6)
     }
 
+    /// Every place where it says something of layer 3: for devices that cannot have any.
+    pub(crate) fn layer3_places(&self) -> impl Iterator<Item = Span> {
+        let flags = [&self.dhcp_v4, &self.dhcp_v6, &self.accept_ra];
+        let addresses = self.addresses.iter().map(|address| address.span);
+        addresses
+            .chain(flags.into_iter().flatten().map(|flag| flag.span))
+            .chain(self.gateway_v4.iter().map(|gateway| gateway.span))
+            .chain(self.gateway_v6.iter().map(|gateway| gateway.span))
+            .chain(self.routes.iter().map(|route| route.span))
+            .chain(self.dns.iter().map(|server| server.span))
+            .chain(self.search.iter().map(|domain| domain.span))
+    }
+
     /// Takes a route in: a default route with nothing but a gateway is *the* gateway, if there is none yet.
     pub fn add_route(&mut self, route: Located<Route>) {
         let Route {

@@ -23,7 +23,7 @@ pub(super) fn set<T>(slot: &mut Option<Located<T>>, value: Located<T>, report: &
     }
 }
 
-/// Sets an option, as [`set`] does.
+/// Sets an option, as [`set`] does; the same value once more (by another name of the option) replaces nothing.
 pub(super) fn set_option(
     bond: &mut DesiredBond,
     change: Located<OptionChange>,
@@ -32,6 +32,7 @@ pub(super) fn set_option(
     report.mapped(change.span);
     let same = |known: &&mut Located<OptionChange>| known.value.id == change.value.id;
     match bond.options.iter_mut().find(same) {
+        Some(known) if known.value == change.value => {}
         Some(known) => {
             let before = core::mem::replace(known, change);
             replaced(before.span, report);
@@ -90,6 +91,15 @@ pub(super) fn network(text: &str, span: Span, report: &mut Report) -> Option<Loc
             refused(span, e, report);
             None
         }
+    }
+}
+
+/// The prefix length of a netmask; what is none stays as it is, for the address to be refused with.
+pub(super) fn prefix_len(mask: &str) -> String {
+    let bits = mask.parse::<core::net::Ipv4Addr>().ok().map(u32::from);
+    match bits.filter(|bits| bits.leading_ones() == bits.count_ones()) {
+        Some(bits) => bits.count_ones().to_string(),
+        None => mask.to_owned(),
     }
 }
 
@@ -307,4 +317,17 @@ pub(super) fn mode(bond: &DesiredBond) -> Mode {
         _ => None,
     }
     .unwrap_or(Mode::BalanceRr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn netmasks() {
+        assert_eq!(prefix_len("255.255.255.0"), "24");
+        assert_eq!(prefix_len("0.0.0.0"), "0");
+        assert_eq!(prefix_len("64"), "64");
+        assert_eq!(prefix_len("255.0.255.0"), "255.0.255.0");
+    }
 }

@@ -11,10 +11,12 @@ use std::fmt::Write as _;
 use oxbond_core::option::{Dialect, Kind, Mode, OptionId, OptionKey, OptionSpec, find_in_dialect};
 
 use super::common::{
-    mac, mode, mtu, name, number, option, parsed, port_option, refused, unknown_key, unselected,
+    mac, mode, mtu, name, number, option, parsed, port_option, prefix_len, refused, unknown_key,
+    unselected,
     unspelt, vid,
 };
 use super::ini;
+use super::route_words;
 use super::{OutputFile, Reading, Written};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
@@ -959,15 +961,6 @@ fn no_commands(span: Span, report: &mut Report) {
     report.unsupported(span, why, "run it by other means");
 }
 
-/// The prefix length of a netmask; what is none stays as it is, for the address to be refused with.
-fn prefix_len(mask: &str) -> String {
-    let bits = mask.parse::<core::net::Ipv4Addr>().ok().map(u32::from);
-    match bits.filter(|bits| bits.leading_ones() == bits.count_ones()) {
-        Some(bits) => bits.count_ones().to_string(),
-        None => mask.to_owned(),
-    }
-}
-
 fn boolean(text: &str) -> Option<bool> {
     match text {
         "yes" | "on" | "1" | "true" => Some(true),
@@ -992,26 +985,13 @@ fn route_command(command: &str, device: &str) -> Option<Route> {
     {
         return None;
     }
-    let to = words.next()?;
-    let mut route = Route::new(Network::DEFAULT_V4, None);
-    let mut on_device = false;
-    while let Some(word) = words.next() {
-        match word {
-            "via" => route.via = Some(words.next()?.parse().ok()?),
-            "dev" => on_device = words.next()? == device,
-            "metric" => route.metric = Some(words.next()?.parse().ok()?),
-            "table" => route.table = Some(words.next()?.parse().ok()?),
-            "onlink" => route.on_link = true,
-            _ => return None,
-        }
-    }
-    route.to = match to {
-        "default" if family == Some("-6") => Network::DEFAULT_V6,
-        "default" => route.via.map_or(Network::DEFAULT_V4, Network::default_like),
-        to => to.parse().ok()?,
-    };
+    let line = route_words::read(words, family == Some("-6")).ok()?;
     // Without a device the router decides, which is on this one as its addresses come up with it.
-    (on_device || (route.via.is_some() && !command.contains(" dev "))).then_some(route)
+    let is_on_device = match &line.device {
+        Some(named) => named == device,
+        None => line.route.via.is_some(),
+    };
+    is_on_device.then_some(line.route)
 }
 
 /// Writes one file.
@@ -1314,30 +1294,12 @@ impl Writer<'_> {
 }
 
 fn command(route: &Route, device: &str) -> String {
-    let mut text = format!(
-        "ip {}route add {}",
-        if route.to.address.is_ipv4() {
-            ""
-        } else {
-            "-6 "
-        },
-        route.to
-    );
-    // Writing to a string cannot fail.
-    if let Some(via) = route.via {
-        let _ = write!(text, " via {via}");
-    }
-    let _ = write!(text, " dev {device}");
-    if let Some(metric) = route.metric {
-        let _ = write!(text, " metric {metric}");
-    }
-    if let Some(table) = route.table {
-        let _ = write!(text, " table {table}");
-    }
-    if route.on_link {
-        text.push_str(" onlink");
-    }
-    text
+    let family = if route.to.address.is_ipv4() {
+        ""
+    } else {
+        "-6 "
+    };
+    format!("ip {family}route add {}", route_words::write(route, device))
 }
 
 fn vlans(settings: &mut String, vids: &[Located<VidRange>], pvid: Option<&Located<u16>>) {
@@ -1393,13 +1355,5 @@ mod tests {
         ] {
             assert_eq!(route_command(command, "bond0"), None, "{command}");
         }
-    }
-
-    #[test]
-    fn netmasks() {
-        assert_eq!(prefix_len("255.255.255.0"), "24");
-        assert_eq!(prefix_len("0.0.0.0"), "0");
-        assert_eq!(prefix_len("64"), "64");
-        assert_eq!(prefix_len("255.0.255.0"), "255.0.255.0");
     }
 }

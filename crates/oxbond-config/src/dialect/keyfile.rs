@@ -555,7 +555,7 @@ impl Reader {
             "bridge" => {
                 let mut port = DesiredBridgePort::new(profile.name.clone());
                 if let Some(entry) = profile.last("bridge-port", "vlans") {
-                    bridge_vlans(&mut port, entry, &mut self.report);
+                    bridge_vlans(&mut port, &entry.value, entry.span, &mut self.report);
                 }
                 let bridge = self
                     .network
@@ -836,10 +836,13 @@ fn route(text: &str, span: Span, options: Option<&Entry>, report: &mut Report) -
 }
 
 /// `10, 20-30, 5 pvid untagged`.
-fn bridge_vlans(port: &mut DesiredBridgePort, entry: &Entry, report: &mut Report) {
-    let span = entry.span;
-    for part in entry
-        .value
+pub(super) fn bridge_vlans(
+    port: &mut DesiredBridgePort,
+    text: &str,
+    span: Span,
+    report: &mut Report,
+) {
+    for part in text
         .split([',', ';'])
         .map(str::trim)
         .filter(|part| !part.is_empty())
@@ -862,6 +865,19 @@ fn bridge_vlans(port: &mut DesiredBridgePort, entry: &Entry, report: &mut Report
             report.mapped(span);
         }
     }
+}
+
+/// The VLANs of a port of a bridge in that form; empty for none.
+pub(super) fn bridge_vlans_text(bridge: &DesiredBridge, port: &DesiredBridgePort) -> String {
+    let vids = if port.vids.is_empty() {
+        &bridge.vids
+    } else {
+        &port.vids
+    };
+    let mut vlans: Vec<String> = vids.iter().map(|vids| vids.value.to_string()).collect();
+    let pvid = port.pvid.iter();
+    vlans.extend(pvid.map(|pvid| format!("{} pvid untagged", pvid.value)));
+    vlans.join(", ")
 }
 
 /// Sets a boolean; what was filled in from the device's own line (`own`) is no line that is replaced.
@@ -1128,19 +1144,9 @@ impl Writer<'_> {
         } else if let Some((bridge, port)) = bridge {
             line(&mut text, "master", &bridge.name.value);
             line(&mut text, "slave-type", "bridge");
-            let vids = if port.vids.is_empty() {
-                &bridge.vids
-            } else {
-                &port.vids
-            };
-            let mut vlans: Vec<String> = vids.iter().map(|vids| vids.value.to_string()).collect();
-            vlans.extend(
-                port.pvid
-                    .as_ref()
-                    .map(|pvid| format!("{} pvid untagged", pvid.value)),
-            );
+            let vlans = bridge_vlans_text(bridge, port);
             if !vlans.is_empty() {
-                let _ = write!(text, "\n[bridge-port]\nvlans={}\n", vlans.join(", "));
+                let _ = write!(text, "\n[bridge-port]\nvlans={vlans}\n");
             }
         }
         text.push_str(settings);
@@ -1285,18 +1291,7 @@ impl Writer<'_> {
 
     /// What a port of a bridge cannot have.
     fn port_ip(&mut self, device: &DeviceSettings) {
-        let flags = [&device.dhcp_v4, &device.dhcp_v6, &device.accept_ra];
-        let spans = device
-            .addresses
-            .iter()
-            .map(|address| address.span)
-            .chain(flags.into_iter().flatten().map(|flag| flag.span))
-            .chain(device.gateway_v4.as_ref().map(|gateway| gateway.span))
-            .chain(device.gateway_v6.as_ref().map(|gateway| gateway.span))
-            .chain(device.routes.iter().map(|route| route.span))
-            .chain(device.dns.iter().map(|server| server.span))
-            .chain(device.search.iter().map(|domain| domain.span));
-        for span in spans {
+        for span in device.layer3_places() {
             let why = "NetworkManager lets a port of a bridge have no addresses";
             self.report
                 .unsupported(span, why, "give them to the bridge");

@@ -14,6 +14,7 @@ mod ini;
 pub mod keyfile;
 pub mod netplan;
 pub mod networkd;
+mod route_words;
 pub mod toml;
 mod yaml;
 
