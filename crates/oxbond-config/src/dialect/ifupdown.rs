@@ -12,8 +12,7 @@ use oxbond_core::option::{Dialect, Kind, Mode, OptionId, OptionKey, OptionSpec, 
 
 use super::common::{
     mac, mode, mtu, name, number, option, parsed, port_option, prefix_len, refused, unknown_key,
-    unselected,
-    unspelt, vid,
+    unselected, unspelt, vid,
 };
 use super::ini;
 use super::route_words;

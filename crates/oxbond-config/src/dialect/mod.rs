@@ -9,12 +9,15 @@
 //! Our own dialect, [`toml`], is strict: what another tool's reader would give a fate, it gives a diagnostic too.
 
 mod common;
+pub mod ifcfg;
 pub mod ifupdown;
 mod ini;
 pub mod keyfile;
+pub mod modprobe;
 pub mod netplan;
 pub mod networkd;
 mod route_words;
+mod shell;
 pub mod toml;
 mod yaml;
 
@@ -72,6 +75,10 @@ pub enum Dialect {
     Netplan,
     /// NetworkManager's keyfiles.
     Keyfile,
+    /// RHEL's and SUSE's `ifcfg-*`, with files of modprobe.d beside them.
+    Ifcfg,
+    /// Parameters of the kernel's module in modprobe.d.
+    Modprobe,
 }
 
 impl Dialect {
@@ -83,6 +90,8 @@ impl Dialect {
         Self::Ifupdown2,
         Self::Netplan,
         Self::Keyfile,
+        Self::Ifcfg,
+        Self::Modprobe,
     ];
 
     /// Its name on the command line.
@@ -94,6 +103,8 @@ impl Dialect {
             Self::Ifupdown2 => "ifupdown2",
             Self::Netplan => "netplan",
             Self::Keyfile => "nm",
+            Self::Ifcfg => "ifcfg",
+            Self::Modprobe => "modprobe",
         }
     }
 
@@ -107,6 +118,8 @@ impl Dialect {
             Self::Ifupdown2 => ifupdown::read(Flavour::Second, sources),
             Self::Netplan => netplan::read(sources),
             Self::Keyfile => keyfile::read(sources),
+            Self::Ifcfg => ifcfg::read(sources),
+            Self::Modprobe => modprobe::read(sources),
         }
     }
 
@@ -119,6 +132,8 @@ impl Dialect {
             Self::Ifupdown2 => ifupdown::write(Flavour::Second, network),
             Self::Netplan => netplan::write(network),
             Self::Keyfile => keyfile::write(network),
+            Self::Ifcfg => ifcfg::write(network),
+            Self::Modprobe => modprobe::write(network),
         }
     }
 
@@ -126,9 +141,12 @@ impl Dialect {
     pub fn is_comment(self, line: &str) -> bool {
         match self {
             Self::Networkd | Self::Keyfile => ini::is_comment(line),
-            Self::Toml | Self::Ifupdown | Self::Ifupdown2 | Self::Netplan => {
-                ifupdown::is_comment(line)
-            }
+            Self::Toml
+            | Self::Ifupdown
+            | Self::Ifupdown2
+            | Self::Netplan
+            | Self::Ifcfg
+            | Self::Modprobe => ifupdown::is_comment(line),
         }
     }
 
