@@ -24,11 +24,23 @@ const IPV6_MTU_MIN: u32 = 1280;
 
 /// Checks all devices of a pass and fills in the monitor where none was chosen.
 pub fn check(network: &mut DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
-    for bond in &mut network.bonds {
+    for bond in network.bonds.iter_mut().filter(|bond| !bond.incomplete) {
+        fill_in_monitor(bond);
+    }
+    judge(network, true, "miimon", diagnostics);
+}
+
+/// Checks all devices of a pass, as our own engine takes them or the driver. `miimon` is what the dialect calls it.
+pub(crate) fn judge(
+    network: &DesiredNetwork,
+    own_engine: bool,
+    miimon: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    for bond in &network.bonds {
         if !bond.incomplete {
-            fill_in_monitor(bond);
-            let options = check_options(bond, diagnostics);
-            check_monitor(bond, &options, diagnostics);
+            let options = check_options(bond, own_engine, diagnostics);
+            check_monitor(bond, &options, miimon, diagnostics);
             check_port_options(bond, &options, diagnostics);
             check_primary(bond, &options, diagnostics);
         }
@@ -39,8 +51,9 @@ pub fn check(network: &mut DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
         if vlan.link.value == vlan.name.value {
             let message = format!("{} cannot stand on itself", vlan.name.value);
             let help = "name the device below it, or the VLAN otherwise";
-            diagnostics
-                .push(Diagnostic::error(Code::Conflict, vlan.link.span, message).with_help(help));
+            diagnostics.push(
+                Diagnostic::error(Code::StackingLoop, vlan.link.span, message).with_help(help),
+            );
         }
         check_addresses(&vlan.name.value, &vlan.device, diagnostics);
     }
@@ -69,7 +82,15 @@ pub(crate) fn fill_in_monitor(bond: &mut DesiredBond) {
 
 /// Applies the options as a set. Answers those that fit: what is refused is reported and left out, so that one pass
 /// finds all.
-fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondOptions {
+fn check_options(
+    bond: &DesiredBond,
+    own_engine: bool,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> BondOptions {
+    let defaults = || match own_engine {
+        true => BondOptions::own(),
+        false => BondOptions::default(),
+    };
     // The bond is judged as it is while it is made: down, and still empty.
     let (command, mut wanted): (Vec<_>, Vec<_>) = bond
         .options
@@ -78,10 +99,10 @@ fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondO
     let options = loop {
         let changes: Vec<OptionChange> = wanted.iter().map(|option| option.value.clone()).collect();
         let context = BondContext {
-            own_engine: true,
+            own_engine,
             ..BondContext::default()
         };
-        match BondOptions::own().apply(&changes, &context) {
+        match defaults().apply(&changes, &context) {
             Ok(applied) => {
                 for adapted in &applied.adapted {
                     if let Some(option) = wanted.iter().find(|option| option.value.id == adapted.id)
@@ -112,12 +133,13 @@ fn check_options(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) -> BondO
                 match refused {
                     Some(index) => drop(wanted.remove(index)),
                     // Nothing to leave out; the rest cannot be judged.
-                    None => break BondOptions::own(),
+                    None => break defaults(),
                 }
             }
         }
     };
-    for option in command {
+    // The files of other tools may hold it.
+    for option in command.into_iter().filter(|_| own_engine) {
         let (bond, port) = (&bond.name.value, option.value.text());
         let message = format!(
             "{} is a command to a running bond, not part of its configuration",
@@ -140,6 +162,9 @@ pub(crate) fn refusal(e: &OptionError, span: Span) -> Diagnostic {
         OptionFault::Mode { .. } => Code::NotInMode,
         OptionFault::UnknownOption | OptionFault::WrongScope { .. } => Code::UnknownKey,
         OptionFault::NotAPort => Code::NotAPort,
+        OptionFault::Twice { .. } => Code::DuplicateKey,
+        OptionFault::WithMiimon => Code::TwoMonitors,
+        OptionFault::NeedsMiimon => Code::DelayWithoutMiimon,
         _ => Code::Conflict,
     };
     let diagnostic = Diagnostic::error(
@@ -154,7 +179,12 @@ pub(crate) fn refusal(e: &OptionError, span: Span) -> Diagnostic {
     }
 }
 
-fn check_monitor(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Vec<Diagnostic>) {
+fn check_monitor(
+    bond: &DesiredBond,
+    options: &BondOptions,
+    miimon: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     if options.miimon != 0 || options.arp_interval != 0 {
         return;
     }
@@ -169,7 +199,7 @@ fn check_monitor(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Ve
     let message = format!("nothing watches the links of {}", bond.name.value);
     diagnostics.push(
         Diagnostic::warning(Code::NoMonitor, span, message).with_help(format!(
-            "a bond without a monitor never fails over; write miimon = {DEFAULT_MIIMON_MS}"
+            "a bond without a monitor never fails over; set {miimon} to {DEFAULT_MIIMON_MS} ms"
         )),
     );
 }
@@ -210,7 +240,7 @@ fn check_port_names<'p>(
         if name == device {
             let message = format!("{name} cannot be a port of itself");
             let help = "name another interface, or the device otherwise";
-            diagnostics.push(Diagnostic::error(Code::Conflict, span, message).with_help(help));
+            diagnostics.push(Diagnostic::error(Code::StackingLoop, span, message).with_help(help));
         }
         if let Some(first) = seen.get(name) {
             let message = format!("{name} is named twice among the ports of {device}");
@@ -265,7 +295,7 @@ fn check_primary(bond: &DesiredBond, options: &BondOptions, diagnostics: &mut Ve
     );
     let help = match (closest(primary, ports.iter().copied()), ports.as_slice()) {
         (Some(meant), _) => format!("did you mean {meant:?}? The ports are {}", ports.join(", ")),
-        (None, []) => format!("the bond has no ports; write ports = [{primary:?}]"),
+        (None, []) => format!("the bond has no ports; add {primary} to them"),
         (None, _) => format!("the ports are {}", ports.join(", ")),
     };
     diagnostics.push(Diagnostic::error(Code::NotAPort, span, message).with_help(help));
@@ -343,26 +373,22 @@ fn check_between(network: &DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
         } else {
             format!("{} is a {first_kind} and a {kind}", name.value)
         };
-        let code = match (*first_kind, kind) {
-            ("bond", "bond") => Code::DuplicateBond,
-            _ => Code::Conflict,
-        };
         diagnostics.push(
-            Diagnostic::error(code, name.span, message)
+            Diagnostic::error(Code::DuplicateDevice, name.span, message)
                 .with_related(*first, "first described here")
                 .with_help("rename one of them, or put both into one"),
         );
     }
     let of_bonds = network.bonds.iter().flat_map(|bond| {
         let ports = bond.ports.iter().map(|port| &port.name);
-        ports.map(|port| (&bond.name, port, Code::PortInTwoBonds))
+        ports.map(|port| (&bond.name, port, true))
     });
     let of_bridges = network.bridges.iter().flat_map(|bridge| {
         let ports = bridge.ports.iter().map(|port| &port.name);
-        ports.map(|port| (&bridge.name, port, Code::Conflict))
+        ports.map(|port| (&bridge.name, port, false))
     });
-    let mut ports: HashMap<&str, (&str, Span)> = HashMap::new();
-    for (device, port, code) in of_bonds.chain(of_bridges) {
+    let mut ports: HashMap<&str, (&str, Span, bool)> = HashMap::new();
+    for (device, port, is_bond) in of_bonds.chain(of_bridges) {
         // A device that is described twice was told of; only its first description has ports.
         if names
             .get(device.value.as_str())
@@ -371,10 +397,17 @@ fn check_between(network: &DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
             continue;
         }
         let name = device.value.as_str();
-        let (other, first) = *ports.entry(&port.value).or_insert((name, port.span));
+        let (other, first, first_is_bond) = *ports
+            .entry(&port.value)
+            .or_insert((name, port.span, is_bond));
         if other == name {
             continue;
         }
+        let code = match (first_is_bond, is_bond) {
+            (true, true) => Code::PortInTwoBonds,
+            (false, false) => Code::BridgePortTwice,
+            _ => Code::PortInBondAndBridge,
+        };
         let message = format!("{} is a port of {name} and of {other}", port.value);
         diagnostics.push(
             Diagnostic::error(code, port.span, message)

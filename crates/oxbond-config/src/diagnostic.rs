@@ -1,92 +1,42 @@
 //! What is wrong with a configuration: the facts ([`Diagnostic`]), their form for people ([`render`]) and for programs
 //! ([`PlainDiagnostic`]).
 
-use core::fmt;
-
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 use serde::{Deserialize, Serialize};
 
+pub use crate::rule::Code;
 use crate::span::{Position, Sources, Span};
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How bad it is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing of the configuration is applied.
     Error,
     /// It is applied, but probably not what was meant.
     Warning,
+    /// It is in order; there is something to know about it.
+    Info,
 }
 
-/// What kind of thing it is: a stable word to search for and to filter by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// A file or directory cannot be read.
-    Unreadable,
-    /// The text does not follow the dialect's grammar.
-    Syntax,
-    /// A key that nobody knows at this place.
-    UnknownKey,
-    /// A key without which the thing cannot be.
-    MissingKey,
-    /// A key that has a meaning was given twice, perhaps under two of its names.
-    DuplicateKey,
-    /// A value of the wrong kind (a table where a number belongs).
-    WrongType,
-    /// A value outside of what is allowed.
-    WrongValue,
-    /// An option that the mode does not have.
-    NotInMode,
-    /// Options that exclude or need each other.
-    Conflict,
-    /// A name that no network interface can have.
-    InvalidName,
-    /// A bond described twice.
-    DuplicateBond,
-    /// A port named twice in one bond.
-    DuplicatePort,
-    /// A port named in two bonds.
-    PortInTwoBonds,
-    /// A port that is referred to but not among the bond's ports.
-    NotAPort,
-    /// Nothing watches the links, so the bond never fails over.
-    NoMonitor,
-    /// A value that is used in another form than written (delays are rounded down to whole monitor intervals).
-    Adapted,
-    /// A gateway that none of the bond's addresses reaches.
-    GatewayOffLink,
-}
-
-impl Code {
+impl Severity {
     /// The word, as in the JSON form.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Unreadable => "unreadable",
-            Self::Syntax => "syntax",
-            Self::UnknownKey => "unknown-key",
-            Self::MissingKey => "missing-key",
-            Self::DuplicateKey => "duplicate-key",
-            Self::WrongType => "wrong-type",
-            Self::WrongValue => "wrong-value",
-            Self::NotInMode => "not-in-mode",
-            Self::Conflict => "conflict",
-            Self::InvalidName => "invalid-name",
-            Self::DuplicateBond => "duplicate-bond",
-            Self::DuplicatePort => "duplicate-port",
-            Self::PortInTwoBonds => "port-in-two-bonds",
-            Self::NotAPort => "not-a-port",
-            Self::NoMonitor => "no-monitor",
-            Self::Adapted => "adapted",
-            Self::GatewayOffLink => "gateway-off-link",
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
         }
     }
 }
 
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+/// A text that would put a place right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What it replaces.
+    pub span: Span,
+    /// The text.
+    pub replacement: String,
 }
 
 /// One thing that is wrong.
@@ -104,19 +54,37 @@ pub struct Diagnostic {
     pub related: Option<(Span, String)>,
     /// The way out. One line.
     pub help: Option<String>,
+    /// What to write instead, where that can be said.
+    pub fix: Option<Fix>,
 }
 
 impl Diagnostic {
-    /// An error at a place.
-    pub fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
-        let message = message.into();
+    /// As bad as its rule says, without a place.
+    pub fn nowhere(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
-            severity: Severity::Error,
-            message,
-            span: Some(span),
+            severity: code.rule().severity,
+            message: message.into(),
+            span: None,
             related: None,
             help: None,
+            fix: None,
+        }
+    }
+
+    /// As bad as its rule says, at a place.
+    pub fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            span: Some(span),
+            ..Self::nowhere(code, message)
+        }
+    }
+
+    /// An error at a place.
+    pub fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            ..Self::new(code, span, message)
         }
     }
 
@@ -124,7 +92,7 @@ impl Diagnostic {
     pub fn warning(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
-            ..Self::error(code, span, message)
+            ..Self::new(code, span, message)
         }
     }
 
@@ -146,6 +114,16 @@ impl Diagnostic {
         }
     }
 
+    /// Adds what to write instead.
+    #[must_use]
+    pub fn with_fix(self, span: Span, replacement: impl Into<String>) -> Self {
+        let replacement = replacement.into();
+        Self {
+            fix: Some(Fix { span, replacement }),
+            ..self
+        }
+    }
+
     /// The form for programs. `sources` must be those the diagnostic was made from.
     pub fn plain(&self, sources: &Sources) -> PlainDiagnostic {
         PlainDiagnostic {
@@ -158,6 +136,10 @@ impl Diagnostic {
                 .as_ref()
                 .map(|(span, _)| Place::of(*span, sources)),
             help: self.help.clone(),
+            fix: self.fix.as_ref().map(|fix| PlainFix {
+                place: Place::of(fix.span, sources),
+                replacement: fix.replacement.clone(),
+            }),
         }
     }
 }
@@ -177,6 +159,17 @@ pub struct PlainDiagnostic {
     pub related: Option<Place>,
     /// The way out.
     pub help: Option<String>,
+    /// What to write instead.
+    pub fix: Option<PlainFix>,
+}
+
+/// A text that would put a place right, which stands alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainFix {
+    /// What it replaces.
+    pub place: Place,
+    /// The text.
+    pub replacement: String,
 }
 
 /// A place that stands alone.
@@ -201,11 +194,12 @@ impl Place {
     }
 }
 
-/// The form for people: file, line, the marked text, the way out. Ends without a line break.
+/// The form for people: file, line, the marked text, the way out, the text to write. Ends without a line break.
 pub fn render(diagnostic: &Diagnostic, sources: &Sources, colour: bool) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Info => Level::INFO,
     };
     let mut group = Group::with_title(
         level
@@ -213,39 +207,71 @@ pub fn render(diagnostic: &Diagnostic, sources: &Sources, colour: bool) -> Strin
             .id(diagnostic.code.as_str()),
     );
     if let Some(span) = diagnostic.span {
-        let mut here =
-            snippet(span, sources).annotation(AnnotationKind::Primary.span(span.range()));
+        let near = diagnostic.related.as_ref().filter(|(other, _)| {
+            other.file == span.file && other.start.abs_diff(span.start) < NEAR
+        });
+        let window = near.map_or(span, |(other, _)| Span {
+            start: span.start.min(other.start),
+            end: span.end.max(other.end),
+            ..span
+        });
+        let (shown, offset) = snippet(window, sources);
+        let within = |span: Span| span.start - offset..span.end - offset;
+        let mut here = shown.annotation(AnnotationKind::Primary.span(within(span)));
         let mut elsewhere = None;
-        match &diagnostic.related {
-            Some((other, what)) if other.file == span.file => {
-                here = here.annotation(
-                    AnnotationKind::Context
-                        .span(other.range())
-                        .label(what.as_str()),
-                );
+        match (&diagnostic.related, near) {
+            (Some((other, what)), Some(_)) => {
+                let mark = AnnotationKind::Context.span(within(*other));
+                here = here.annotation(mark.label(what.as_str()));
             }
-            Some((other, what)) => {
-                let mark = AnnotationKind::Context
-                    .span(other.range())
-                    .label(what.as_str());
-                elsewhere = Some(snippet(*other, sources).annotation(mark));
+            (Some((other, what)), None) => {
+                let (shown, offset) = snippet(*other, sources);
+                let mark = AnnotationKind::Context.span(other.start - offset..other.end - offset);
+                elsewhere = Some(shown.annotation(mark.label(what.as_str())));
             }
-            None => {}
+            (None, _) => {}
         }
         group = group.element(here).elements(elsewhere);
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
+    let mut groups = vec![group];
+    if let Some(fix) = &diagnostic.fix {
+        let source = sources.get(fix.span.file);
+        let (text, offset, line) = source.lines_around(fix.span);
+        let patch = Patch::new(
+            fix.span.start - offset..fix.span.end - offset,
+            fix.replacement.as_str(),
+        );
+        let shown = Snippet::source(text)
+            .path(source.name.as_str())
+            .line_start(line);
+        groups.push(
+            Group::with_title(Level::HELP.secondary_title("write")).element(shown.patch(patch)),
+        );
+    }
     let renderer = if colour {
         Renderer::styled()
     } else {
         Renderer::plain()
     };
-    renderer.render(&[group])
+    renderer.render(&groups)
 }
 
-fn snippet(span: Span, sources: &Sources) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+/// How many bytes two places of a file may be apart to be shown in one excerpt. What lies between is looked through for
+/// each, which is too much in a file of megabytes.
+const NEAR: usize = 16 * 1024;
+
+/// The lines of a place, and the offset of the first.
+fn snippet(
+    span: Span,
+    sources: &Sources,
+) -> (Snippet<'_, annotate_snippets::Annotation<'_>>, usize) {
     let source = sources.get(span.file);
-    Snippet::source(source.text.as_str()).path(source.name.as_str())
+    let (text, offset, line) = source.lines_around(span);
+    let shown = Snippet::source(text)
+        .path(source.name.as_str())
+        .line_start(line);
+    (shown, offset)
 }

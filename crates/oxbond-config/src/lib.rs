@@ -16,12 +16,15 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod detect;
 pub mod diagnostic;
 pub mod dialect;
+pub mod lint;
 pub mod load;
 pub mod model;
 pub mod name;
 pub mod report;
+pub mod rule;
 pub mod select;
 pub mod span;
 mod suggest;

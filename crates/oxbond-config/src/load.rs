@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::check;
-use crate::diagnostic::{self, Code, Diagnostic, PlainDiagnostic, Severity};
+use crate::detect::unreadable;
+use crate::diagnostic::{self, Diagnostic, PlainDiagnostic, Severity};
 use crate::dialect;
 use crate::model::DesiredNetwork;
 use crate::span::Sources;
@@ -107,24 +108,4 @@ fn finish(loaded: &mut Loaded) {
     check::check(&mut loaded.network, &mut loaded.diagnostics);
     // Stable: several about one place stay in the order they were found. Those without a place come first.
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-}
-
-fn unreadable(path: &Path, e: &io::Error) -> Diagnostic {
-    let path = path.display();
-    let help = match e.kind() {
-        io::ErrorKind::NotFound => {
-            Some("check the path; a directory is read for its *.toml files".to_owned())
-        }
-        io::ErrorKind::PermissionDenied => Some("run as a user who may read it".to_owned()),
-        io::ErrorKind::InvalidData => Some("save it as UTF-8 text".to_owned()),
-        _ => None,
-    };
-    Diagnostic {
-        code: Code::Unreadable,
-        severity: Severity::Error,
-        message: format!("cannot read {path}: {e}"),
-        span: None,
-        related: None,
-        help,
-    }
 }

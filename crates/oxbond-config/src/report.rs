@@ -7,7 +7,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::span::{FileId, Sources, Span};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::{FileId, Located, Sources, Span};
 
 /// What became of a piece of the source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,6 +62,9 @@ pub struct Note {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     notes: Vec<Note>,
+    findings: Vec<Diagnostic>,
+    port_mtus: Vec<(Located<u32>, String)>,
+    devices: Vec<Located<String>>,
 }
 
 impl Report {
@@ -90,9 +94,57 @@ impl Report {
         self.note(span, Fate::Unknown { suggestion });
     }
 
+    /// Everything that breaks a rule, in the order it was found.
+    pub fn findings(&self) -> &[Diagnostic] {
+        &self.findings
+    }
+
+    /// MTUs that files give to ports of bonds, with the port: the model has no room for them, since ports have their
+    /// bond's.
+    pub fn port_mtus(&self) -> &[(Located<u32>, String)] {
+        &self.port_mtus
+    }
+
+    /// Devices that the files set up, also those that are no part of what is wanted.
+    pub fn devices(&self) -> &[Located<String>] {
+        &self.devices
+    }
+
+    /// Notes something that breaks a rule. What becomes of the text is noted beside it.
+    pub fn finding(&mut self, finding: Diagnostic) {
+        self.findings.push(finding);
+    }
+
+    /// Notes that a piece is lost because it breaks a rule, with what to do: [`unsupported`](Self::unsupported) and
+    /// [`finding`](Self::finding) in one.
+    pub fn breach(
+        &mut self,
+        code: Code,
+        span: Span,
+        why: impl Into<String>,
+        way_out: impl Into<String>,
+    ) {
+        let (why, way_out) = (why.into(), way_out.into());
+        self.finding(Diagnostic::new(code, span, why.as_str()).with_help(way_out.as_str()));
+        self.unsupported(span, why, way_out);
+    }
+
+    /// Notes that a file gives an MTU to a port.
+    pub fn port_mtu(&mut self, port: &str, mtu: Located<u32>) {
+        self.port_mtus.push((mtu, port.to_owned()));
+    }
+
+    /// Notes that a file sets a device up.
+    pub fn device(&mut self, name: Located<String>) {
+        self.devices.push(name);
+    }
+
     /// Takes in what another step (reading, then writing) has to say.
     pub fn extend(&mut self, other: Self) {
         self.notes.extend(other.notes);
+        self.findings.extend(other.findings);
+        self.port_mtus.extend(other.port_mtus);
+        self.devices.extend(other.devices);
     }
 
     /// Whether everything was taken over unchanged.

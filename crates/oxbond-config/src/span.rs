@@ -1,6 +1,7 @@
 //! Places in the files that were read: every value of the model remembers where it was written.
 
 use core::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,48 +69,109 @@ pub struct Source {
     pub name: String,
     /// Its whole text.
     pub text: String,
+    /// Offsets at which its lines begin.
+    line_starts: Vec<usize>,
 }
 
 impl Source {
+    fn new(name: String, text: String) -> Self {
+        let behind = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            line_starts: core::iter::once(0).chain(behind).collect(),
+            name,
+            text,
+        }
+    }
+
     /// Line and column of a byte offset. An offset behind the end is taken for the end, one within a character for
     /// that character.
     pub fn position(&self, offset: usize) -> Position {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let offset = self.text.floor_char_boundary(offset);
+        let line = self.line_of(offset);
         Position {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line: line + 1,
+            column: self.text[self.line_starts[line]..offset].chars().count() + 1,
         }
+    }
+
+    /// The text of a line, counted from 1, without its end; nothing for a line there is not.
+    pub fn line(&self, number: usize) -> &str {
+        let start = number
+            .checked_sub(1)
+            .and_then(|index| self.line_starts.get(index));
+        let Some(start) = start else {
+            return "";
+        };
+        let end = self
+            .line_starts
+            .get(number)
+            .copied()
+            .unwrap_or(self.text.len());
+        self.text[*start..end].trim_end_matches(['\n', '\r'])
+    }
+
+    /// The whole lines that a place touches, the offset of the first, and its number from 1.
+    pub(crate) fn lines_around(&self, span: Span) -> (&str, usize, usize) {
+        let first = self.line_of(span.start);
+        // The place may end behind the line's end, at the start of the next.
+        let last = self.line_of(span.end);
+        let end = self
+            .line_starts
+            .get(last + 1)
+            .copied()
+            .unwrap_or(self.text.len());
+        let start = self.line_starts[first];
+        (&self.text[start..end], start, first + 1)
+    }
+
+    /// The line of an offset, from 0.
+    fn line_of(&self, offset: usize) -> usize {
+        // The first line begins at 0, so one at least begins at or before any offset.
+        self.line_starts.partition_point(|start| *start <= offset) - 1
     }
 }
 
 /// All files of one pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    files: Vec<Source>,
+    /// A part of a set lacks the files of the others.
+    files: Vec<Option<Arc<Source>>>,
 }
 
 impl Sources {
     /// Takes a file in.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
-        self.files.push(Source {
-            name: name.into(),
-            text: text.into(),
-        });
+        let source = Source::new(name.into(), text.into());
+        self.files.push(Some(Arc::new(source)));
         FileId(self.files.len() - 1)
     }
 
+    /// Some of the files, under the ids they have here.
+    #[must_use]
+    pub fn part(&self, keep: impl Fn(FileId) -> bool) -> Self {
+        let kept = self.files.iter().enumerate();
+        Self {
+            files: kept
+                .map(|(index, file)| file.clone().filter(|_| keep(FileId(index))))
+                .collect(),
+        }
+    }
+
     /// The file with this id, which must come from these sources.
+    ///
+    /// # Panics
+    ///
+    /// With an id of other sources.
     pub fn get(&self, file: FileId) -> &Source {
-        &self.files[file.0]
+        self.files[file.0]
+            .as_ref()
+            .expect("the id comes from these sources")
     }
 
     /// All files with their ids, in the order they were taken in.
     pub fn iter(&self) -> impl Iterator<Item = (FileId, &Source)> {
-        self.files
-            .iter()
-            .enumerate()
-            .map(|(index, source)| (FileId(index), source))
+        let files = self.files.iter().enumerate();
+        files.filter_map(|(index, file)| Some((FileId(index), file.as_deref()?)))
     }
 
     /// Where a span begins.
@@ -124,10 +186,11 @@ mod tests {
 
     #[test]
     fn positions_count_lines_and_characters_from_one() {
-        let source = Source {
-            name: "a".into(),
-            text: "ab\nä=1\n".into(),
-        };
+        let source = Source::new("a".into(), "ab\nä=1\n".into());
+        assert_eq!(
+            (source.line(2), source.line(3), source.line(9)),
+            ("ä=1", "", "")
+        );
         for (offset, line, column) in [
             (0, 1, 1),
             (2, 1, 3),

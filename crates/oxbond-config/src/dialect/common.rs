@@ -6,6 +6,7 @@ use core::str::FromStr;
 use oxbond_core::option::{Dialect, Mode, OPTIONS, OptionChange, OptionId, OptionValue, find};
 use oxbond_wire::MacAddr;
 
+use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{DesiredBond, DesiredSelector, Network, NetworkError};
 use crate::name::check_interface_name;
 use crate::report::Report;
@@ -18,7 +19,9 @@ const MTU: core::ops::RangeInclusive<u32> = 68..=65535;
 /// Sets a value of which the last one counts, and notes it as taken over; the one before as replaced.
 pub(super) fn set<T>(slot: &mut Option<Located<T>>, value: Located<T>, report: &mut Report) {
     report.mapped(value.span);
+    let span = value.span;
     if let Some(before) = slot.replace(value) {
+        given_twice(before.span, span, report);
         replaced(before.span, report);
     }
 }
@@ -34,10 +37,24 @@ pub(super) fn set_option(
     match bond.options.iter_mut().find(same) {
         Some(known) if known.value == change.value => {}
         Some(known) => {
+            let span = change.span;
             let before = core::mem::replace(known, change);
+            given_twice(before.span, span, report);
             replaced(before.span, report);
         }
         None => bond.options.push(change),
+    }
+}
+
+/// Notes a value that a later one replaces. In another file that is what files are for.
+fn given_twice(before: Span, span: Span, report: &mut Report) {
+    if before.file == span.file {
+        let message = "a later line sets it again, and the last one counts";
+        report.finding(
+            Diagnostic::warning(Code::DuplicateKey, before, message)
+                .with_related(span, "set again here")
+                .with_help("remove this one"),
+        );
     }
 }
 
@@ -52,6 +69,9 @@ pub(super) fn replaced(span: Span, report: &mut Report) {
 
 /// Notes a value that is none, and is lost.
 pub(super) fn refused(span: Span, why: impl Display, report: &mut Report) {
+    let why = why.to_string();
+    let finding = Diagnostic::new(Code::WrongValue, span, why.as_str());
+    report.finding(finding.with_help("correct the value"));
     report.unsupported(
         span,
         format!("it is not taken over: {why}"),
@@ -160,7 +180,12 @@ pub(super) fn name(text: &str, span: Span, report: &mut Report) -> Option<Locate
     match check_interface_name(text) {
         Ok(()) => Some(Located::new(text.to_owned(), span)),
         Err(e) => {
-            report.unsupported(span, e.to_string(), "give it another name");
+            report.breach(
+                Code::InvalidName,
+                span,
+                e.to_string(),
+                "give it another name",
+            );
             None
         }
     }
@@ -176,16 +201,15 @@ pub(super) fn option(
     match OptionChange::parse(id.name(), text) {
         Ok(change) => Some(Located::new(change, span)),
         Err(e) => {
-            let why = format!(
-                "it is not taken over: {} {:?}: {}",
-                e.option, e.value, e.fault
-            );
+            let why = format!("{} {:?}: {}", e.option, e.value, e.fault);
             let way_out = if e.way_out.is_empty() {
                 "correct the value".to_owned()
             } else {
                 e.way_out
             };
-            report.unsupported(span, why, way_out);
+            let finding = Diagnostic::new(Code::WrongValue, span, why.as_str());
+            report.finding(finding.with_help(way_out.as_str()));
+            report.unsupported(span, format!("it is not taken over: {why}"), way_out);
             None
         }
     }
@@ -308,7 +332,7 @@ pub(super) fn uncounted(tool: &str, selector: &DesiredSelector, report: &mut Rep
 }
 
 /// The mode of a bond, which is balance-rr unless said.
-pub(super) fn mode(bond: &DesiredBond) -> Mode {
+pub(crate) fn mode(bond: &DesiredBond) -> Mode {
     let number = bond
         .option(OptionId::Mode)
         .map(|option| &option.value.value);

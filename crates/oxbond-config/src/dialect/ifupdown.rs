@@ -17,6 +17,7 @@ use super::common::{
 use super::ini;
 use super::route_words;
 use super::{OutputFile, Reading, Written};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
     DeviceSettings, Network, Route, VidRange,
@@ -229,8 +230,12 @@ impl Reader {
                             "it stands outside of any iface, where {} refuses it",
                             self.flavour.tool()
                         );
-                        self.report
-                            .unsupported(line.span, why, "move it below its iface line");
+                        self.report.breach(
+                            Code::MisplacedKey,
+                            line.span,
+                            why,
+                            "move it below its iface line",
+                        );
                     }
                 },
             }
@@ -247,8 +252,8 @@ impl Reader {
         };
         if family.is_empty() && self.flavour == Flavour::Classic {
             let why = "ifupdown refuses the whole file for an iface without family and method";
-            self.report
-                .unsupported(line.span, why, "write it like iface bond0 inet manual");
+            let way_out = "write it like iface bond0 inet manual";
+            self.report.breach(Code::BareIface, line.span, why, way_out);
         }
         if !rest.is_empty() {
             let why = format!("{:?} is not taken over", rest.join(" "));
@@ -357,6 +362,9 @@ impl Reader {
         for stanza in &stanzas {
             self.stanza(stanza);
         }
+        for name in names.iter().filter(|name| name.value != "lo") {
+            self.report.device((*name).clone());
+        }
         self.check_autos(&names);
     }
 
@@ -409,7 +417,8 @@ impl Reader {
                         continue;
                     };
                     if flavour == Flavour::Second && line.key == "slaves" {
-                        report.unsupported(
+                        report.breach(
+                            Code::ToolIgnores,
                             line.span,
                             "ifupdown2 does not know it",
                             "write bond-slaves",
@@ -422,7 +431,8 @@ impl Reader {
                 }
                 "bond-master" if flavour == Flavour::Second => {
                     let why = "ifupdown2 does not know bond-master, so this is no port";
-                    report.unsupported(line.span, why, "list it in bond-slaves of the bond");
+                    let way_out = "list it in bond-slaves of the bond";
+                    report.breach(Code::BondMasterUnknown, line.span, why, way_out);
                 }
                 "bond-master" => match bond(&line.value) {
                     Some(at) => {
@@ -431,7 +441,8 @@ impl Reader {
                     }
                     None => {
                         let why = format!("there is no bond {:?}", line.value);
-                        report.unsupported(
+                        report.breach(
+                            Code::UndefinedReference,
                             line.span,
                             why,
                             "write an iface stanza for it, or correct the name",
@@ -485,7 +496,8 @@ impl Reader {
         let addressed = matches!(stanza.method.as_str(), "dhcp" | "auto");
         if addressed && !is_ours {
             let why = format!("{own} is a port, which has no addresses of its own");
-            self.report.unsupported(
+            self.report.breach(
+                Code::PortAddressed,
                 stanza.name.span,
                 why,
                 "write manual, and ask for addresses on the bond",
@@ -516,6 +528,18 @@ impl Reader {
         let (flavour, span) = (self.flavour, line.span);
         let own = stanza.name.value.as_str();
         let key = flavour.fold(&line.key);
+        let is_command = matches!(
+            key.as_str(),
+            "up" | "post-up" | "pre-up" | "down" | "pre-down" | "post-down"
+        );
+        if let Some(value) = ini::before_comment(&line.value).filter(|_| !is_command) {
+            let message = format!("{:?} is the value as a whole, comment and all", line.value);
+            self.report.finding(
+                Diagnostic::new(Code::InlineComment, span, message)
+                    .with_help("write the comment on a line of its own")
+                    .with_fix(span, format!("{} {value}", line.key)),
+            );
+        }
         if line.value.is_empty() {
             let way_out = "write its value, or remove it";
             return self.report.unsupported(span, "it has no value", way_out);
@@ -548,10 +572,21 @@ impl Reader {
             {
                 self.report.mapped(span);
             }
-            "mtu" if !is_ours => self.report.changed(span, "ports take the bond's MTU"),
+            "mtu" if !is_ours => {
+                self.report.changed(span, "ports take the bond's MTU");
+                if let Ok(mtu) = line.value.parse() {
+                    self.report.port_mtu(own, Located::new(mtu, span));
+                }
+            }
             _ if !is_ours && TAKEN.contains(&key.as_str()) => {
                 let why = format!("{own} is a port, which has nothing of this");
-                self.report.unsupported(span, why, "write it for the bond");
+                match key.as_str() {
+                    "address" | "gateway" => {
+                        let way_out = "write it for the bond";
+                        self.report.breach(Code::PortAddressed, span, why, way_out);
+                    }
+                    _ => self.report.unsupported(span, why, "write it for the bond"),
+                }
             }
             _ if key.starts_with("bond-") => self.bond_line(own, &key, line),
             _ => self.device_line(stanza, &key, line, netmask),
@@ -568,9 +603,11 @@ impl Reader {
                 .any(|other| find_in_dialect(*other, key).is_some());
             if known || NOT_TAKEN.contains(&key) {
                 let why = format!("{} does not act on {key}", self.flavour.tool());
-                return self
-                    .report
-                    .unsupported(span, why, "set it by other means, or do without");
+                let way_out = "set it by other means, or do without";
+                return match NOT_TAKEN.contains(&key) {
+                    true => self.report.unsupported(span, why, way_out),
+                    false => self.report.breach(Code::ToolIgnores, span, why, way_out),
+                };
             }
             return unknown_key(key, span, self.flavour.dialect(), &TAKEN, &mut self.report);
         };
@@ -588,9 +625,12 @@ impl Reader {
                 "{} sets it in a file that does not exist",
                 self.flavour.tool()
             );
-            return self
-                .report
-                .unsupported(span, why, "set it once the port is in the bond");
+            return self.report.breach(
+                Code::ToolIgnores,
+                span,
+                why,
+                "set it once the port is in the bond",
+            );
         };
         let bond = &mut self.network.bonds[at];
         let Some(text) = option_text(self.flavour, spec, bond, line, &mut self.report) else {
@@ -608,7 +648,9 @@ impl Reader {
             }
             Some(_) => {
                 let why = "an earlier line sets it, and the first one counts";
-                return self.report.unsupported(span, why, "remove this one");
+                return self
+                    .report
+                    .breach(Code::DuplicateKey, span, why, "remove this one");
             }
         }
         self.report.mapped(span);
@@ -832,6 +874,11 @@ impl Reader {
             if !auto && self.network.device_mut(&name.value).is_some() {
                 let what = "without an auto line it is not brought up by itself; here it always is";
                 self.report.changed(name.span, what);
+                let message = format!("nothing brings {} up at the start", name.value);
+                self.report.finding(
+                    Diagnostic::new(Code::NotStarted, name.span, message)
+                        .with_help(format!("write auto {}", name.value)),
+                );
             }
         }
     }
@@ -848,6 +895,11 @@ impl Reader {
                         let what =
                             format!("ifupdown2 leaves it out in mode {mode}; here it takes effect");
                         self.report.changed(option.span, what);
+                        let message = format!("ifupdown2 leaves it out in mode {mode}");
+                        self.report.finding(
+                            Diagnostic::new(Code::ToolIgnores, option.span, message)
+                                .with_help("set miimon instead"),
+                        );
                     }
                 }
             }

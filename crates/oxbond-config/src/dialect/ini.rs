@@ -1,6 +1,7 @@
 //! Files of `[Section]`s and `Key=Value` lines, as systemd and NetworkManager have them: a comment is a line that
 //! begins with `#` or `;`, what stands behind a value belongs to it, and every piece keeps its place.
 
+use crate::diagnostic::{Code, Diagnostic};
 use crate::report::Report;
 use crate::span::{FileId, Located, Span};
 
@@ -72,16 +73,19 @@ pub(super) fn sections(
                 value: value.trim().to_owned(),
                 span,
             };
+            inline_comment(&entry, report);
             match sections.last_mut() {
                 Some(section) => section.entries.push(entry),
-                None => report.unsupported(
+                None => report.breach(
+                    Code::MisplacedKey,
                     span,
                     "it stands above the first [section], where it is ignored",
                     "put it below the header it belongs to",
                 ),
             }
         } else {
-            report.unsupported(
+            report.breach(
+                Code::Syntax,
                 span,
                 "it is neither a [section] nor KEY=VALUE, and is ignored",
                 "write it as KEY=VALUE, or as a comment",
@@ -89,6 +93,27 @@ pub(super) fn sections(
         }
     }
     sections
+}
+
+/// Notes what looks like a comment behind a value. Descriptions and ids may hold anything.
+fn inline_comment(entry: &Entry, report: &mut Report) {
+    if matches!(entry.key.as_str(), "Description" | "id") {
+        return;
+    }
+    if let Some(value) = before_comment(&entry.value) {
+        let message = format!("{:?} is the value as a whole, comment and all", entry.value);
+        report.finding(
+            Diagnostic::new(Code::InlineComment, entry.span, message)
+                .with_help("write the comment on a line of its own")
+                .with_fix(entry.span, format!("{}={value}", entry.key)),
+        );
+    }
+}
+
+/// What stands before a `#` that looks like the start of a comment.
+pub(super) fn before_comment(value: &str) -> Option<&str> {
+    let at = value.find(" #").or_else(|| value.find("\t#"))?;
+    Some(value[..at].trim_end())
 }
 
 /// The lines of a text without their ends, each with its offset.

@@ -21,6 +21,7 @@ use super::common::{
 use super::ini::{self, Entry, Section};
 use super::{OutputFile, Reading, Written};
 use crate::check::DEFAULT_MIIMON_MS;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
     DesiredSelector, DesiredVlan, DeviceSettings, Network, Route, VidRange,
@@ -101,7 +102,7 @@ const USES_PRIMARY: [Mode; 3] = [Mode::ActiveBackup, Mode::BalanceTlb, Mode::Bal
 const BALANCES: [Mode; 2] = [Mode::BalanceTlb, Mode::BalanceAlb];
 
 /// Why NetworkManager does not give an option to a bond: it leaves the option out, or refuses the profile.
-fn unheard(bond: &DesiredBond, id: OptionId) -> Option<String> {
+fn unheard(bond: &DesiredBond, id: OptionId) -> Option<(Code, String)> {
     let mode = mode(bond);
     let given = |id| bond.option(id).map(|option| &option.value.value);
     let number = |id| match given(id) {
@@ -119,29 +120,37 @@ fn unheard(bond: &DesiredBond, id: OptionId) -> Option<String> {
         _ => number(OptionId::Miimon),
     };
     let has_arp = !matches!(mode, Mode::Ieee8023ad | Mode::BalanceTlb | Mode::BalanceAlb);
-    let only_in =
-        |fits: bool| (!fits).then(|| format!("NetworkManager does not take it in mode {mode}"));
-    let needs =
-        |fits: bool, what: &str| (!fits).then(|| format!("NetworkManager refuses it {what}"));
+    let only_in = |fits: bool| {
+        (!fits).then(|| {
+            (
+                Code::NotInMode,
+                format!("NetworkManager does not take it in mode {mode}"),
+            )
+        })
+    };
+    let needs = |fits: bool, code: Code, what: &str| {
+        (!fits).then(|| (code, format!("NetworkManager refuses it {what}")))
+    };
     match id {
         OptionId::ArpInterval if arp > 0 => only_in(has_arp)
-            .or_else(|| needs(miimon == 0, "beside miimon"))
+            .or_else(|| needs(miimon == 0, Code::TwoMonitors, "beside miimon"))
             .or_else(|| {
                 needs(
                     listed(OptionId::ArpIpTarget) || listed(OptionId::NsIp6Target),
+                    Code::ArpWithoutTarget,
                     "without a target",
                 )
             }),
-        OptionId::ArpIpTarget | OptionId::NsIp6Target => {
-            only_in(has_arp).or_else(|| needs(arp > 0 && miimon == 0, "without arp_interval"))
-        }
+        OptionId::ArpIpTarget | OptionId::NsIp6Target => only_in(has_arp)
+            .or_else(|| needs(arp > 0 && miimon == 0, Code::ArpOff, "without arp_interval")),
         OptionId::ArpValidate | OptionId::ArpMissedMax => only_in(has_arp),
         OptionId::Primary => only_in(USES_PRIMARY.contains(&mode)),
         OptionId::Updelay | OptionId::Downdelay if number(id) != 0 => {
-            needs(miimon != 0, "without miimon")
+            needs(miimon != 0, Code::DelayWithoutMiimon, "without miimon")
         }
         OptionId::PeerNotifDelay if number(id) != 0 => needs(
             miimon != 0 && number(id) % miimon == 0,
+            Code::Adapted,
             "unless it is a multiple of miimon",
         ),
         OptionId::LacpRate
@@ -240,7 +249,13 @@ impl Reader {
             };
             let uuid = value("connection", "uuid");
             if !uuid.is_empty() && !seen.insert(uuid.clone()) {
-                self.give_up(&sections, "a profile with the same UUID hides this one");
+                let why = "a profile with the same UUID hides this one";
+                if let Some(section) = sections.first() {
+                    let finding = Diagnostic::new(Code::HiddenFile, section.name.span, why);
+                    self.report
+                        .finding(finding.with_help("remove it, or give it a UUID of its own"));
+                }
+                self.give_up(&sections, why);
                 continue;
             }
             let kind = match value("connection", "type").as_str() {
@@ -297,8 +312,13 @@ impl Reader {
     /// What a profile's device is, and how it is set up.
     fn device(&mut self, profile: &Profile) {
         let is_port = profile.controller().is_some();
+        self.report.device(profile.name.clone());
         if self.network.device_mut(&profile.name.value).is_some() {
-            return self.give_up(&profile.sections, "an earlier profile is for this device");
+            let why = "an earlier profile is for this device";
+            let finding = Diagnostic::new(Code::DuplicateDevice, profile.name.span, why);
+            self.report
+                .finding(finding.with_help("remove one of them, or put both into one"));
+            return self.give_up(&profile.sections, why);
         }
         if profile.kind == "ethernet" && !is_port {
             return self.give_up(
@@ -360,6 +380,9 @@ impl Reader {
                     ("connection", "autoconnect") => report.mapped(span),
                     ("ethernet" | "802-3-ethernet", "mtu") if kind == "ethernet" => {
                         report.changed(span, "ports take the bond's MTU");
+                        if let Some(mtu) = entry.value.parse().ok().filter(|mtu| *mtu != 0) {
+                            report.port_mtu(&profile.name.value, Located::new(mtu, span));
+                        }
                     }
                     // 0 is what is automatic.
                     ("ethernet" | "802-3-ethernet", "mtu") if entry.value == "0" => {
@@ -413,7 +436,13 @@ impl Reader {
                     ("ipv4" | "ipv6", _) if is_port => {
                         let why =
                             "a port has no addresses, and NetworkManager refuses it with some";
-                        report.unsupported(span, why, "move them to the controller's profile");
+                        let way_out = "move them to the controller's profile";
+                        let key = entry.key.as_str();
+                        if matches!(key, "method" | "gateway") || key.starts_with("address") {
+                            report.breach(Code::PortAddressed, span, why, way_out);
+                        } else {
+                            report.unsupported(span, why, way_out);
+                        }
                     }
                     ("ipv4" | "ipv6", key) => {
                         if key == "method" {
@@ -449,7 +478,12 @@ impl Reader {
                     link,
                     device,
                 }),
-                _ => self.give_up(&profile.sections, "[vlan] lacks a valid id or parent"),
+                _ => {
+                    let why = "[vlan] lacks a valid id or parent";
+                    let finding = Diagnostic::new(Code::MissingKey, profile.name.span, why);
+                    self.report.finding(finding.with_help("add them"));
+                    self.give_up(&profile.sections, why);
+                }
             },
             _ => {}
         }
@@ -457,7 +491,7 @@ impl Reader {
 
     /// Leaves out what NetworkManager leaves out, and says what it does by itself.
     fn monitor(&mut self, bond: &mut DesiredBond) {
-        let unheard: Vec<(OptionId, Span, String)> = bond
+        let unheard: Vec<(OptionId, Span, (Code, String))> = bond
             .options
             .iter()
             .filter_map(|option| {
@@ -468,8 +502,8 @@ impl Reader {
                 ))
             })
             .collect();
-        for (id, span, why) in unheard {
-            self.report.unsupported(span, why, "leave it out");
+        for (id, span, (code, why)) in unheard {
+            self.report.breach(code, span, why, "leave it out");
             bond.options.retain(|option| option.value.id != id);
         }
         if bond.option(OptionId::Miimon).is_none() && bond.option(OptionId::ArpInterval).is_none() {
@@ -577,8 +611,12 @@ impl Reader {
 
     fn lost_controller(&mut self, controller: &str, kind: &str, span: Span) {
         let why = format!("no profile makes a {kind} {controller:?}");
-        self.report
-            .unsupported(span, why, "give its profile too, or correct the name");
+        self.report.breach(
+            Code::UndefinedReference,
+            span,
+            why,
+            "give its profile too, or correct the name",
+        );
     }
 
     fn give_up(&mut self, sections: &[Section], why: &str) {
@@ -688,7 +726,7 @@ fn bond_option(bond: &mut DesiredBond, key: &str, entry: &Entry, report: &mut Re
     match bond.options.iter_mut().find(|known| known.value.id == id) {
         Some(known) if known.value != change.value => {
             let why = format!("{id} is given before, and otherwise");
-            report.unsupported(span, why, "keep one of them");
+            report.breach(Code::DuplicateKey, span, why, "keep one of them");
         }
         Some(_) => report.mapped(span),
         None => {
@@ -978,9 +1016,10 @@ impl Writer<'_> {
                 continue;
             };
             match unheard(bond, change.id) {
-                Some(why) => self
-                    .report
-                    .unsupported(option.span, why, "correct it, or do without"),
+                Some((_, why)) => {
+                    self.report
+                        .unsupported(option.span, why, "correct it, or do without")
+                }
                 None => line(&mut settings, key, change.text()),
             }
         }

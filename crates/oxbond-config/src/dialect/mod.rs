@@ -21,6 +21,9 @@ mod shell;
 pub mod toml;
 mod yaml;
 
+use oxbond_core::option::{Dialect as Spelling, OptionId};
+
+pub(crate) use self::common::mode;
 use self::ifupdown::Flavour;
 use crate::check::fill_in_monitor;
 use crate::diagnostic::Diagnostic;
@@ -106,6 +109,35 @@ impl Dialect {
             Self::Ifcfg => "ifcfg",
             Self::Modprobe => "modprobe",
         }
+    }
+
+    /// Whether its bonds are run by our own engine; those of the others by the kernel's driver.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::Toml)
+    }
+
+    /// The key to write for an option of bonds.
+    pub fn key(self, id: OptionId) -> &'static str {
+        self.spelled(id).unwrap_or_else(|| id.name())
+    }
+
+    /// Whether it has a key for an option of bonds.
+    pub fn knows(self, id: OptionId) -> bool {
+        self.spelled(id).is_some()
+    }
+
+    fn spelled(self, id: OptionId) -> Option<&'static str> {
+        let spelling = match self {
+            Self::Toml => return Some(id.name()),
+            Self::Networkd => Spelling::Networkd,
+            Self::Ifupdown => Spelling::Ifenslave,
+            Self::Ifupdown2 => Spelling::Ifupdown2,
+            Self::Netplan => Spelling::Netplan,
+            Self::Keyfile => Spelling::NetworkManager,
+            Self::Ifcfg => Spelling::Ifcfg,
+            Self::Modprobe => Spelling::Module,
+        };
+        id.spec().spelled(spelling).first().copied()
     }
 
     /// Reads files of this dialect. All that belong together must be among the sources: what they mean depends on

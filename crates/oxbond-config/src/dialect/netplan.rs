@@ -35,12 +35,18 @@ const HOME: &str = "/etc/netplan/50-oxbond.yaml";
 /// Its directories; the first has the highest rank.
 const DIRECTORIES: [&str; 3] = ["/run/netplan", "/etc/netplan", "/lib/netplan"];
 
+/// The renderer that takes no units.
+const NETWORK_MANAGER: &str = "NetworkManager";
+
 /// Options of which netplan passes no zero on, though their default is another.
 const NO_ZERO: [OptionId; 3] = [
     OptionId::ResendIgmp,
     OptionId::PacketsPerSlave,
     OptionId::NumGratArp,
 ];
+
+/// Keys that give a device addresses.
+const ADDRESSING: [&str; 5] = ["addresses", "dhcp4", "dhcp6", "gateway4", "gateway6"];
 
 /// Keys of definitions that are read.
 const TAKEN: [&str; 20] = [
@@ -106,12 +112,13 @@ pub fn read(sources: &Sources) -> Reading {
             Ok(None) => {}
             Ok(Some(document)) => reader.document(file, &document),
             Err(wrong) => {
-                let at = wrong.at.min(text.len());
+                let at = wrong.at.min(text.trim_end().len());
                 let message = format!("this is not YAML as netplan reads it: {}", wrong.message);
                 let span = Span::new(file, at..at);
-                reader
-                    .diagnostics
-                    .push(Diagnostic::error(Code::Syntax, span, message));
+                reader.diagnostics.push(
+                    Diagnostic::error(Code::Syntax, span, message)
+                        .with_help("correct it; netplan refuses all files over it"),
+                );
                 let whole = Span::new(file, 0..text.len());
                 reader.report.unsupported(
                     whole,
@@ -132,12 +139,22 @@ struct Reader {
     network: DesiredNetwork,
     report: Report,
     diagnostics: Vec<Diagnostic>,
+    /// The renderer of all that name none is NetworkManager.
+    network_manager: bool,
+    /// Bonds whose renderer is named, and whether it is NetworkManager.
+    renderers: BTreeMap<String, bool>,
+    /// Times of bonds with a unit, with the key and the milliseconds.
+    with_unit: Vec<(String, Span, String, String)>,
     /// Names of devices by the ids of their definitions; none where that is not known.
     ethernets: BTreeMap<String, Option<String>>,
     /// What devices are by the ids of their definitions, where they are not known by name.
     selectors: BTreeMap<String, Vec<DesiredSelector>>,
     /// Definitions of ethernets (id, key, whole), which are judged once it is known what they are for.
     said: Vec<(String, Span, Span)>,
+    /// MTUs of ethernets, by id.
+    mtus: Vec<(String, Located<u32>)>,
+    /// Ethernets (id, place) that are given addresses.
+    addressed: Vec<(String, Span)>,
     /// Links of VLANs by the VLAN's name.
     links: BTreeMap<String, Reference>,
     ids: BTreeMap<String, Located<u16>>,
@@ -189,6 +206,9 @@ impl Reader {
             for hidden in of_name {
                 let whole = Span::new(hidden, 0..sources.get(hidden).text.len());
                 let why = "a file of the same name in a directory of higher rank hides this one";
+                let finding = Diagnostic::new(Code::HiddenFile, Span::new(hidden, 0..0), why);
+                self.report
+                    .finding(finding.with_help("remove it, or rename it"));
                 self.report
                     .unsupported(whole, why, "remove it, or rename it");
             }
@@ -207,7 +227,10 @@ impl Reader {
                 match entry.key {
                     "version" if entry.value.text() == Some("2") => self.report.mapped(entry.span),
                     "version" => refused(entry.span, "only version 2 exists", &mut self.report),
-                    "renderer" => self.report.mapped(entry.span),
+                    "renderer" => {
+                        self.network_manager |= entry.value.text() == Some(NETWORK_MANAGER);
+                        self.report.mapped(entry.span);
+                    }
                     "ethernets" | "bonds" | "vlans" | "bridges" => {
                         self.report.mapped(entry.key_span);
                         for definition in self.map(file, entry.value, entry.key) {
@@ -380,9 +403,20 @@ impl Reader {
                     self.report.mapped(entry.span);
                 }
                 "optional" | "renderer" => self.report.mapped(entry.span),
-                "mtu" => self.report.changed(entry.span, "ports take the bond's MTU"),
+                "mtu" => {
+                    self.report.changed(entry.span, "ports take the bond's MTU");
+                    let mtu = entry.value.text().and_then(|text| text.parse().ok());
+                    if let Some(mtu) = mtu {
+                        let mtu = Located::new(mtu, entry.span);
+                        self.mtus.push((definition.key.to_owned(), mtu));
+                    }
+                }
                 _ if TAKEN.contains(&entry.key) => {
                     let why = "only bonds and what stands on them can have this";
+                    if ADDRESSING.contains(&entry.key) {
+                        self.addressed
+                            .push((definition.key.to_owned(), entry.key_span));
+                    }
                     self.report.unsupported(
                         entry.span,
                         why,
@@ -449,7 +483,7 @@ impl Reader {
         let (OptionKey::Bond(id), span) = (spec.key, entry.span) else {
             return self.other_key(entry);
         };
-        let Some(text) = self.option_text(file, spec, id, entry) else {
+        let Some(text) = self.option_text(file, bond, spec, id, entry) else {
             return;
         };
         let Some(bond) = self
@@ -488,11 +522,27 @@ impl Reader {
         let zero = change.value.value == OptionValue::Number(0);
         if zero && NO_ZERO.contains(&id) {
             let why = "netplan passes no zero on, so the default counts";
-            return self.report.unsupported(span, why, "leave it out");
+            return self
+                .report
+                .breach(Code::ZeroLost, span, why, "leave it out");
+        }
+        let spelled = spec.spelled(Dialect::Netplan).first();
+        if let Some(key) = spelled.filter(|key| **key != entry.key) {
+            let message = format!("{} is an outdated name", entry.key);
+            let finding = Diagnostic::new(Code::DeprecatedKey, entry.key_span, message);
+            self.report.finding(
+                finding
+                    .with_help(format!("write {key}"))
+                    .with_fix(entry.key_span, *key),
+            );
         }
         if id == OptionId::LpInterval {
             let what = "systemd-networkd uses it only beside arp-interval; here it takes effect";
             self.report.changed(span, what);
+            let message = "systemd-networkd sends it only beside arp-interval";
+            let finding = Diagnostic::new(Code::LpIntervalUnsent, span, message);
+            self.report
+                .finding(finding.with_help("remove it, or set it by other means"));
         }
         set_option(bond, change, &mut self.report);
     }
@@ -501,6 +551,7 @@ impl Reader {
     fn option_text(
         &mut self,
         file: FileId,
+        bond: &str,
         spec: &OptionSpec,
         id: OptionId,
         entry: &Entry<'_>,
@@ -521,7 +572,13 @@ impl Reader {
         let wrong = match (spec.kind, spec.unit) {
             (_, Unit::Milliseconds | Unit::Seconds) if bare => return Some(text),
             (_, Unit::Milliseconds) => match timespan_us(&text) {
-                Some(us) => return Some((us / 1000).to_string()),
+                Some(us) => {
+                    let ms = (us / 1000).to_string();
+                    let key = entry.key.to_owned();
+                    self.with_unit
+                        .push((bond.to_owned(), entry.span, key, ms.clone()));
+                    return Some(ms);
+                }
                 None => "is no time; write it like 100 or 100ms",
             },
             (_, Unit::Seconds) => match timespan_us(&text) {
@@ -533,6 +590,15 @@ impl Reader {
                 None => "is neither true nor false",
             },
             (Kind::Words(words), _) if unknown || !words.iter().any(|word| word.name == text) => {
+                let number = text.parse::<u8>().ok();
+                if let Some(word) = words.iter().find(|word| Some(word.code) == number) {
+                    let message = format!("netplan does not know {text} for {}", word.name);
+                    self.report.finding(
+                        Diagnostic::new(Code::NumberForWord, entry.span, message)
+                            .with_help("write the word")
+                            .with_fix(entry.span, format!("{}: {}", entry.key, word.name)),
+                    );
+                }
                 "is none of its words"
             }
             _ => return Some(text),
@@ -636,7 +702,12 @@ impl Reader {
                     self.other_key(entry);
                 }
             }
-            "renderer" | "optional" => self.report.mapped(span),
+            "renderer" => {
+                let manager = entry.value.text() == Some(NETWORK_MANAGER);
+                self.renderers.insert(id.to_owned(), manager);
+                self.report.mapped(span);
+            }
+            "optional" => self.report.mapped(span),
             _ => self.device_scalar(id, entry),
         }
     }
@@ -668,6 +739,14 @@ impl Reader {
                 }
             }
             "gateway4" | "gateway6" => {
+                let finding = Diagnostic::new(
+                    Code::DeprecatedKey,
+                    entry.key_span,
+                    format!("{} is outdated", entry.key),
+                );
+                report.finding(
+                    finding.with_help(format!("write routes: [{{to: default, via: {text}}}]")),
+                );
                 if let Some(via) = parsed::<IpAddr>(&text, span, report) {
                     if via.value.is_ipv4() == (entry.key == "gateway4") {
                         let route = Route::new(Network::default_like(via.value), Some(via.value));
@@ -854,8 +933,12 @@ impl Reader {
                 .unsupported(entry.span, why, "set it by other means, or do without");
         } else if TAKEN.contains(&entry.key) {
             let why = format!("{} has no place here", entry.key);
-            self.report
-                .unsupported(entry.span, why, "move it to where it belongs");
+            self.report.breach(
+                Code::MisplacedKey,
+                entry.span,
+                why,
+                "move it to where it belongs",
+            );
         } else {
             self.report.unsupported(
                 entry.span,
@@ -881,7 +964,8 @@ impl Reader {
                     link,
                     device,
                 }),
-                _ => self.report.unsupported(
+                _ => self.report.breach(
+                    Code::MissingKey,
                     name.span,
                     "it lacks a valid id or link, so there is no VLAN",
                     "add them",
@@ -932,7 +1016,8 @@ impl Reader {
                         "{:?} is not defined, for which netplan refuses the file",
                         reference.value
                     );
-                    report.unsupported(
+                    report.breach(
+                        Code::UndefinedReference,
                         reference.span,
                         why,
                         "add it below ethernets, or correct the name",
@@ -960,7 +1045,11 @@ impl Reader {
         self.network
             .vlans
             .retain_mut(|vlan| resolve(&mut vlan.link));
+        self.of_ports(&devices);
         for (id, key, whole) in core::mem::take(&mut self.said) {
+            if let Some(Some(device)) = devices.get(&id) {
+                self.report.device(Located::new(device.clone(), key));
+            }
             if used.contains(&id) {
                 self.report.mapped(key);
             } else {
@@ -969,6 +1058,14 @@ impl Reader {
             }
         }
         for bond in &self.network.bonds {
+            let named = self.renderers.get(&bond.name.value);
+            if bond.device.mac.is_none() && !named.copied().unwrap_or(self.network_manager) {
+                let message = format!("{} gets a made-up hardware address", bond.name.value);
+                self.report.finding(
+                    Diagnostic::new(Code::MadeUpMac, bond.name.span, message)
+                        .with_help("write macaddress with the address that is wanted"),
+                );
+            }
             if bond.device.mac.is_none() {
                 let what = "without macaddress systemd-networkd makes an address up; here the bond takes its first \
                             port's";
@@ -979,6 +1076,43 @@ impl Reader {
             network: self.network,
             report: self.report,
             diagnostics: self.diagnostics,
+        }
+    }
+}
+
+impl Reader {
+    /// What was said of ports that belongs to their bonds, and times that the renderer does not take.
+    fn of_ports(&mut self, devices: &BTreeMap<String, Option<String>>) {
+        let bonds = self.network.bonds.iter();
+        let ports: BTreeSet<&str> = bonds
+            .flat_map(|bond| bond.ports.iter().map(|port| port.name.value.as_str()))
+            .collect();
+        let device = |id: &str| devices.get(id).and_then(Option::as_deref);
+        for (id, mtu) in core::mem::take(&mut self.mtus) {
+            if let Some(port) = device(&id) {
+                self.report.port_mtu(port, mtu);
+            }
+        }
+        for (id, span) in core::mem::take(&mut self.addressed) {
+            if let Some(port) = device(&id).filter(|port| ports.contains(port)) {
+                let message =
+                    format!("{port} is a port of a bond, and what arrives there is the bond's");
+                self.report.finding(
+                    Diagnostic::new(Code::PortAddressed, span, message)
+                        .with_help("write it for the bond"),
+                );
+            }
+        }
+        for (bond, span, key, ms) in core::mem::take(&mut self.with_unit) {
+            let named = self.renderers.get(&bond).copied();
+            if named.unwrap_or(self.network_manager) {
+                let message = "NetworkManager drops a time with a unit, and takes 100 ms";
+                self.report.finding(
+                    Diagnostic::new(Code::SuffixUnderNm, span, message)
+                        .with_help("write bare milliseconds")
+                        .with_fix(span, format!("{key}: {ms}")),
+                );
+            }
         }
     }
 }

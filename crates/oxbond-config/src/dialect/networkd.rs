@@ -20,6 +20,7 @@ use super::common::{
 };
 use super::ini::{self, Entry, Section};
 use super::{OutputFile, Reading, Written};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
     DesiredSelector, DesiredVlan, DeviceSettings, Network, Route, VidRange,
@@ -122,6 +123,9 @@ const TAKEN: [&str; 35] = [
     "NetDev",
 ];
 
+/// A bare number from here on was hardly meant in seconds.
+const PROBABLY_MS: u64 = 10;
+
 /// Words of options that it does not know.
 pub(super) const WORDS_UNKNOWN: [(OptionId, &[&str]); 3] = [
     (
@@ -218,6 +222,9 @@ impl Reader {
             };
             if hidden {
                 let why = "a file of the same name in a directory of higher rank hides this one";
+                let finding = Diagnostic::new(Code::HiddenFile, Span::new(id, 0..0), why);
+                self.report
+                    .finding(finding.with_help("remove it, or rename it"));
                 self.report
                     .unsupported(whole, why, "remove it, or rename it");
             }
@@ -250,7 +257,12 @@ impl Reader {
             value("Name").filter(|_| matches!(kind, "bond" | "vlan" | "bridge"))
         else {
             let why = if kind.is_empty() || value("Name").is_none() {
-                "[NetDev] lacks Name= or Kind=, so the file makes no device".to_owned()
+                let why = "[NetDev] lacks Name= or Kind=, so the file makes no device";
+                if let Some(section) = sections.first() {
+                    let finding = Diagnostic::new(Code::MissingKey, section.name.span, why);
+                    self.report.finding(finding.with_help("add them"));
+                }
+                why.to_owned()
             } else {
                 format!("devices of kind {kind} are not made")
             };
@@ -264,7 +276,11 @@ impl Reader {
             .iter()
             .any(|vlan| vlan.name.value == device_name.value);
         if loose || self.network.device_mut(&device_name.value).is_some() {
-            return self.give_up(sections, "an earlier file makes a device of this name");
+            let why = "an earlier file makes a device of this name";
+            let finding = Diagnostic::new(Code::DuplicateDevice, device_name.span, why);
+            self.report
+                .finding(finding.with_help("rename one of them, or put both into one"));
+            return self.give_up(sections, why);
         }
         let mut device = DeviceSettings::default();
         let mut bond = DesiredBond::new(device_name.clone());
@@ -335,12 +351,25 @@ impl Reader {
                     let what = "without MACAddress= systemd-networkd makes an address up; here the bond takes its \
                                 first port's";
                     self.report.changed(device_name.span, what);
+                    let message = format!("{} gets a made-up hardware address", device_name.value);
+                    self.report.finding(
+                        Diagnostic::new(Code::MadeUpMac, device_name.span, message)
+                            .with_help("write MACAddress=none to have its first port's"),
+                    );
                 }
                 if let Some(interval) = bond.option(OptionId::LpInterval)
                     && bond.option(OptionId::ArpInterval).is_none()
                 {
                     let what = "systemd-networkd uses it only beside ARPIntervalSec=; here it takes effect";
                     self.report.changed(interval.span, what);
+                    self.report.finding(
+                        Diagnostic::new(
+                            Code::LpIntervalUnsent,
+                            interval.span,
+                            "systemd-networkd sends it only beside ARPIntervalSec=",
+                        )
+                        .with_help("remove it, or set it by other means"),
+                    );
                 }
                 bond.device = device;
                 self.network.bonds.push(bond);
@@ -355,7 +384,13 @@ impl Reader {
                     id,
                     device,
                 }),
-                None => self.give_up(sections, "[VLAN] lacks a valid Id="),
+                None => {
+                    let why = "[VLAN] lacks a valid Id=";
+                    let finding = Diagnostic::new(Code::MissingKey, device_name.span, why);
+                    self.report
+                        .finding(finding.with_help("write Id= with a number from 1 to 4094"));
+                    self.give_up(sections, why);
+                }
             },
         }
     }
@@ -371,6 +406,7 @@ impl Reader {
             }
             return self.report.mapped(entry.span);
         }
+        self.slips(spec, entry);
         let text = match (spec.kind, spec.unit) {
             (_, Unit::Milliseconds) => self.time(entry, 1).map(|ms| ms.to_string()),
             (_, Unit::Seconds) => self.time(entry, 1000).map(|s| s.to_string()),
@@ -393,6 +429,38 @@ impl Reader {
         if let Some(change) = text.and_then(|text| option(id, &text, entry.span, &mut self.report))
         {
             set_option(bond, change, &mut self.report);
+        }
+    }
+
+    /// What is often meant otherwise: seconds for milliseconds, numbers for words.
+    fn slips(&mut self, spec: &OptionSpec, entry: &Entry) {
+        let (key, value, span) = (&entry.key, &entry.value, entry.span);
+        let Ok(number) = value.parse::<u64>() else {
+            return;
+        };
+        if spec.unit == Unit::Milliseconds && number >= PROBABLY_MS {
+            self.report.finding(
+                Diagnostic::new(
+                    Code::SecondsForMilliseconds,
+                    span,
+                    format!("{key}={value} is {value} seconds"),
+                )
+                .with_help("write the unit")
+                .with_fix(span, format!("{key}={value}ms")),
+            );
+        }
+        if let Kind::Words(words) = spec.kind
+            && let Some(word) = words.iter().find(|word| u64::from(word.code) == number)
+        {
+            self.report.finding(
+                Diagnostic::new(
+                    Code::NumberForWord,
+                    span,
+                    format!("systemd-networkd does not know {value} for {}", word.name),
+                )
+                .with_help("write the word")
+                .with_fix(span, format!("{key}={}", word.name)),
+            );
         }
     }
 
@@ -425,6 +493,11 @@ impl Reader {
                 .flat_map(|section| &section.entries);
             entries.filter(|entry| entry.key == key).cloned().collect()
         };
+        for section in sections {
+            if section.name.value == "Match" {
+                self.loose_matches(section, !entries("Network", "Bond").is_empty());
+            }
+        }
         let (names, selectors) = self.matches(sections);
         if names.is_empty() && selectors.is_empty() {
             return self.give_up(sections, "no device is left that the file is for");
@@ -497,6 +570,33 @@ impl Reader {
         }
     }
 
+    /// Ways to match that do not hold what they promise, for ports of a bond.
+    fn loose_matches(&mut self, section: &Section, for_ports: bool) {
+        for entry in section.entries.iter().filter(|_| for_ports) {
+            let pattern = entry.value.contains(['*', '?', '[', '!']);
+            match entry.key.as_str() {
+                "MACAddress" => self.report.finding(
+                    Diagnostic::new(
+                        Code::MatchByMac,
+                        entry.span,
+                        "a port has its bond's address once it is in the bond",
+                    )
+                    .with_help("match the address it was built with")
+                    .with_fix(entry.span, format!("PermanentMACAddress={}", entry.value)),
+                ),
+                "Name" if pattern => self.report.finding(
+                    Diagnostic::new(
+                        Code::PortPattern,
+                        entry.span,
+                        format!("every interface that fits {} becomes a port", entry.value),
+                    )
+                    .with_help("write the name of each port"),
+                ),
+                _ => {}
+            }
+        }
+    }
+
     /// The devices a `.network` file is for: those it names one by one and that no earlier file has, and those it
     /// describes.
     fn matches(&mut self, sections: &[Section]) -> (Vec<Located<String>>, Vec<DesiredSelector>) {
@@ -524,6 +624,7 @@ impl Reader {
                 let Some(found) = name(&word.value, word.span, &mut self.report) else {
                     continue;
                 };
+                self.report.device(found.clone());
                 if self.matched.insert(word.value.clone()) {
                     names.push(found);
                 } else {
@@ -604,8 +705,18 @@ impl Reader {
             },
             "Address" | "Gateway" | "DHCP" | "DNS" | "Domains" | "IPv6AcceptRA" if is_port => {
                 let why = "a port of a bond has no addresses; systemd-networkd ignores this line";
-                self.report
-                    .unsupported(span, why, "move it to the bond's .network file");
+                let off = key == "DHCP" && boolean(&entry.value) == Some(false);
+                match key {
+                    "Address" | "Gateway" | "DHCP" if !off => self.report.breach(
+                        Code::PortAddressed,
+                        span,
+                        why,
+                        "move it to the bond's .network file",
+                    ),
+                    _ => self
+                        .report
+                        .unsupported(span, why, "move it to the bond's .network file"),
+                }
             }
             "Address" | "Gateway" | "DHCP" | "DNS" | "Domains" | "IPv6AcceptRA" => {
                 let [name] = names else {
@@ -714,7 +825,14 @@ impl Reader {
             _ => None,
         };
         match (entry.key.as_str(), device) {
-            ("MTUBytes", _) if is_port => report.changed(span, "ports take the bond's MTU"),
+            ("MTUBytes", _) if is_port => {
+                report.changed(span, "ports take the bond's MTU");
+                if let Ok(mtu) = entry.value.parse() {
+                    for name in names {
+                        report.port_mtu(&name.value, Located::new(mtu, span));
+                    }
+                }
+            }
             ("MTUBytes", Some(device)) => {
                 if let Some(mtu) = mtu(&entry.value, span, report) {
                     set(&mut device.mtu, mtu, report);
@@ -746,9 +864,12 @@ impl Reader {
             .find(|bond| bond.name.value == entry.value);
         let Some(bond) = found else {
             let why = format!("no .netdev file makes a bond {:?}", entry.value);
-            return self
-                .report
-                .unsupported(entry.span, why, "add the file, or correct the name");
+            return self.report.breach(
+                Code::UndefinedReference,
+                entry.span,
+                why,
+                "add the file, or correct the name",
+            );
         };
         self.report.mapped(entry.span);
         bond.selectors.extend(selectors);
@@ -805,9 +926,12 @@ impl Reader {
                 "no .netdev file makes a VLAN device {:?}, or it has its place already",
                 entry.value
             );
-            return self
-                .report
-                .unsupported(entry.span, why, "add the file, or correct the name");
+            return self.report.breach(
+                Code::UndefinedReference,
+                entry.span,
+                why,
+                "add the file, or correct the name",
+            );
         };
         let [link] = names else {
             let why = "the file is for several devices, and a VLAN device stands on one";
@@ -869,9 +993,12 @@ impl Reader {
             .find(|bridge| bridge.name.value == entry.value);
         let Some(bridge) = found else {
             let why = format!("no .netdev file makes a bridge {:?}", entry.value);
-            return self
-                .report
-                .unsupported(entry.span, why, "add the file, or correct the name");
+            return self.report.breach(
+                Code::UndefinedReference,
+                entry.span,
+                why,
+                "add the file, or correct the name",
+            );
         };
         self.report.mapped(entry.span);
         bridge
@@ -1017,8 +1144,12 @@ impl Reader {
                 "{} does not belong into this section, where it is ignored",
                 entry.key
             );
-            self.report
-                .unsupported(entry.span, why, "move it to its own section");
+            self.report.breach(
+                Code::MisplacedKey,
+                entry.span,
+                why,
+                "move it to its own section",
+            );
         } else {
             unknown_key(
                 &entry.key,
@@ -1036,7 +1167,8 @@ impl Reader {
                 "no .network file says VLAN={}, so it stands on nothing",
                 vlan.name.value
             );
-            self.report.unsupported(
+            self.report.breach(
+                Code::UndefinedReference,
                 vlan.name.span,
                 why,
                 "write VLAN= into the file of the device below it",
