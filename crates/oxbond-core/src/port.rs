@@ -10,7 +10,7 @@ pub const MAX_PORTS: usize = 32;
 ///
 /// Always below [`MAX_PORTS`]. List order (the order of joining), not this number, decides ties, as in the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u8", into = "u8")]
 pub struct PortId(u8);
 
 impl PortId {
@@ -39,6 +39,25 @@ impl PortId {
         1 << self.0
     }
 }
+
+impl From<PortId> for u8 {
+    fn from(id: PortId) -> Self {
+        id.0
+    }
+}
+
+impl TryFrom<u8> for PortId {
+    type Error = NoPort;
+
+    fn try_from(index: u8) -> Result<Self, NoPort> {
+        Self::new(index).ok_or(NoPort(index))
+    }
+}
+
+/// No port has this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("port {0} is none: they are numbered up to {last}", last = MAX_PORTS - 1)]
+pub struct NoPort(u8);
 
 /// Duplex of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,4 +105,18 @@ pub struct PortInfo {
     pub mac: MacAddr,
     /// Link state at joining.
     pub link: LinkState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bit for each port must fit: a number too high in a state file is refused, and not met later.
+    #[test]
+    fn a_number_that_is_no_ports_is_not_read() {
+        let read: Result<PortId, _> = serde_json::from_str("31");
+        assert_eq!(read.ok(), PortId::new(31));
+        let refused = serde_json::from_str::<PortId>("32").unwrap_err();
+        assert!(refused.to_string().contains("port 32 is none"), "{refused}");
+    }
 }
