@@ -1004,6 +1004,16 @@ impl Writer<'_> {
     fn bond(&mut self, bond: &DesiredBond) {
         let mut settings = "\n[bond]\n".to_owned();
         let given = |id| bond.option(id).is_some();
+        let unmonitored = !given(OptionId::Miimon)
+            && (!given(OptionId::ArpInterval) || unheard(bond, OptionId::ArpInterval).is_some());
+        let mut profiled = bond.clone();
+        if unmonitored {
+            let off = OptionChange {
+                id: OptionId::Miimon,
+                value: OptionValue::Number(0),
+            };
+            profiled.options.push(Located::new(off, bond.name.span));
+        }
         for option in &bond.options {
             let change = &option.value;
             let spelled = change.id.spec().spelled(Dialect::NetworkManager);
@@ -1015,7 +1025,7 @@ impl Writer<'_> {
                 unspelt("NetworkManager", change, option.span, &mut self.report);
                 continue;
             };
-            match unheard(bond, change.id) {
+            match unheard(&profiled, change.id) {
                 Some((_, why)) => {
                     self.report
                         .unsupported(option.span, why, "correct it, or do without")
@@ -1023,9 +1033,7 @@ impl Writer<'_> {
                 None => line(&mut settings, key, change.text()),
             }
         }
-        if !given(OptionId::Miimon)
-            && (!given(OptionId::ArpInterval) || unheard(bond, OptionId::ArpInterval).is_some())
-        {
+        if unmonitored {
             line(&mut settings, "miimon", 0);
             let what = "NetworkManager would check the links every 100 ms; miimon=0 is written";
             self.report.changed(bond.name.span, what);
