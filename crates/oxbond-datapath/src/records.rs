@@ -94,15 +94,13 @@ impl Rings {
     pub(crate) fn drain(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
         while let Some(item) = self.left.next() {
-            let left = from_bytes::<RawLeftRecord>(&item).and_then(LeftRecord::new);
-            records.extend(left.map(Record::Left));
+            records.extend(LeftRecord::parse(&item).map(Record::Left));
         }
         for _ in 0..FRAMES_AT_ONCE {
             let Some(item) = self.tapped.next() else {
                 break;
             };
-            let frame = from_bytes::<RawTapped>(&item).and_then(|raw| TappedFrame::new(&raw));
-            records.extend(frame.map(Record::Frame));
+            records.extend(TappedFrame::parse(&item).map(Record::Frame));
         }
         records
     }
@@ -119,8 +117,10 @@ fn port_of(number: u32) -> Option<PortId> {
 }
 
 impl LeftRecord {
-    /// `None` for what the programs never write.
-    fn new(raw: RawLeftRecord) -> Option<Self> {
+    /// Reads a record of the ring buffer of left ports; bytes behind it are not looked at. `None` for what the programs
+    /// never write.
+    pub fn parse(record: &[u8]) -> Option<Self> {
+        let raw: RawLeftRecord = from_bytes(record)?;
         Some(Self {
             time: Instant::from_nanos(raw.time_ns),
             port: port_of(raw.port)?,
@@ -135,8 +135,10 @@ impl LeftRecord {
 }
 
 impl TappedFrame {
-    /// `None` for what the programs never write.
-    fn new(raw: &RawTapped) -> Option<Self> {
+    /// Reads a record of the ring buffer of tapped frames; bytes behind it are not looked at. `None` for what the programs
+    /// never write.
+    pub fn parse(record: &[u8]) -> Option<Self> {
+        let raw: RawTapped = from_bytes(record)?;
         Some(Self {
             time: Instant::from_nanos(raw.time_ns),
             port: match raw.port {
