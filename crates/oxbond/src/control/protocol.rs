@@ -10,7 +10,7 @@ use oxbond_config::model::DesiredBond;
 use oxbond_core::event::Event;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::Failure;
+use crate::exit::{Blame, Failure};
 use crate::report::BondReport;
 
 /// Version of the protocol. A daemon refuses calls of another one.
@@ -23,6 +23,24 @@ pub(crate) struct Call {
     pub(crate) version: u32,
     /// What is asked for.
     pub(crate) request: Request,
+}
+
+impl Call {
+    /// Reads a line.
+    pub(crate) fn parse(line: &str) -> Result<Self, Failure> {
+        let call: Self = serde_json::from_str(line).map_err(|e| {
+            let why = format!("the daemon does not understand the call: {e}");
+            Failure::new(Blame::Daemon, why)
+        })?;
+        if call.version != PROTOCOL_VERSION {
+            let why = format!(
+                "the daemon speaks protocol {PROTOCOL_VERSION}, the client {}",
+                call.version
+            );
+            return Err(Failure::new(Blame::Daemon, why));
+        }
+        Ok(call)
+    }
 }
 
 /// What a client may ask for.

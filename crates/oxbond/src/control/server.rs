@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::warn;
 
-use super::protocol::{Call, Numbered, PROTOCOL_VERSION, Reply, Request};
+use super::protocol::{Call, Numbered, Reply, Request};
 use crate::exit::{Blame, Failure};
 
 /// Longest call accepted, in bytes: a file of thousands of bonds fits, a runaway writer does not.
@@ -86,19 +86,10 @@ async fn converse(stream: UnixStream, requests: mpsc::Sender<Pending>) -> std::i
         {
             return Ok(());
         }
-        let request = match serde_json::from_str::<Call>(&line) {
-            Ok(call) if call.version == PROTOCOL_VERSION => call.request,
-            Ok(call) => {
-                let why = format!(
-                    "the daemon speaks protocol {PROTOCOL_VERSION}, the client {}",
-                    call.version
-                );
-                reply(&mut write, &Reply::Failed(Failure::new(Blame::Daemon, why))).await?;
-                continue;
-            }
-            Err(e) => {
-                let why = format!("the daemon does not understand the call: {e}");
-                reply(&mut write, &Reply::Failed(Failure::new(Blame::Daemon, why))).await?;
+        let request = match Call::parse(&line) {
+            Ok(call) => call.request,
+            Err(failure) => {
+                reply(&mut write, &Reply::Failed(failure)).await?;
                 continue;
             }
         };

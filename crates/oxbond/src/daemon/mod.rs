@@ -16,9 +16,9 @@ mod follow;
 mod probing;
 mod refusal;
 mod rejoin;
-mod request;
+pub(crate) mod request;
 mod service;
-mod state;
+pub(crate) mod state;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Seek as _, Write as _};

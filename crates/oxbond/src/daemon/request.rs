@@ -7,7 +7,7 @@ use oxbond_wire::MacAddr;
 use super::refusal::{configuration, refused_by_core};
 use crate::exit::{Blame, Failure};
 
-pub(super) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
+pub(crate) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
     options
         .iter()
         .map(|(name, value)| OptionChange::parse(name, value))
@@ -15,7 +15,7 @@ pub(super) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionCh
         .map_err(refused_by_core)
 }
 
-pub(super) fn parse_port_options(
+pub(crate) fn parse_port_options(
     options: &[(String, String)],
 ) -> Result<Vec<PortOptionChange>, Failure> {
     options
@@ -25,7 +25,7 @@ pub(super) fn parse_port_options(
         .map_err(refused_by_core)
 }
 
-pub(super) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
+pub(crate) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
     let mac: MacAddr = text.parse().map_err(|_| {
         Failure::new(
             Blame::Configuration,
@@ -40,7 +40,7 @@ pub(super) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
     Ok(mac)
 }
 
-pub(super) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
+pub(crate) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
     let parsed = texts
         .iter()
         .map(|text| text.parse())

@@ -40,6 +40,23 @@ pub(crate) struct SavedBond {
     pub(crate) drained_away: BTreeSet<String>,
 }
 
+impl SavedBond {
+    /// Reads a state file.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        if version != STATE_VERSION {
+            return Err(format!(
+                "it is of version {version}, this daemon reads {STATE_VERSION}"
+            ));
+        }
+        serde_json::from_str(text).map_err(|e| e.to_string())
+    }
+}
+
 /// The directory of state files.
 pub(crate) struct StateDir {
     dir: PathBuf,
@@ -142,18 +159,8 @@ impl BondFiles {
 
     /// Reads the state.
     pub(crate) fn load(&mut self) -> Result<SavedBond, String> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
         let text = fs::read_to_string(&self.state).map_err(|e| e.to_string())?;
-        let Version { version } = serde_json::from_str(&text).map_err(|e| e.to_string())?;
-        if version != STATE_VERSION {
-            return Err(format!(
-                "it is of version {version}, this daemon reads {STATE_VERSION}"
-            ));
-        }
-        let saved = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        let saved = SavedBond::parse(&text)?;
         self.written = text;
         Ok(saved)
     }
