@@ -15,8 +15,8 @@ use oxbond_core::option::{
 };
 
 use super::common::{
-    Criteria, mac, mode, mtu, name, number, option, parsed, port_option, refused, set, uncounted,
-    unknown_key, unspelt, vid,
+    Criteria, mac, mode, mtu, name, number, option, parsed, port_option, refused, replaced, set,
+    uncounted, unknown_key, unspelt, vid,
 };
 use super::ini::{self, Entry, Section};
 use super::{OutputFile, Reading, Written};
@@ -175,6 +175,20 @@ pub fn read(sources: &Sources) -> Reading {
         reader.membership(profile, &profiles);
     }
     reader.finish()
+}
+
+/// Sets an option of a port: the last line counts.
+fn set_port_option(
+    options: &mut Vec<Located<PortOptionChange>>,
+    change: Located<PortOptionChange>,
+    report: &mut Report,
+) {
+    report.mapped(change.span);
+    let same = |known: &mut Located<PortOptionChange>| known.value.id == change.value.id;
+    for before in options.extract_if(.., same) {
+        replaced(before.span, report);
+    }
+    options.push(change);
 }
 
 /// A file: one device and how it is set up.
@@ -554,8 +568,8 @@ impl Reader {
                         if let Some(spec) = find_in_dialect(Dialect::NetworkManager, &key) {
                             match PortOptionChange::parse(spec.name, &entry.value) {
                                 Ok(change) => {
-                                    self.report.mapped(entry.span);
-                                    options.push(Located::new(change, entry.span));
+                                    let change = Located::new(change, entry.span);
+                                    set_port_option(&mut options, change, &mut self.report);
                                 }
                                 Err(e) => refused(entry.span, e.fault, &mut self.report),
                             }
