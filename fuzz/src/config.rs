@@ -52,7 +52,7 @@ fn read(dialect: Dialect, text: &str) {
 
 /// Whether the network could be: every device is made once, has a name that an interface can have and that is no pattern
 /// to any tool, and is in one bond or bridge at most. Where it is not so, files say one thing here and another there, and
-/// no dialect can repeat that.
+/// no dialect can repeat that. Nor has one that is not made the name of a VLAN, which makes it one to ifupdown.
 fn is_consistent(network: &DesiredNetwork) -> bool {
     let bonds = network.bonds.iter().map(|bond| &bond.name);
     let vlans = network.vlans.iter().map(|vlan| &vlan.name);
@@ -81,7 +81,9 @@ fn is_consistent(network: &DesiredNetwork) -> bool {
     let once = |names: &[&str]| names.iter().collect::<BTreeSet<_>>().len() == names.len();
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let named = |name: &&str| check_interface_name(name).is_ok() && name.chars().all(plain);
+    let strange = |name: &&str| name.contains('.') && !made.contains(name);
     once(&made)
+        && !used.iter().any(strange)
         && once(&used)
         && !ports.iter().any(|port| made.contains(port))
         && made
