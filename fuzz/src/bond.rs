@@ -117,7 +117,10 @@ const CHANGES: [&str; 24] = [
 
 /// A bond in 802.3ad: PDUs of every kind and form, timeouts, links, options, drains, restarts of the daemon.
 pub(crate) fn aggregation(program: &[u8]) {
-    run(program, &AGGREGATIONS, &["mode=802.3ad", "miimon=100"]);
+    let mut world = run(program, &AGGREGATIONS, &["mode=802.3ad", "miimon=100"]);
+    // Longer than any timer of LACP.
+    world.wait(Duration::from_secs(100));
+    world.check();
 }
 
 /// A bond in each mode that reads the neighbours' ARP and NDP.
@@ -125,22 +128,18 @@ pub(crate) fn overheard(program: &[u8]) {
     run(program, &OVERHEARING, &[]);
 }
 
-fn run(program: &[u8], choices: &[&[&str]], always: &[&str]) {
+fn run(program: &[u8], choices: &[&[&str]], always: &[&str]) -> World {
     let mut program = Program(program);
-    let Some(first) = program.byte() else {
-        return;
-    };
-    let words = choices[usize::from(first) % choices.len()];
-    let mut world = World::new(&[always, words].concat());
+    let first = usize::from(program.byte().unwrap_or(0));
+    let mut world = World::new(&[always, choices[first % choices.len()]].concat());
     for _ in 0..STEPS {
         if step(&mut world, &mut program).is_none() {
             break;
         }
         world.check();
     }
-    world.wait(Duration::from_secs(200));
     world.restart();
-    world.check();
+    world
 }
 
 fn step(world: &mut World, program: &mut Program<'_>) -> Option<()> {
@@ -296,6 +295,7 @@ struct World {
     now: Instant,
     carrier: bool,
     table: TransmitTable,
+    ports: BTreeMap<u8, PortId>,
 }
 
 impl World {
@@ -310,6 +310,7 @@ impl World {
             now,
             carrier: false,
             table,
+            ports: BTreeMap::new(),
         };
         world.carry_out();
         world.tell(Input::BondAdmin { up: true });
@@ -352,11 +353,7 @@ impl World {
     }
 
     fn id(&self, index: u8) -> Option<PortId> {
-        let ports = self.bond.status(self.now, &[]).ports;
-        ports
-            .into_iter()
-            .find(|port| port.ifindex == u32::from(index) + 1)
-            .map(|port| port.id)
+        self.ports.get(&index).copied()
     }
 
     /// What a port says of itself; nothing much if it is not there.
@@ -460,7 +457,7 @@ impl World {
     }
 
     fn join_or_leave(&mut self, index: u8) {
-        if let Some(port) = self.id(index) {
+        if let Some(port) = self.ports.remove(&index) {
             self.tell(Input::RemovePort { port });
             return;
         }
@@ -476,7 +473,10 @@ impl World {
             options: Vec::new(),
             drained: false,
         });
-        assert!(matches!(joined, Some(Handled::Joined(_))));
+        let Some(Handled::Joined(id)) = joined else {
+            panic!("a port with a good name may join: {joined:?}");
+        };
+        self.ports.insert(index, id);
     }
 
     /// Lets time pass, timer by timer.

@@ -8,7 +8,7 @@ use oxbond_config::dialect::{Dialect, Reading};
 use oxbond_config::model::DesiredNetwork;
 use oxbond_config::name::check_interface_name;
 use oxbond_config::report::Fate;
-use oxbond_config::span::Sources;
+use oxbond_config::span::{Located, Sources};
 
 use crate::Target;
 
@@ -50,48 +50,41 @@ fn read(dialect: Dialect, text: &str) {
     }
 }
 
-/// Whether the network could be: every device is made once, has a name that an interface can have and that is no pattern
-/// to any tool, and is in one bond or bridge at most. Where it is not so, files say one thing here and another there, and
-/// no dialect can repeat that. Nor has one that is not made the name of a VLAN, which makes it one to ifupdown.
+/// Whether the network could be: every device is made once, and is in one bond or bridge at most; bonds are of devices that
+/// nobody makes, and bridges hold no bridges; names are those of interfaces, no patterns to any tool, and only a VLAN has
+/// that of one. Where it is not so, files say one thing here and another there, and no dialect can repeat that.
 fn is_consistent(network: &DesiredNetwork) -> bool {
-    let bonds = network.bonds.iter().map(|bond| &bond.name);
-    let vlans = network.vlans.iter().map(|vlan| &vlan.name);
-    let bridges = network.bridges.iter().map(|bridge| &bridge.name);
-    let made: Vec<&str> = bonds
-        .chain(vlans)
-        .chain(bridges)
-        .map(|name| name.value.as_str())
-        .collect();
-    let ports = network
-        .bonds
-        .iter()
-        .flat_map(|bond| &bond.ports)
-        .map(|port| &port.name);
-    let ports: Vec<&str> = ports.map(|name| name.value.as_str()).collect();
-    let bridged = network
-        .bridges
-        .iter()
-        .flat_map(|bridge| &bridge.ports)
-        .map(|port| &port.name);
-    let used: Vec<&str> = bridged
-        .map(|name| name.value.as_str())
-        .chain(ports.iter().copied())
-        .collect();
-    let links = network.vlans.iter().map(|vlan| vlan.link.value.as_str());
-    let once = |names: &[&str]| names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    let named = |name: &&str| check_interface_name(name).is_ok() && name.chars().all(plain);
-    let strange = |name: &&str| name.contains('.') && !made.contains(name);
+    let names = |names: &mut dyn Iterator<Item = &Located<String>>| -> Vec<String> {
+        names.map(|name| name.value.clone()).collect()
+    };
+    let bonds = names(&mut network.bonds.iter().map(|bond| &bond.name));
+    let vlans = names(&mut network.vlans.iter().map(|vlan| &vlan.name));
+    let bridges = names(&mut network.bridges.iter().map(|bridge| &bridge.name));
+    let links = names(&mut network.vlans.iter().map(|vlan| &vlan.link));
+    let ports = network.bonds.iter().flat_map(|bond| &bond.ports);
+    let ports = names(&mut ports.map(|port| &port.name));
+    let bridged = network.bridges.iter().flat_map(|bridge| &bridge.ports);
+    let bridged = names(&mut bridged.map(|port| &port.name));
+
+    let made = [&bonds[..], &vlans, &bridges].concat();
+    let used = [&ports[..], &bridged].concat();
+    let once = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    let apart = |some: &[String], others: &[String]| !some.iter().any(|one| others.contains(one));
+    let named = |name: &String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        check_interface_name(name).is_ok() && name.chars().all(plain)
+    };
+    let is_vlan = |name: &String| !name.contains('.') || vlans.contains(name);
     once(&made)
-        && !used.iter().any(strange)
         && once(&used)
-        && !ports.iter().any(|port| made.contains(port))
-        && made
+        && apart(&ports, &made)
+        && apart(&bridged, &bridges)
+        && network
+            .vlans
             .iter()
-            .chain(&used)
-            .copied()
-            .chain(links)
-            .all(|name| named(&name))
+            .all(|vlan| vlan.name.value != vlan.link.value)
+        && made.iter().chain(&used).chain(&links).all(named)
+        && made.iter().chain(&used).all(is_vlan)
 }
 
 fn told(dialect: Dialect, reading: &Reading, sources: &Sources) {

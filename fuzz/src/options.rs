@@ -6,18 +6,17 @@ use oxbond_core::option::{BondContext, BondOptions, OptionChange, PortOptionChan
 /// is consistent.
 pub(crate) fn options(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
-    let words = || text.lines().filter_map(|line| line.split_once(' '));
-    let mut bond = Vec::new();
-    for change in words().filter_map(|(name, value)| OptionChange::parse(name, value).ok()) {
-        let again = OptionChange::parse(change.id.name(), &change.text());
-        assert_eq!(again.as_ref(), Ok(&change));
-        bond.push(change);
-    }
-    let mut port = Vec::new();
-    for change in words().filter_map(|(name, value)| PortOptionChange::parse(name, value).ok()) {
-        let again = PortOptionChange::parse(change.id.name(), &change.text());
-        assert_eq!(again.as_ref(), Ok(&change));
-        port.push(change);
+    let (mut bond, mut port) = (Vec::new(), Vec::new());
+    for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        if let Ok(change) = OptionChange::parse(name, value) {
+            let again = OptionChange::parse(change.id.name(), &change.text());
+            assert_eq!(again.as_ref(), Ok(&change));
+            bond.push(change);
+        } else if let Ok(change) = PortOptionChange::parse(name, value) {
+            let again = PortOptionChange::parse(change.id.name(), &change.text());
+            assert_eq!(again.as_ref(), Ok(&change));
+            port.push(change);
+        }
     }
     let context = BondContext {
         own_engine: true,

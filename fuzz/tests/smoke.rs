@@ -10,7 +10,7 @@ use std::{env, fs, thread};
 use oxbond_fuzz::{Mutator, Target, seeds, targets};
 
 /// Mutations of each target.
-const MUTATIONS: usize = 1000;
+const MUTATIONS: usize = 500;
 
 /// Longest time for one input. Far more than any takes: what takes this long hangs, or is quadratic at least.
 const INPUT_TIME: Duration = Duration::from_secs(5);
