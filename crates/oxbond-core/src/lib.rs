@@ -33,3 +33,4 @@ pub mod standing;
 pub mod status;
 pub mod table;
 pub mod time;
+pub mod verdict;

@@ -23,8 +23,11 @@
 //! another address is that of a guest behind a bridge: it goes as other neighbour frames do, and is not touched but for
 //! its Ethernet source.
 
+mod explain;
+
 use oxbond_wire::MacAddr;
 
+pub use self::explain::Explained;
 use crate::buckets::ranked_choice;
 use crate::hash::hash;
 use crate::port::PortId;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::lacp;
 use crate::option::{BondOptions, Weight};
 use crate::port::{Duplex, PortId};
+use crate::verdict::{Health, Verdict};
 
 /// Version of the JSON form. Raised when a field changes its meaning or goes; new fields do not raise it.
 pub const STATUS_VERSION: u32 = 1;
@@ -47,6 +48,9 @@ pub struct BondStatus {
     pub name: String,
     /// The bond can carry traffic.
     pub carrier: bool,
+    /// Why, and what to do about it. Of the bond as a whole: its ports have their own.
+    #[serde(default)]
+    pub verdict: Verdict,
     /// Address of the front device.
     pub mac: MacAddr,
     /// Every option as it is in force.
@@ -71,6 +75,13 @@ impl BondStatus {
     /// Ports that are in the bond.
     pub fn attached(&self) -> usize {
         self.ports.len()
+    }
+
+    /// Names of the ports that are expected and not in the bond.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        let attached = |name: &str| self.ports.iter().any(|port| port.name == name);
+        let names = self.expected.iter().map(String::as_str);
+        names.filter(move |name| !attached(name))
     }
 
     /// Ports that carry traffic now.
@@ -123,4 +134,10 @@ pub struct PortStatus {
     pub since: Duration,
     /// In words, why it carries traffic or why not.
     pub reason: String,
+    /// Whether that is as it should be.
+    #[serde(default)]
+    pub health: Health,
+    /// What to do about it, where something can be done.
+    #[serde(default)]
+    pub advice: Option<String>,
 }

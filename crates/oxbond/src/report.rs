@@ -1,5 +1,7 @@
 //! What is told about a running bond: the core's picture of it, and what its engine adds.
 
+use std::collections::BTreeMap;
+
 use oxbond_core::port::PortId;
 use oxbond_core::status::BondStatus;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,22 @@ pub(crate) struct BondReport {
     pub(crate) tx_no_port: u64,
     /// How often the data path itself left a port because its link was gone.
     pub(crate) ports_left: u64,
+    /// Expected ports that are there and could not join, with the reason.
+    #[serde(default)]
+    pub(crate) hindered: BTreeMap<String, String>,
+}
+
+/// What would become of a frame that is sent through a bond.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FrameReport {
+    /// Names of the ports that it would leave on. None: it would be dropped.
+    pub(crate) ports: Vec<String>,
+    /// Name of the port that the table names for it, where it names one.
+    pub(crate) planned: Option<String>,
+    /// Its bucket, where it goes by bucket.
+    pub(crate) bucket: Option<usize>,
+    /// How that is decided, in words.
+    pub(crate) steps: Vec<String>,
 }
 
 /// What carries a bond, and why that.

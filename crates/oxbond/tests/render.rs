@@ -6,6 +6,7 @@ mod render;
 #[path = "../src/report.rs"]
 mod report;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use oxbond_core::lacp::{
@@ -14,10 +15,10 @@ use oxbond_core::lacp::{
 use oxbond_core::option::{FailOverMac, HashPolicy, LacpRate, Mode, PrimaryReselect, Weight};
 use oxbond_core::port::{Duplex, PortId};
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
-
+use oxbond_core::verdict::{Health, Verdict};
 use oxbond_wire::MacAddr;
 use oxbond_wire::lacp::{Information, State};
-use report::{BondReport, EngineReport, PortCounters};
+use report::{BondReport, EngineReport, FrameReport, PortCounters};
 
 const RELEASE: &str = "6.1.176";
 
@@ -26,6 +27,10 @@ fn bond(mode: Mode) -> BondStatus {
         version: STATUS_VERSION,
         name: "bond0".to_owned(),
         carrier: false,
+        verdict: Verdict {
+            words: "has carrier: enp3s0 carries the traffic".to_owned(),
+            ..Verdict::default()
+        },
         mac: "16:62:3c:0c:84:5c".parse().unwrap(),
         options: Default::default(),
         primary: None,
@@ -59,6 +64,8 @@ fn port(index: u8, name: &str) -> PortStatus {
         drain: Drain::No,
         since: Duration::from_secs(200),
         reason: "active".to_owned(),
+        health: Health::Well,
+        advice: None,
     }
 }
 
@@ -158,6 +165,7 @@ fn report(status: BondStatus) -> BondReport {
         counters,
         tx_no_port: 8,
         ports_left: 9,
+        hindered: BTreeMap::new(),
     }
 }
 
@@ -177,6 +185,7 @@ fn troubled() -> BondReport {
     backup.link_failure_count = 12;
     backup.since = Duration::from_secs(2);
     backup.reason = "its link is back, it waits out the up delay of 5000 ms".to_owned();
+    backup.health = Health::Passing;
     status.ports = vec![port(0, "enp3s0"), backup];
     report(status)
 }
@@ -496,4 +505,54 @@ fn clock_agrees_with_date() {
             "{seconds}"
         );
     }
+}
+
+#[test]
+fn an_explanation_names_what_is_not_well_and_the_way_out() {
+    let mut report = troubled();
+    let told = |report: &BondReport| render::Explanation::of(report, None).unwrap();
+    assert_eq!(
+        told(&report).text(80),
+        "\
+bond0 (active-backup): has carrier: enp3s0 carries the traffic
+  enp3s0           well      active
+  enp4s0           passing   its link is back, it waits out the up delay of 5000
+                             ms
+  enx00e04c680001  degraded  expected, but there is no such interface
+                             > it joins when it appears; ip link tells which
+                               there are; oxbond remove-port bond0
+                               enx00e04c680001 if it is not to come
+"
+    );
+    assert_eq!(told(&report).health, Health::Degraded);
+    assert_eq!(
+        told(&report).complaint(),
+        "bond0: not as it should be: enp4s0, enx00e04c680001"
+    );
+    let why = "its MTU cannot be 9000".to_owned();
+    report.hindered.insert("enx00e04c680001".to_owned(), why);
+    let text = told(&report).text(200);
+    assert!(
+        text.contains("expected, and cannot join: its MTU cannot be 9000"),
+        "{text}"
+    );
+    let json = told(&report).json().unwrap();
+    assert!(json.contains("\"health\": \"passing\""), "{json}");
+    let one = render::Explanation::of(&report, Some("enp3s0")).unwrap();
+    assert_eq!(one.health, Health::Well);
+    assert!(
+        one.text(80)
+            .contains("10000 Mb/s; its link was lost 0 times")
+    );
+    assert_eq!(render::Explanation::of(&report, Some("enp9s0")), None);
+    let frame = FrameReport {
+        ports: Vec::new(),
+        planned: None,
+        bucket: None,
+        steps: vec!["no port is to send".to_owned()],
+    };
+    assert_eq!(
+        render::frame("bond0", &frame),
+        "bond0: the frame would be dropped\n  no port is to send\n"
+    );
 }

@@ -14,6 +14,7 @@ use super::port::{Looped, Port, Selected};
 use super::receive::{self, SHORT_TIMEOUT};
 use super::selection::LagId;
 use crate::time::Instant;
+use crate::verdict::Health;
 
 /// Why a port does not distribute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +260,81 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// How well a port is that does not distribute for this reason.
+    pub const fn health(&self) -> Health {
+        match self {
+            Self::Looking | Self::Waiting { .. } | Self::Draining => Health::Passing,
+            // It would take over.
+            Self::Limit { .. } => Health::Well,
+            _ => Health::Degraded,
+        }
+    }
+
+    /// What to do about it, at which end. `bond` is the bond's name.
+    pub fn advice(&self, bond: &str) -> Option<String> {
+        let advice = match self {
+            Self::LinkDown
+            | Self::Draining
+            | Self::Drained
+            | Self::Looking
+            | Self::Limit { .. }
+            | Self::Waiting { .. } => return None,
+            Self::HalfDuplex => {
+                "let both ends negotiate (ethtool -s PORT autoneg on), or set both to full duplex".to_owned()
+            }
+            Self::Loop { .. } => {
+                "follow the cable: it must end at the partner, and the bridge behind it must not send LACPDUs on".to_owned()
+            }
+            Self::SameSystem { .. } => format!(
+                "oxbond set {bond} --ad-actor-system ADDRESS, an address of its own; two machines with one configuration or one image need two"
+            ),
+            Self::NeverAnswered { asked: true, .. } => format!(
+                "switch LACP on (active or passive) at the switch's port for this cable; if it has none, use mode active-backup, or balance-xor for a static trunk; oxbond set {bond} --lacp-fallback active-backup carries meanwhile"
+            ),
+            Self::NeverAnswered { asked: false, .. } | Self::BothPassive => {
+                format!("oxbond set {bond} --lacp-active on, or active mode at the partner")
+            }
+            Self::Silent { .. } => {
+                "carrier is there, so something between may hide a dead link (media converter, another switch); look at the partner's port and whether its LACP still runs".to_owned()
+            }
+            Self::HearsSlow { .. } => format!(
+                "set the fast rate at the partner ('lacp rate fast', 'short timeout'), or oxbond set {bond} --lacp-rate slow"
+            ),
+            Self::OneWay => {
+                "what we send does not arrive: look at the fibre that transmits, at receive errors of the partner's port, and for filters of 01:80:c2:00:00:02 on the way".to_owned()
+            }
+            Self::HeardSlow => {
+                "what we send arrives late or in part: look at errors and drops of the partner's port, and at this machine's load".to_owned()
+            }
+            Self::Mistaken { .. } => {
+                "it knows better after its next LACPDU, at most 30 s; if not, the cable ends at another bond, or LACPDUs are changed on the way".to_owned()
+            }
+            Self::OtherAggregator { difference, .. } => match difference {
+                Difference::OwnKey { .. } => {
+                    "give all links of the bond one speed and full duplex (ethtool tells both)".to_owned()
+                }
+                Difference::Partner { .. } => {
+                    "one aggregate needs one partner: plug the cables into the same switch, or make the switches one system (stack, MLAG)".to_owned()
+                }
+                Difference::PartnerKey { .. } => {
+                    "put the partner's port into the same channel group as the others, with the same speed and VLANs".to_owned()
+                }
+                Difference::Individual => {
+                    "the partner's port stands alone: put it into the channel group of the others".to_owned()
+                }
+            },
+            Self::PartnerNotInSync => {
+                "the partner has its own reason: its limit of ports, another speed or VLANs in its channel group; look there".to_owned()
+            }
+            Self::PartnerNotCollecting => {
+                "the partner holds back: look at the state of its port (minimum of links, spanning tree, error disabled)".to_owned()
+            }
+        };
+        Some(advice)
+    }
+}
+
 fn looped(port: &str) -> String {
     format!("we hear our own LACPDUs, from {port}: the cable or the bridge behind it is a loop")
 }
@@ -352,5 +428,59 @@ impl fmt::Display for Reason {
             Self::PartnerNotInSync => write!(f, "partner has not attached this port"),
             Self::PartnerNotCollecting => write!(f, "partner is in sync and does not collect"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads that something is wrong reads what to do.
+    #[test]
+    fn what_is_degraded_has_advice() {
+        let second = Duration::from_secs(1);
+        let system = MacAddr::ZERO;
+        let differences = [
+            Difference::OwnKey { own: 1, active: 2 },
+            Difference::Partner {
+                own: system,
+                active: system,
+            },
+            Difference::PartnerKey { own: 1, active: 2 },
+            Difference::Individual,
+        ];
+        let others = differences.map(|difference| Reason::OtherAggregator {
+            own: 2,
+            active: 1,
+            difference,
+        });
+        let mut reasons = vec![
+            Reason::HalfDuplex,
+            Reason::Loop { port: 2 },
+            Reason::SameSystem { system },
+            Reason::NeverAnswered {
+                since: second,
+                asked: true,
+            },
+            Reason::NeverAnswered {
+                since: second,
+                asked: false,
+            },
+            Reason::Silent { since: second },
+            Reason::HearsSlow { interval: second },
+            Reason::BothPassive,
+            Reason::OneWay,
+            Reason::HeardSlow,
+            Reason::Mistaken { system, key: 1 },
+            Reason::PartnerNotInSync,
+            Reason::PartnerNotCollecting,
+        ];
+        reasons.extend(others);
+        for reason in reasons {
+            assert_eq!(reason.health(), Health::Degraded, "{reason}");
+            assert!(reason.advice("bond0").is_some(), "{reason}");
+        }
+        assert_eq!(Reason::Limit { max_ports: 2 }.health(), Health::Well);
+        assert_eq!(Reason::Looking.health(), Health::Passing);
     }
 }

@@ -182,7 +182,7 @@ fn vlan_id_of(data: &[InfoVlan]) -> Option<u16> {
     })
 }
 
-fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
+pub(super) fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
     <[u8; 6]>::try_from(bytes).ok().map(MacAddr::from)
 }
 

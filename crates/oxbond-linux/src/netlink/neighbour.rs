@@ -7,7 +7,9 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use oxbond_wire::MacAddr;
 
+use super::link::mac_of;
 use super::{Netlink, named};
 use crate::error::KernelError;
 
@@ -46,14 +48,41 @@ impl Netlink {
         ifindex: u32,
         address: IpAddr,
     ) -> Result<bool, KernelError> {
+        let known = self.neighbour(ifindex, address)?;
+        Ok(known.is_some_and(|known| known.header.state == NeighbourState::Reachable))
+    }
+
+    /// The link-layer address that the system knows of a neighbour.
+    ///
+    /// # Errors
+    /// What the kernel says, but for knowing nothing of the neighbour.
+    pub fn neighbour_mac(
+        &mut self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> Result<Option<MacAddr>, KernelError> {
+        let known = self.neighbour(ifindex, address)?;
+        let attributes = known.into_iter().flat_map(|known| known.attributes);
+        let mut macs = attributes.filter_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac_of(&bytes),
+            _ => None,
+        });
+        Ok(macs.next())
+    }
+
+    fn neighbour(
+        &mut self,
+        ifindex: u32,
+        address: IpAddr,
+    ) -> Result<Option<NeighbourMessage>, KernelError> {
         match self.ask(&RouteNetlinkMessage::GetNeighbour(message(
             ifindex, address,
         ))) {
-            Ok(answers) => Ok(answers.iter().any(|answer| {
-                matches!(answer, RouteNetlinkMessage::NewNeighbour(neighbour)
-                    if neighbour.header.state == NeighbourState::Reachable)
+            Ok(answers) => Ok(answers.into_iter().find_map(|answer| match answer {
+                RouteNetlinkMessage::NewNeighbour(known) => Some(known),
+                _ => None,
             })),
-            Err(failure) if failure.errno == libc::ENOENT => Ok(false),
+            Err(failure) if failure.errno == libc::ENOENT => Ok(None),
             Err(failure) => Err(named(failure, "look up neighbour", address.to_string())),
         }
     }
@@ -106,6 +135,9 @@ mod tests {
                     nl.neighbour_answers(p0, to("10.0.0.2")).unwrap()
                 });
             }
+            let mac = nl.neighbour_mac(p0, to("10.0.0.2")).unwrap();
+            assert!(mac.is_some_and(|mac| mac.is_unicast() && !mac.is_zero()));
+            assert_eq!(nl.neighbour_mac(p0, to("10.0.0.9")).unwrap(), None);
             nl.ask_neighbour(p0, to("10.0.0.3"), false).unwrap();
             assert!(!nl.neighbour_answers(p0, to("10.0.0.3")).unwrap());
         });

@@ -1,5 +1,6 @@
 //! The command line: its grammar, built from the option table, and what each command does.
 
+mod explain;
 mod wait;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -165,6 +166,7 @@ pub(crate) fn grammar() -> Command {
                 ),
         )
         .subcommand(wait::grammar())
+        .subcommand(explain::grammar())
         .subcommand(
             Command::new("events")
                 .about("Show what happens, as it happens, each event with its cause")
@@ -429,6 +431,7 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
         }
         Some(("status", m)) => status(&mut connect()?, m),
         Some(("wait", m)) => wait::run(run_root, m),
+        Some(("explain", m)) => explain::run(run_root, m),
         Some(("events", m)) => events(&mut connect()?, m.get_flag("json")),
         Some(("apply", m)) => {
             let paths = m
@@ -571,10 +574,7 @@ fn status(client: &mut Client, matches: &ArgMatches) -> Result<(), Failure> {
             .map(|bond| render::proc(&bond.status, &release))
             .collect()
     } else {
-        let stdout = std::io::stdout();
-        let width = rustix::termios::tcgetwinsize(&stdout)
-            .map_or(render::DEFAULT_WIDTH, |size| usize::from(size.ws_col));
-        render::table(&bonds, stdout.is_terminal(), width.max(1))
+        render::table(&bonds, std::io::stdout().is_terminal(), width())
     };
     say(&out)
 }
@@ -605,6 +605,13 @@ fn events(client: &mut Client, json: bool) -> Result<(), Failure> {
         Blame::Daemon,
         "the daemon ended, or this listener fell too far behind",
     ))
+}
+
+/// Columns of the terminal that is printed to.
+fn width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .map_or(render::DEFAULT_WIDTH, |size| usize::from(size.ws_col))
+        .max(1)
 }
 
 /// Prints; a reader that went away (`oxbond status | head`) is no error.

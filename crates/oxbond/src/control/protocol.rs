@@ -11,7 +11,7 @@ use oxbond_core::event::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Blame, Failure};
-use crate::report::BondReport;
+use crate::report::{BondReport, FrameReport};
 
 /// Version of the protocol. A daemon refuses calls of another one.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
@@ -101,6 +101,13 @@ pub(crate) enum Request {
         /// Just this one.
         bond: Option<String>,
     },
+    /// What would become of a frame that is sent through a bond now.
+    Frame {
+        /// The bond.
+        bond: String,
+        /// The frame from destination address on, with its VLAN tags.
+        frame: Vec<u8>,
+    },
     /// A snapshot, then every event.
     Events,
 }
@@ -156,6 +163,8 @@ pub(crate) enum Reply {
         /// The bonds, by name.
         bonds: Vec<BondReport>,
     },
+    /// What would become of a frame.
+    Frame(FrameReport),
     /// Something happened.
     Event(Numbered),
 }

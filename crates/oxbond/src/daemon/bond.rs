@@ -588,6 +588,7 @@ impl ManagedBond {
             counters: counted.ports.into_iter().map(Into::into).collect(),
             tx_no_port: counted.tx_no_port,
             ports_left: counted.ports_left,
+            hindered: self.hindrances(),
         })
     }
 

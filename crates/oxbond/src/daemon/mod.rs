@@ -12,6 +12,7 @@
 
 mod bond;
 mod change;
+mod explain;
 mod follow;
 mod probing;
 mod refusal;

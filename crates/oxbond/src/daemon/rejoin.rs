@@ -29,6 +29,14 @@ impl ManagedBond {
         self.wanted.ports.iter().any(|port| port.name == name) && self.port_named(name).is_none()
     }
 
+    /// Expected ports that are there and could not join, with the reason.
+    pub(super) fn hindrances(&self) -> BTreeMap<String, String> {
+        let hindered = self.hindered.iter();
+        hindered
+            .map(|(name, hindrance)| (name.clone(), hindrance.why.clone()))
+            .collect()
+    }
+
     pub(super) fn rejoin_missing(
         &mut self,
         netlink: &mut Netlink,

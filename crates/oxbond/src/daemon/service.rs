@@ -233,6 +233,7 @@ impl Service {
                 bond.set_port_options(netlink, now, port)
             }),
             Request::Status { bond } => return Answer::One(self.status(bond.as_deref())),
+            Request::Frame { bond, frame } => return Answer::One(self.frame(&bond, &frame)),
             Request::Events => {
                 return Answer::Stream(self.status(None), self.listeners.subscribe());
             }
@@ -265,6 +266,20 @@ impl Service {
                 sequence: self.sequence,
                 bonds,
             },
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    fn frame(&mut self, name: &str, frame: &[u8]) -> Reply {
+        let explained = self.existing(name).and_then(|()| {
+            let bond = self.bonds.get(name);
+            bond.map(|bond| bond.explain_frame(&mut self.netlink, frame))
+                .transpose()
+        });
+        match explained {
+            Ok(Some(report)) => Reply::Frame(report),
+            // `existing` has looked.
+            Ok(None) => Reply::Failed(Failure::new(Blame::Bug, format!("{name} is gone"))),
             Err(failure) => Reply::Failed(failure),
         }
     }

@@ -276,6 +276,7 @@ pub(super) mod tests {
     use oxbond_core::port::{Duplex, LinkState, PortId};
     use oxbond_core::status::STATUS_VERSION;
     use oxbond_core::time::Instant;
+    use oxbond_core::verdict::{Health, Verdict};
     use oxbond_wire::MacAddr;
     use oxbond_wire::lacp::{Information, Lacpdu};
 
@@ -313,6 +314,7 @@ pub(super) mod tests {
             version: STATUS_VERSION,
             name: "bond0".into(),
             carrier: true,
+            verdict: Verdict::default(),
             mac: MacAddr::ZERO,
             options,
             primary: None,
@@ -345,6 +347,8 @@ pub(super) mod tests {
             drain: lacp::Drain::No,
             since: Duration::ZERO,
             reason: String::new(),
+            health: Health::Well,
+            advice: None,
         }
     }
 

@@ -448,6 +448,7 @@ mod tests {
             counters: Vec::new(),
             tx_no_port: 0,
             ports_left: 0,
+            hindered: BTreeMap::new(),
         }
     }
 

@@ -132,11 +132,7 @@ const FAILURES: usize = 4;
 fn rows(bond: &BondReport, paint: Paint, width: usize) -> String {
     let status = &bond.status;
     let mut rows: Vec<([Cell; 5], String)> = status.ports.iter().map(port_row).collect();
-    for name in status
-        .expected
-        .iter()
-        .filter(|name| !status.ports.iter().any(|port| port.name == **name))
-    {
+    for name in status.missing() {
         let missing = Cell {
             text: "missing".to_owned(),
             paint: Paint::red,
@@ -240,18 +236,18 @@ fn ago(time: Duration) -> String {
 }
 
 /// Interface names may hold any byte but a few; none of them may reach the terminal as a command.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
 }
 
-fn columns(text: &str) -> usize {
+pub(super) fn columns(text: &str) -> usize {
     text.chars().count()
 }
 
 /// Breaks at spaces; a word longer than a line stands alone.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         // There is always a last line.

@@ -13,6 +13,7 @@ mod common;
 mod drain;
 mod driver;
 mod durability;
+mod explain;
 mod failover;
 mod frames;
 mod guest;

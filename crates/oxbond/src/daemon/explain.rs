@@ -1,0 +1,63 @@
+//! What would become of a frame now: asked of the table that the data path has, with the links as they are.
+
+use oxbond_core::port::PortId;
+use oxbond_core::route::Outgoing;
+use oxbond_core::table::PortStanding;
+use oxbond_linux::netlink::Netlink;
+
+use super::bond::ManagedBond;
+use super::refusal::{engine_failure, kernel};
+use crate::exit::Failure;
+use crate::report::FrameReport;
+
+/// Offset and length of a VLAN tag in a frame.
+const TAG_AT: usize = 12;
+const TAG_LEN: usize = 4;
+
+impl ManagedBond {
+    /// The way of a frame as the host would send it.
+    pub(super) fn explain_frame(
+        &self,
+        netlink: &mut Netlink,
+        frame: &[u8],
+    ) -> Result<FrameReport, Failure> {
+        let table = self.engine.table().map_err(engine_failure)?;
+        let left = self.engine.left().map_err(engine_failure)?;
+        let mut standing = PortStanding {
+            carrier: 0,
+            left: left.iter().fold(0, |set, port| set | port.bit()),
+        };
+        for (port, ifindex) in self.engine.ports() {
+            let link = netlink.link_by_index(ifindex).map_err(kernel)?;
+            if link.is_some_and(|link| link.up && link.carrier) {
+                standing.carrier |= port.bit();
+            }
+        }
+        let (frame, tag) = untagged(frame);
+        let outgoing = Outgoing {
+            frame: &frame,
+            tag,
+            queue: 0,
+            number: 1,
+        };
+        let name = |port: PortId| self.engine.port_name(port).unwrap_or("?").to_owned();
+        let explained = table.explain(&outgoing, standing, name);
+        Ok(FrameReport {
+            ports: explained.route.ports.iter().copied().map(name).collect(),
+            planned: explained.route.planned.map(name),
+            bucket: explained.route.bucket,
+            steps: explained.steps,
+        })
+    }
+}
+
+/// A frame as the data path sees it: the system keeps the outermost VLAN tag beside the frame.
+fn untagged(frame: &[u8]) -> (Vec<u8>, u16) {
+    match frame.get(TAG_AT..TAG_AT + TAG_LEN) {
+        Some([0x81, 0x00, high, low] | [0x88, 0xa8, high, low]) => {
+            let tag = u16::from_be_bytes([*high, *low]);
+            ([&frame[..TAG_AT], &frame[TAG_AT + TAG_LEN..]].concat(), tag)
+        }
+        _ => (frame.to_vec(), 0),
+    }
+}
