@@ -30,6 +30,29 @@ proptest! {
         }
     }
 
+    /// nmstate's name servers are those of the machine; all else that every dialect can say survives it, before and
+    /// behind any other.
+    #[test]
+    fn common_networks_survive_nmstate(mut wanted in network(true)) {
+        let bonds = wanted.bonds.iter_mut().map(|bond| &mut bond.device);
+        let vlans = wanted.vlans.iter_mut().map(|vlan| &mut vlan.device);
+        let bridges = wanted.bridges.iter_mut().map(|bridge| &mut bridge.device);
+        for device in bonds.chain(vlans).chain(bridges) {
+            device.dns.clear();
+            device.search.clear();
+        }
+        let text = wanted.to_string();
+        let once = through(Dialect::Nmstate, &wanted);
+        prop_assert_eq!(&once.lost, "");
+        prop_assert_eq!(once.network.to_string(), text.as_str());
+        for second in whole() {
+            let twice = through(second, &once.network);
+            prop_assert_eq!(twice.network.to_string(), text.as_str(), "nmstate to {}", second.name());
+            let thrice = through(Dialect::Nmstate, &twice.network);
+            prop_assert_eq!(thrice.network.to_string(), text.as_str(), "{} to nmstate", second.name());
+        }
+    }
+
     /// Our own dialect says everything.
     #[test]
     fn toml_loses_nothing(wanted in network(false)) {
@@ -77,10 +100,10 @@ proptest! {
     }
 }
 
-/// The dialects that speak of more than options of bonds.
+/// The dialects that speak of more than options of bonds, and of each device by itself.
 fn whole() -> impl Iterator<Item = Dialect> {
     let dialects = Dialect::ALL.iter().copied();
-    dialects.filter(|dialect| *dialect != Dialect::Modprobe)
+    dialects.filter(|dialect| !matches!(dialect, Dialect::Modprobe | Dialect::Nmstate))
 }
 
 struct Passed {

@@ -102,7 +102,7 @@ const USES_PRIMARY: [Mode; 3] = [Mode::ActiveBackup, Mode::BalanceTlb, Mode::Bal
 const BALANCES: [Mode; 2] = [Mode::BalanceTlb, Mode::BalanceAlb];
 
 /// Why NetworkManager does not give an option to a bond: it leaves the option out, or refuses the profile.
-fn unheard(bond: &DesiredBond, id: OptionId) -> Option<(Code, String)> {
+pub(super) fn unheard(bond: &DesiredBond, id: OptionId) -> Option<(Code, String)> {
     let mode = mode(bond);
     let given = |id| bond.option(id).map(|option| &option.value.value);
     let number = |id| match given(id) {
@@ -161,6 +161,28 @@ fn unheard(bond: &DesiredBond, id: OptionId) -> Option<(Code, String)> {
         OptionId::PacketsPerSlave => only_in(mode == Mode::BalanceRr),
         OptionId::TlbDynamicLb => only_in(BALANCES.contains(&mode)),
         _ => None,
+    }
+}
+
+/// Leaves out what NetworkManager leaves out, and fills in the monitor it has by itself.
+pub(super) fn settle(bond: &mut DesiredBond, report: &mut Report) {
+    let unheard: Vec<(OptionId, Span, (Code, String))> = bond
+        .options
+        .iter()
+        .filter_map(|option| {
+            let why = unheard(bond, option.value.id)?;
+            Some((option.value.id, option.span, why))
+        })
+        .collect();
+    for (id, span, (code, why)) in unheard {
+        report.breach(code, span, why, "leave it out");
+        bond.options.retain(|option| option.value.id != id);
+    }
+    if bond.option(OptionId::Miimon).is_none() && bond.option(OptionId::ArpInterval).is_none() {
+        let value = OptionValue::Number(DEFAULT_MIIMON_MS.into());
+        let id = OptionId::Miimon;
+        bond.options
+            .push(Located::new(OptionChange { id, value }, bond.name.span));
     }
 }
 
@@ -477,7 +499,7 @@ impl Reader {
         }
         match profile.kind.as_str() {
             "bond" => {
-                self.monitor(&mut bond);
+                settle(&mut bond, &mut self.report);
                 bond.device = device;
                 self.network.bonds.push(bond);
             }
@@ -500,31 +522,6 @@ impl Reader {
                 }
             },
             _ => {}
-        }
-    }
-
-    /// Leaves out what NetworkManager leaves out, and says what it does by itself.
-    fn monitor(&mut self, bond: &mut DesiredBond) {
-        let unheard: Vec<(OptionId, Span, (Code, String))> = bond
-            .options
-            .iter()
-            .filter_map(|option| {
-                Some((
-                    option.value.id,
-                    option.span,
-                    unheard(bond, option.value.id)?,
-                ))
-            })
-            .collect();
-        for (id, span, (code, why)) in unheard {
-            self.report.breach(code, span, why, "leave it out");
-            bond.options.retain(|option| option.value.id != id);
-        }
-        if bond.option(OptionId::Miimon).is_none() && bond.option(OptionId::ArpInterval).is_none() {
-            let value = OptionValue::Number(DEFAULT_MIIMON_MS.into());
-            let id = OptionId::Miimon;
-            bond.options
-                .push(Located::new(OptionChange { id, value }, bond.name.span));
         }
     }
 

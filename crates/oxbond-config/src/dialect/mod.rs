@@ -16,6 +16,7 @@ pub mod keyfile;
 pub mod modprobe;
 pub mod netplan;
 pub mod networkd;
+pub mod nmstate;
 mod route_words;
 mod shell;
 pub mod toml;
@@ -82,6 +83,8 @@ pub enum Dialect {
     Ifcfg,
     /// Parameters of the kernel's module in modprobe.d.
     Modprobe,
+    /// nmstate's states.
+    Nmstate,
 }
 
 impl Dialect {
@@ -95,6 +98,7 @@ impl Dialect {
         Self::Keyfile,
         Self::Ifcfg,
         Self::Modprobe,
+        Self::Nmstate,
     ];
 
     /// Its name on the command line.
@@ -108,6 +112,7 @@ impl Dialect {
             Self::Keyfile => "nm",
             Self::Ifcfg => "ifcfg",
             Self::Modprobe => "modprobe",
+            Self::Nmstate => "nmstate",
         }
     }
 
@@ -136,6 +141,7 @@ impl Dialect {
             Self::Keyfile => Spelling::NetworkManager,
             Self::Ifcfg => Spelling::Ifcfg,
             Self::Modprobe => Spelling::Module,
+            Self::Nmstate => Spelling::Nmstate,
         };
         id.spec().spelled(spelling).first().copied()
     }
@@ -152,6 +158,7 @@ impl Dialect {
             Self::Keyfile => keyfile::read(sources),
             Self::Ifcfg => ifcfg::read(sources),
             Self::Modprobe => modprobe::read(sources),
+            Self::Nmstate => nmstate::read(sources),
         }
     }
 
@@ -166,6 +173,7 @@ impl Dialect {
             Self::Keyfile => keyfile::write(network),
             Self::Ifcfg => ifcfg::write(network),
             Self::Modprobe => modprobe::write(network),
+            Self::Nmstate => nmstate::write(network),
         }
     }
 
@@ -178,7 +186,8 @@ impl Dialect {
             | Self::Ifupdown2
             | Self::Netplan
             | Self::Ifcfg
-            | Self::Modprobe => ifupdown::is_comment(line),
+            | Self::Modprobe
+            | Self::Nmstate => ifupdown::is_comment(line),
         }
     }
 

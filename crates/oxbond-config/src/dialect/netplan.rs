@@ -19,7 +19,7 @@ use super::common::{
     replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
 };
 use super::networkd::{WORDS_UNKNOWN, timespan_us};
-use super::yaml::{self, Node, Value, boolean, quoted};
+use super::yaml::{self, Entry, Node, Value, boolean, quoted};
 use super::{OutputFile, Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
@@ -159,31 +159,6 @@ struct Reader {
     links: BTreeMap<String, Reference>,
     ids: BTreeMap<String, Located<u16>>,
     vlans: Vec<(Located<String>, DeviceSettings)>,
-}
-
-/// A key with its value.
-struct Entry<'n> {
-    key: &'n str,
-    value: &'n Node,
-    /// The key.
-    key_span: Span,
-    /// Key and value.
-    span: Span,
-}
-
-fn entries(file: FileId, node: &Node) -> Option<Vec<Entry<'_>>> {
-    let entries = node.entries()?;
-    Some(
-        entries
-            .iter()
-            .map(|(key, value)| Entry {
-                key: key.text().unwrap_or(""),
-                value,
-                key_span: Span::new(file, key.range.clone()),
-                span: Span::new(file, key.range.start..value.end().max(key.range.end)),
-            })
-            .collect(),
-    )
 }
 
 impl Reader {
@@ -873,57 +848,17 @@ impl Reader {
 
     /// The entries of what must be a mapping.
     fn map<'n>(&mut self, file: FileId, node: &'n Node, of: &str) -> Vec<Entry<'n>> {
-        entries(file, node).unwrap_or_else(|| {
-            let span = Span::new(file, node.range.start..node.end());
-            refused(
-                span,
-                format_args!("{of} has keys with values below it"),
-                &mut self.report,
-            );
-            Vec::new()
-        })
+        yaml::map(file, node, of, &mut self.report)
     }
 
     /// The text of what must be a scalar.
     fn text(&mut self, entry: &Entry<'_>) -> Option<Located<String>> {
-        let text = entry.value.text();
-        if text.is_none() {
-            refused(
-                entry.span,
-                format_args!("{} takes one value", entry.key),
-                &mut self.report,
-            );
-        }
-        text.map(|text| Located::new(text.to_owned(), entry.span))
+        yaml::text(entry, &mut self.report)
     }
 
     /// The texts of what must be a list of scalars.
     fn texts(&mut self, file: FileId, entry: &Entry<'_>) -> Vec<Located<String>> {
-        let Value::List(items) = &entry.value.value else {
-            refused(
-                entry.span,
-                format_args!("{} is a list", entry.key),
-                &mut self.report,
-            );
-            return Vec::new();
-        };
-        self.report.mapped(entry.key_span);
-        let mut texts = Vec::new();
-        for item in items {
-            let span = Span::new(file, item.range.start..item.end());
-            match item.text() {
-                Some(text) => {
-                    self.report.mapped(span);
-                    texts.push(Located::new(text.to_owned(), span));
-                }
-                None => refused(
-                    span,
-                    format_args!("{} is a list of texts", entry.key),
-                    &mut self.report,
-                ),
-            }
-        }
-        texts
+        yaml::texts(file, entry, &mut self.report)
     }
 
     fn other_key(&mut self, entry: &Entry<'_>) {

@@ -5,6 +5,10 @@ use core::ops::Range;
 
 use saphyr_parser::{Event, Parser};
 
+use super::common::refused;
+use crate::report::Report;
+use crate::span::{FileId, Located, Span};
+
 /// Deepest nesting that is read; far above what any dialect has.
 const MAX_DEPTH: usize = 32;
 
@@ -151,6 +155,78 @@ pub(super) fn parse(
         }
     }
     Ok(root)
+}
+
+/// A key with its value.
+pub(super) struct Entry<'n> {
+    pub(super) key: &'n str,
+    pub(super) value: &'n Node,
+    /// The key.
+    pub(super) key_span: Span,
+    /// Key and value.
+    pub(super) span: Span,
+}
+
+/// The entries of what must be a mapping; notes what is none.
+pub(super) fn map<'n>(
+    file: FileId,
+    node: &'n Node,
+    of: &str,
+    report: &mut Report,
+) -> Vec<Entry<'n>> {
+    let Some(entries) = node.entries() else {
+        let span = Span::new(file, node.range.start..node.end());
+        let why = format_args!("{of} has keys with values below it");
+        refused(span, why, report);
+        return Vec::new();
+    };
+    let entry = |(key, value): &'n (Node, Node)| Entry {
+        key: key.text().unwrap_or(""),
+        value,
+        key_span: Span::new(file, key.range.clone()),
+        span: Span::new(file, key.range.start..value.end().max(key.range.end)),
+    };
+    entries.iter().map(entry).collect()
+}
+
+/// The text of what must be a scalar, with the place of the whole entry; notes what is none.
+pub(super) fn text(entry: &Entry<'_>, report: &mut Report) -> Option<Located<String>> {
+    let text = entry.value.text();
+    if text.is_none() {
+        let why = format_args!("{} takes one value", entry.key);
+        refused(entry.span, why, report);
+    }
+    text.map(|text| Located::new(text.to_owned(), entry.span))
+}
+
+/// The members of what must be a list; notes what is none.
+pub(super) fn items<'n>(entry: &Entry<'n>, report: &mut Report) -> &'n [Node] {
+    let Value::List(items) = &entry.value.value else {
+        let why = format_args!("{} is a list", entry.key);
+        refused(entry.span, why, report);
+        return &[];
+    };
+    report.mapped(entry.key_span);
+    items
+}
+
+/// The texts of what must be a list of scalars; notes those that are none.
+pub(super) fn texts(file: FileId, entry: &Entry<'_>, report: &mut Report) -> Vec<Located<String>> {
+    let mut texts = Vec::new();
+    for item in items(entry, report) {
+        let span = Span::new(file, item.range.start..item.end());
+        match item.text() {
+            Some(text) => {
+                report.mapped(span);
+                texts.push(Located::new(text.to_owned(), span));
+            }
+            None => {
+                let why = format_args!("{} is a list of texts", entry.key);
+                refused(span, why, report);
+            }
+        }
+    }
+    texts
 }
 
 /// YAML 1.1's booleans, as netplan reads them.
