@@ -131,10 +131,10 @@ impl Diagnostic {
             severity: self.severity,
             message: self.message.clone(),
             place: self.span.map(|span| Place::of(span, sources)),
-            related: self
-                .related
-                .as_ref()
-                .map(|(span, _)| Place::of(*span, sources)),
+            related: self.related.as_ref().map(|(span, what)| PlainRelated {
+                place: Place::of(*span, sources),
+                what: what.clone(),
+            }),
             help: self.help.clone(),
             fix: self.fix.as_ref().map(|fix| PlainFix {
                 place: Place::of(fix.span, sources),
@@ -156,11 +156,20 @@ pub struct PlainDiagnostic {
     /// Where.
     pub place: Option<Place>,
     /// Another place that has to do with it.
-    pub related: Option<Place>,
+    pub related: Option<PlainRelated>,
     /// The way out.
     pub help: Option<String>,
     /// What to write instead.
     pub fix: Option<PlainFix>,
+}
+
+/// Another place, and what is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainRelated {
+    /// Where.
+    pub place: Place,
+    /// What is there.
+    pub what: String,
 }
 
 /// A text that would put a place right, which stands alone.

@@ -49,7 +49,15 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   4  no permission
   5  the kernel cannot do it, or failed doing it
   6  no daemon answers, or another one is already running
-  7  what was asked about is not, or not yet, as it should be";
+  7  what was asked about is not, or not yet, as it should be
+  8  converted, and some of it with a change
+  9  converted, and some of it is lost";
+
+/// Exit code of a conversion that took something over with a change.
+pub(crate) const CHANGED: u8 = 8;
+
+/// Exit code of a conversion that lost something.
+pub(crate) const LOST: u8 = 9;
 
 /// An error that ends a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

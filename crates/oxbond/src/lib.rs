@@ -11,6 +11,7 @@ mod ip;
 mod paths;
 mod render;
 mod report;
+mod sarif;
 
 use std::process::ExitCode;
 

@@ -116,6 +116,14 @@ impl Dialect {
         }
     }
 
+    /// The dialect with this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|dialect| dialect.name() == name)
+    }
+
     /// Whether its bonds are run by our own engine; those of the others by the kernel's driver.
     pub const fn is_own(self) -> bool {
         matches!(self, Self::Toml)

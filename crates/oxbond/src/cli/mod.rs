@@ -1,6 +1,8 @@
 //! The command line: its grammar, built from the option table, and what each command does.
 
+mod convert;
 mod explain;
+mod lint;
 mod wait;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -167,6 +169,8 @@ pub(crate) fn grammar() -> Command {
         )
         .subcommand(wait::grammar())
         .subcommand(explain::grammar())
+        .subcommand(lint::grammar())
+        .subcommand(convert::grammar())
         .subcommand(
             Command::new("events")
                 .about("Show what happens, as it happens, each event with its cause")
@@ -348,7 +352,7 @@ fn port_request(matches: &ArgMatches) -> PortRequest {
     }
 }
 
-/// Runs the command that the words name. `ip` has exit codes of its own.
+/// Runs the command that the words name. `ip`, `lint` and `convert` have exit codes for what is no failure.
 pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let run_root = matches
         .get_one::<PathBuf>("run-dir")
@@ -356,6 +360,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         .unwrap_or_else(|| RUN_ROOT.into());
     match matches.subcommand() {
         Some(("ip", m)) => Ok(crate::ip::run(&run_root, &texts(m, "words"))),
+        Some(("lint", m)) => lint::run(m),
+        Some(("convert", m)) => convert::run(m),
         _ => run_own(matches, &run_root).map(|()| ExitCode::SUCCESS),
     }
 }
