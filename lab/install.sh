@@ -62,6 +62,12 @@ if [ ${#missing[@]} -gt 0 ]; then
     quietly install -y --no-install-recommends "${missing[@]}"
 fi
 
+# The dialects' own tools, which would change this machine if they were installed.
+if [ "$1" = test ]; then
+    if [ "$(id -u)" = 0 ]; then as_root=(env); else as_root=(sudo); fi
+    "${as_root[@]}" "$(dirname "$0")/judges.sh"
+fi
+
 if ! command -v cargo >/dev/null; then
     echo "install.sh: there is no cargo: install Rust as its site says (rustup); Debian's own is too old" >&2
     exit 1
