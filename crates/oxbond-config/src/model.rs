@@ -148,15 +148,17 @@ impl DesiredBridge {
     }
 
     /// Gives each port its own VLANs, and back to the bridge what all ports have: the canonical form, since some
-    /// dialects know VLANs of ports only. A bridge without ports keeps its own.
+    /// dialects know VLANs of ports only. A bridge without ports keeps its own. VLANs stand in order and none twice; a
+    /// port's PVID, which is one of its VLANs in any case, is not among the others.
     pub fn settle_vids(&mut self) {
         if self.ports.is_empty() {
-            return;
+            return settle(&mut self.vids, None);
         }
         for port in &mut self.ports {
             if port.vids.is_empty() {
                 port.vids.clone_from(&self.vids);
             }
+            settle(&mut port.vids, port.pvid.as_ref().map(|pvid| pvid.value));
         }
         let values = |port: &DesiredBridgePort| -> Vec<VidRange> {
             port.vids.iter().map(|vids| vids.value).collect()
@@ -169,6 +171,35 @@ impl DesiredBridge {
                 port.vids.clear();
             }
         }
+    }
+}
+
+/// Puts VLANs in order, with none twice and without `pvid`.
+fn settle(vids: &mut Vec<Located<VidRange>>, pvid: Option<u16>) {
+    let mut given = core::mem::take(vids);
+    given.sort_by_key(|vids| vids.value);
+    for Located { value, span } in given {
+        match vids.last_mut() {
+            Some(before) if value.first <= before.value.last => {
+                before.value.last = before.value.last.max(value.last);
+            }
+            _ => vids.push(Located::new(value, span)),
+        }
+    }
+    if let Some(pvid) = pvid {
+        let around = |Located { value, span }: Located<VidRange>| {
+            let VidRange { first, last } = value;
+            let parts = if (first..=last).contains(&pvid) {
+                [(first, pvid - 1), (pvid + 1, last)]
+            } else {
+                [(first, last), (1, 0)]
+            };
+            parts
+                .into_iter()
+                .filter(|(first, last)| first <= last)
+                .map(move |(first, last)| Located::new(VidRange { first, last }, span))
+        };
+        *vids = core::mem::take(vids).into_iter().flat_map(around).collect();
     }
 }
 
@@ -865,6 +896,27 @@ mod tests {
         }
         for text in ["0", "4095", "10-2", "a", "", "1-", "+1", "2-4095"] {
             assert!(text.parse::<VidRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn vlans_of_a_port_stand_in_order_and_once() {
+        let file = crate::span::Sources::default().add("generated", "");
+        for (given, pvid, settled) in [
+            ("77 10 20-30", None, "10 20-30 77"),
+            ("10 2-4094 10", None, "2-4094"),
+            ("1-5 3-9 11", None, "1-9 11"),
+            ("2-4094", Some(10), "2-9 11-4094"),
+            ("10 11", Some(10), "11"),
+            ("5-10", Some(5), "6-10"),
+            ("5-10", Some(10), "5-9"),
+            ("7", Some(7), ""),
+        ] {
+            let at = |word: &str| Located::new(word.parse().unwrap(), Span::new(file, 0..0));
+            let mut vids: Vec<Located<VidRange>> = given.split(' ').map(at).collect();
+            settle(&mut vids, pvid);
+            let texts: Vec<String> = vids.iter().map(|vids| vids.value.to_string()).collect();
+            assert_eq!(texts.join(" "), settled, "{given} without {pvid:?}");
         }
     }
 

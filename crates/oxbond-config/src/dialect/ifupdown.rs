@@ -114,6 +114,10 @@ const ARP_MODES: [Mode; 2] = [Mode::BalanceRr, Mode::BalanceXor];
 /// Options that ifupdown2 sets in [`ARP_MODES`] only.
 const ARP_OPTIONS: [OptionId; 2] = [OptionId::ArpInterval, OptionId::ArpIpTarget];
 
+/// What is to be said of advertisements under ifupdown2.
+const NO_INET6_AUTO: &str =
+    "ifupdown2 3.0 (Debian 12) refuses the stanza inet6 auto; Proxmox's and later ones take it";
+
 /// Reads all files of a set, in the order in which they are given.
 pub fn read(flavour: Flavour, sources: &Sources) -> Reading {
     let mut reader = Reader {
@@ -502,6 +506,8 @@ impl Reader {
                 why,
                 "write manual, and ask for addresses on the bond",
             );
+        } else if self.flavour == Flavour::Second && stanza.method == "auto" {
+            self.report.changed(stanza.name.span, NO_INET6_AUTO);
         } else {
             self.report.mapped(stanza.name.span);
         }
@@ -1317,7 +1323,12 @@ impl Writer<'_> {
                 .as_ref()
                 .filter(|_| family == "inet6" && !said)
             {
-                Some(accept) if accept.value => stanzas.push(("inet6 auto", String::new())),
+                Some(accept) if accept.value => {
+                    if self.flavour == Flavour::Second {
+                        self.report.changed(accept.span, NO_INET6_AUTO);
+                    }
+                    stanzas.push(("inet6 auto", String::new()));
+                }
                 Some(accept) => {
                     let why = format!("{} cannot refuse advertisements here", self.flavour.tool());
                     let way_out = "set net.ipv6.conf.NAME.accept_ra by sysctl";

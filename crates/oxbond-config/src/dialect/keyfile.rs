@@ -98,6 +98,9 @@ const NOT_TAKEN: [&str; 27] = [
     "zone",
 ];
 
+/// Words of options that it does not know.
+const WORDS_UNKNOWN: [(OptionId, &str); 1] = [(OptionId::AdSelect, "actor_port_prio")];
+
 const USES_PRIMARY: [Mode; 3] = [Mode::ActiveBackup, Mode::BalanceTlb, Mode::BalanceAlb];
 const BALANCES: [Mode; 2] = [Mode::BalanceTlb, Mode::BalanceAlb];
 
@@ -723,6 +726,10 @@ fn bond_option(bond: &mut DesiredBond, key: &str, entry: &Entry, report: &mut Re
     };
     let digits = entry.value.bytes().all(|b| b.is_ascii_digit());
     let change = match id.spec().kind {
+        Kind::Words(_) if WORDS_UNKNOWN.contains(&(id, entry.value.as_str())) => {
+            let why = format!("{:?} is none of the words for {key}", entry.value);
+            return refused(span, why, report);
+        }
         Kind::Number { .. } | Kind::NumberOrWord { .. } if !digits => {
             return refused(span, format_args!("{:?} is no number", entry.value), report);
         }
@@ -801,9 +808,12 @@ fn ip_key(device: &mut DeviceSettings, section: &Section, entry: &Entry, report:
                 .split([';', ','])
                 .map(str::trim)
                 .filter(|word| !word.is_empty());
-            device
-                .search
-                .extend(words.map(|word| Located::new(word.to_owned(), span)));
+            for word in words {
+                // Both families may list the same one.
+                if !device.search.iter().any(|known| known.value == word) {
+                    device.search.push(Located::new(word.to_owned(), span));
+                }
+            }
             report.mapped(span);
         }
         _ if numbered("address").is_some() || numbered("addresses").is_some() => {
@@ -1028,10 +1038,11 @@ impl Writer<'_> {
         for option in &bond.options {
             let change = &option.value;
             let spelled = change.id.spec().spelled(Dialect::NetworkManager);
-            // There it is another word for primary.
+            // active_slave is another word for primary there.
             let Some(key) = spelled
                 .first()
                 .filter(|_| change.id != OptionId::ActiveSlave)
+                .filter(|_| !WORDS_UNKNOWN.contains(&(change.id, change.text().as_str())))
             else {
                 unspelt("NetworkManager", change, option.span, &mut self.report);
                 continue;

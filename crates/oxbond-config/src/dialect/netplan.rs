@@ -3,8 +3,8 @@
 //! Facts this relies on (netplan 1.1): files are merged in the order of their names, and a file hides those of its name
 //! in directories of lower rank; later scalars replace earlier ones, lists add up; ports and `primary` are ids of
 //! definitions, not names of devices; a bare number is milliseconds for the monitors and seconds for the rest; a zero
-//! for some options is never passed on; bridges speak STP unless told otherwise. What it hands to systemd-networkd is
-//! subject to what that does with it.
+//! for some options is never passed on; bridges that have parameters speak STP unless told otherwise. What it hands to
+//! systemd-networkd is subject to what that does with it.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use super::common::{
     Criteria, is_pattern, mac, mtu, name, network, number, option, parsed, port_option, refused,
     replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
 };
-use super::networkd::{WORDS_UNKNOWN, timespan_us};
+use super::networkd::{WORDS_UNKNOWN, timespan_us, unsent};
 use super::yaml::{self, Entry, Node, Value, boolean, quoted};
 use super::{OutputFile, Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
@@ -249,9 +249,7 @@ impl Reader {
                     .iter()
                     .any(|bridge| bridge.name.value == id.value) =>
             {
-                let mut bridge = DesiredBridge::new(id.clone());
-                bridge.stp = Some(Located::new(true, definition.key_span));
-                self.network.bridges.push(bridge);
+                self.network.bridges.push(DesiredBridge::new(id.clone()));
             }
             "vlans" if !self.vlans.iter().any(|(name, _)| name.value == id.value) => {
                 self.vlans.push((id.clone(), DeviceSettings::default()));
@@ -303,6 +301,12 @@ impl Reader {
                 }
                 ("bridges", "parameters") => {
                     self.report.mapped(entry.key_span);
+                    let mut bridges = self.network.bridges.iter_mut();
+                    if let Some(bridge) = bridges.find(|bridge| bridge.name.value == id.value) {
+                        bridge
+                            .stp
+                            .get_or_insert_with(|| Located::new(true, entry.key_span));
+                    }
                     for parameter in self.map(file, entry.value, "parameters") {
                         self.bridge_parameter(&id.value, &parameter);
                     }
@@ -470,6 +474,11 @@ impl Reader {
             return;
         };
         if matches!(spec.kind, Kind::PortName) {
+            let known = bond.option(id).map(|known| known.value.text());
+            if known.is_some_and(|known| known != text) {
+                let why = "netplan refuses a second primary port";
+                return self.report.unsupported(span, why, "keep one of them");
+            }
             // An id for now; its device is known at the end.
             return set_option(bond, port_option(id, &text, span), &mut self.report);
         }
@@ -510,14 +519,6 @@ impl Reader {
                     .with_help(format!("write {key}"))
                     .with_fix(entry.key_span, *key),
             );
-        }
-        if id == OptionId::LpInterval {
-            let what = "systemd-networkd uses it only beside arp-interval; here it takes effect";
-            self.report.changed(span, what);
-            let message = "systemd-networkd sends it only beside arp-interval";
-            let finding = Diagnostic::new(Code::LpIntervalUnsent, span, message);
-            self.report
-                .finding(finding.with_help("remove it, or set it by other means"));
         }
         set_option(bond, change, &mut self.report);
     }
@@ -595,7 +596,7 @@ impl Reader {
             .find(|known| known.name.value == bridge);
         match (entry.key, found, entry.value.text()) {
             ("stp", Some(bridge), Some(text)) => match boolean(text) {
-                // Before it is said, it is on by the bridge's own line.
+                // Before it is said, it is on because there are parameters.
                 Some(on) => {
                     bridge.stp = Some(Located::new(on, span));
                     report.mapped(span);
@@ -993,6 +994,16 @@ impl Reader {
             }
         }
         for bond in &self.network.bonds {
+            for (id, span, why) in unsent(bond) {
+                self.report
+                    .changed(span, format!("{why}; here it takes effect"));
+                if id == OptionId::LpInterval {
+                    let message = "systemd-networkd sends it only beside arp-interval";
+                    let finding = Diagnostic::new(Code::LpIntervalUnsent, span, message);
+                    self.report
+                        .finding(finding.with_help("remove it, or set it by other means"));
+                }
+            }
             let named = self.renderers.get(&bond.name.value);
             if bond.device.mac.is_none() && !named.copied().unwrap_or(self.network_manager) {
                 let message = format!("{} gets a made-up hardware address", bond.name.value);
@@ -1230,11 +1241,6 @@ impl Writer {
                     .unsupported(option.span, why, "correct the name");
                 continue;
             }
-            if change.id == OptionId::LpInterval {
-                let what =
-                    "systemd-networkd uses it only beside arp-interval, so it has no effect there";
-                self.report.changed(option.span, what);
-            }
             let value = match (&change.value, spec.kind) {
                 (OptionValue::Number(number), Kind::Flag) => (*number != 0).to_string(),
                 (OptionValue::Number(_), Kind::Number { .. } | Kind::NumberOrWord { .. }) => text,
@@ -1245,6 +1251,10 @@ impl Writer {
                 _ => quoted(&text),
             };
             parameters.push((*key, value));
+        }
+        for (_, span, why) in unsent(bond) {
+            self.report
+                .changed(span, format!("{why}, so it has no effect there"));
         }
         if !parameters.is_empty() {
             self.line(6, "parameters", "");

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use oxbond_core::option::{
-    Dialect, Kind, OptionChange, OptionId, OptionKey, OptionSpec, OptionValue, Unit,
+    Dialect, Kind, Mode, OptionChange, OptionId, OptionKey, OptionSpec, OptionValue, Unit,
     find_in_dialect,
 };
 
 use super::common::{
-    Criteria, is_pattern, mac, mtu, name, network, number, option, parsed, port_option, refused,
-    replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
+    Criteria, is_pattern, mac, mode, mtu, name, network, number, option, parsed, port_option,
+    refused, replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
 };
 use super::ini::{self, Entry, Section};
 use super::{OutputFile, Reading, Written};
@@ -135,6 +135,33 @@ pub(super) const WORDS_UNKNOWN: [(OptionId, &[&str]); 3] = [
     (OptionId::XmitHashPolicy, &["vlan+srcmac"]),
     (OptionId::AdSelect, &["actor_port_prio"]),
 ];
+
+/// Options of a bond that it reads and then keeps from the kernel, each with the reason. Those at their default are not
+/// among them.
+pub(super) fn unsent(bond: &DesiredBond) -> Vec<(OptionId, Span, String)> {
+    let mode = mode(bond);
+    let arp = bond.option(OptionId::ArpInterval);
+    let arp = arp.is_some_and(|interval| interval.value.value != OptionValue::Number(0));
+    let beside_arp =
+        || (!arp).then(|| "systemd-networkd uses it only beside an ARP interval".to_owned());
+    let only_in = |only: Mode| {
+        (mode != only).then(|| format!("systemd-networkd leaves it out in mode {mode}"))
+    };
+    let given = bond.options.iter();
+    let given = given.filter(|option| option.value.text() != option.value.id.spec().default);
+    given
+        .filter_map(|option| {
+            let why = match option.value.id {
+                OptionId::LpInterval | OptionId::ArpIpTarget => beside_arp(),
+                OptionId::LacpRate | OptionId::AdSelect => only_in(Mode::Ieee8023ad),
+                OptionId::FailOverMac => only_in(Mode::ActiveBackup),
+                OptionId::PacketsPerSlave => only_in(Mode::BalanceRr),
+                _ => None,
+            };
+            Some((option.value.id, option.span, why?))
+        })
+        .collect()
+}
 
 /// Reads all files of a set.
 pub fn read(sources: &Sources) -> Reading {
@@ -357,19 +384,15 @@ impl Reader {
                             .with_help("write MACAddress=none to have its first port's"),
                     );
                 }
-                if let Some(interval) = bond.option(OptionId::LpInterval)
-                    && bond.option(OptionId::ArpInterval).is_none()
-                {
-                    let what = "systemd-networkd uses it only beside ARPIntervalSec=; here it takes effect";
-                    self.report.changed(interval.span, what);
-                    self.report.finding(
-                        Diagnostic::new(
-                            Code::LpIntervalUnsent,
-                            interval.span,
-                            "systemd-networkd sends it only beside ARPIntervalSec=",
-                        )
-                        .with_help("remove it, or set it by other means"),
-                    );
+                for (id, span, why) in unsent(&bond) {
+                    self.report
+                        .changed(span, format!("{why}; here it takes effect"));
+                    if id == OptionId::LpInterval {
+                        let message = "systemd-networkd sends it only beside ARPIntervalSec=";
+                        let finding = Diagnostic::new(Code::LpIntervalUnsent, span, message);
+                        self.report
+                            .finding(finding.with_help("remove it, or set it by other means"));
+                    }
                 }
                 bond.device = device;
                 self.network.bonds.push(bond);
@@ -567,6 +590,15 @@ impl Reader {
         }
         if let Some(entry) = &bridge {
             self.bridge_port(&names, entry, sections);
+            let asks = |entry: &&Entry| dhcp(&entry.value).is_some_and(|(_, v6)| v6);
+            let given = entries("Network", "LinkLocalAddressing");
+            if bond.is_none() && given.is_empty() {
+                for entry in entries("Network", "DHCP").iter().filter(asks) {
+                    let what = "systemd-networkd gives a bridge's port no link-local address, without which it asks no \
+                                DHCPv6 server; here one is asked";
+                    self.report.changed(entry.span, what);
+                }
+            }
         }
     }
 
@@ -748,7 +780,9 @@ impl Reader {
                 for address in device.addresses.drain(..) {
                     replaced(address.span, report);
                 }
-                report.mapped(span);
+                let what =
+                    "it takes the addresses above back, which systemd-networkd 252 does not do yet";
+                report.changed(span, what);
             }
             "Address" => {
                 if let Some(address) = parsed::<Cidr>(text, span, report) {
@@ -789,20 +823,9 @@ impl Reader {
                 }
             }
             "DHCP" => {
-                let (v4, v6) = match text {
-                    "ipv4" | "v4" => (true, false),
-                    "ipv6" | "v6" => (false, true),
-                    "both" => (true, true),
-                    other => match boolean(other) {
-                        Some(both) => (both, both),
-                        None => {
-                            return refused(
-                                span,
-                                format_args!("{text:?} is none of yes, no, ipv4, ipv6"),
-                                report,
-                            );
-                        }
-                    },
+                let Some((v4, v6)) = dhcp(text) else {
+                    let why = format_args!("{text:?} is none of yes, no, ipv4, ipv6");
+                    return refused(span, why, report);
                 };
                 set(&mut device.dhcp_v4, Located::new(v4, span), report);
                 device.dhcp_v6 = Some(Located::new(v6, span));
@@ -1203,6 +1226,16 @@ fn find_device<'n>(
     })
 }
 
+/// For which families `DHCP=` asks, with the words of old versions.
+fn dhcp(text: &str) -> Option<(bool, bool)> {
+    match text {
+        "ipv4" | "v4" => Some((true, false)),
+        "ipv6" | "v6" => Some((false, true)),
+        "both" => Some((true, true)),
+        other => boolean(other).map(|both| (both, both)),
+    }
+}
+
 /// systemd's booleans.
 fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -1221,10 +1254,14 @@ pub(super) fn timespan_us(text: &str) -> Option<u64> {
         return None;
     }
     while !rest.is_empty() {
+        rest = rest.strip_prefix('+').unwrap_or(rest);
         let digits = rest
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(rest.len());
         let (number, behind) = rest.split_at(digits);
+        if number.ends_with('.') {
+            return None;
+        }
         let behind = behind.trim_start();
         let letters = behind
             .find(|c: char| !c.is_alphabetic())
@@ -1306,6 +1343,10 @@ impl Writer<'_> {
                 None => unspelt("systemd-networkd", change, option.span, &mut self.report),
             }
         }
+        for (_, span, why) in unsent(bond) {
+            self.report
+                .changed(span, format!("{why}, so it has no effect there"));
+        }
         self.netdev(&bond.name.value, "bond", &bond.device, &text);
         self.network(&bond.name.value, None, Some(&bond.device));
         for (index, port) in bond.ports.iter().enumerate() {
@@ -1376,11 +1417,6 @@ impl Writer<'_> {
         {
             unspelt("systemd-networkd", change, option.span, &mut self.report);
             return None;
-        }
-        if change.id == OptionId::LpInterval {
-            let what =
-                "systemd-networkd uses it only beside ARPIntervalSec=, so it has no effect there";
-            self.report.changed(option.span, what);
         }
         Some(match (&change.value, spec.kind, spec.unit) {
             (_, _, Unit::Milliseconds) => format!("{text}ms"),
@@ -1616,6 +1652,8 @@ mod tests {
             ("fast", None),
             ("100 apples", None),
             ("1..2", None),
+            ("1.", None),
+            ("+5", Some(5_000_000)),
             ("-1", None),
             ("infinity", None),
         ] {
