@@ -75,7 +75,18 @@ impl Machine {
     /// # Errors
     /// If it ends or stays silent; the text holds its log.
     pub fn start_daemon(&mut self) -> Result<()> {
-        self.daemon = Some(self.started(End::Host)?);
+        self.daemon = Some(self.started(End::Host, self.command())?);
+        Ok(())
+    }
+
+    /// Starts a daemon with a variable in its environment and waits until it answers.
+    ///
+    /// # Errors
+    /// If it ends or stays silent; the text holds its log.
+    pub fn start_daemon_with(&mut self, variable: &str, value: &str) -> Result<()> {
+        let mut command = self.command();
+        command.env(variable, value);
+        self.daemon = Some(self.started(End::Host, command)?);
         Ok(())
     }
 
@@ -84,12 +95,11 @@ impl Machine {
     /// # Errors
     /// If it ends or stays silent; the text holds its log.
     pub fn start_peer_daemon(&mut self) -> Result<()> {
-        self.peer_daemon = Some(self.started(End::Peer)?);
+        self.peer_daemon = Some(self.started(End::Peer, self.command_at(End::Peer))?);
         Ok(())
     }
 
-    fn started(&self, end: End) -> Result<Process> {
-        let mut command = self.command_at(end);
+    fn started(&self, end: End, mut command: Command) -> Result<Process> {
         command.arg("daemon");
         let mut daemon = Process::start("oxbond daemon", command)?;
         let answers = || {

@@ -4,9 +4,9 @@
 use oxbond_core::bond::Bond;
 
 use crate::control::protocol::{BondRequest, Call, PortRequest, Reply, Request};
-use crate::daemon::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 use crate::daemon::state::SavedBond;
 use crate::exit::Failure;
+use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 
 /// Reads a line that a client sent, and the words in it: the call as it is written, or why the daemon refuses it.
 pub fn call(line: &str) -> Result<String, String> {
@@ -33,7 +33,12 @@ fn written(line: &impl serde::Serialize) -> Result<String, String> {
 fn words(request: &Request) -> Result<(), Failure> {
     match request {
         Request::Up(bond) => of_bond(bond),
-        Request::Apply { bonds } => bonds.iter().try_for_each(of_bond),
+        Request::Apply { wanted } | Request::Plan { wanted } | Request::Try { wanted, .. } => {
+            wanted
+                .bonds
+                .iter()
+                .try_for_each(|bond| of_bond(&bond.request))
+        }
         Request::AddPort { port, .. } | Request::SetPort { port, .. } => of_port(port),
         Request::Set { options, .. } => parse_options(options).map(drop),
         _ => Ok(()),

@@ -8,9 +8,12 @@ mod daemon;
 pub mod decoders;
 mod exit;
 mod ip;
+mod network;
 mod paths;
+mod refusal;
 mod render;
 mod report;
+mod request;
 mod sarif;
 
 use std::process::ExitCode;

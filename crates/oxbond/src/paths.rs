@@ -72,6 +72,11 @@ impl RunPaths {
         self.dir.join("bonds")
     }
 
+    /// The directory itself, for what is kept of the network beside the bonds.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Name of this namespace's directory, used for its pins as well.
     pub(crate) fn namespace(&self) -> &Path {
         self.dir

@@ -12,7 +12,6 @@ mod common;
 pub mod ifcfg;
 pub mod ifupdown;
 mod ini;
-pub mod iproute;
 pub mod keyfile;
 pub mod modprobe;
 pub mod netplan;
@@ -86,8 +85,6 @@ pub enum Dialect {
     Modprobe,
     /// nmstate's states.
     Nmstate,
-    /// Lines of iproute2.
-    Iproute,
 }
 
 impl Dialect {
@@ -102,7 +99,6 @@ impl Dialect {
         Self::Ifcfg,
         Self::Modprobe,
         Self::Nmstate,
-        Self::Iproute,
     ];
 
     /// Its name on the command line.
@@ -117,7 +113,6 @@ impl Dialect {
             Self::Ifcfg => "ifcfg",
             Self::Modprobe => "modprobe",
             Self::Nmstate => "nmstate",
-            Self::Iproute => "iproute2",
         }
     }
 
@@ -155,8 +150,6 @@ impl Dialect {
             Self::Ifcfg => Spelling::Ifcfg,
             Self::Modprobe => Spelling::Module,
             Self::Nmstate => Spelling::Nmstate,
-            // It can say what the driver has.
-            Self::Iproute => id.spec().netlink.map(|_| Spelling::Iproute2)?,
         };
         id.spec().spelled(spelling).first().copied()
     }
@@ -174,7 +167,6 @@ impl Dialect {
             Self::Ifcfg => ifcfg::read(sources),
             Self::Modprobe => modprobe::read(sources),
             Self::Nmstate => nmstate::read(sources),
-            Self::Iproute => iproute::read(sources),
         }
     }
 
@@ -190,7 +182,6 @@ impl Dialect {
             Self::Ifcfg => ifcfg::write(network),
             Self::Modprobe => modprobe::write(network),
             Self::Nmstate => nmstate::write(network),
-            Self::Iproute => iproute::write(network),
         }
     }
 
@@ -204,8 +195,7 @@ impl Dialect {
             | Self::Netplan
             | Self::Ifcfg
             | Self::Modprobe
-            | Self::Nmstate
-            | Self::Iproute => ifupdown::is_comment(line),
+            | Self::Nmstate => ifupdown::is_comment(line),
         }
     }
 

@@ -1,9 +1,15 @@
 //! The command line: its grammar, built from the option table, and what each command does.
 
+mod apply;
 mod convert;
 mod explain;
+mod files;
 mod lint;
+mod plan;
+mod trial;
 mod wait;
+
+pub(crate) use files::read_files;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
@@ -23,9 +29,6 @@ use crate::render;
 
 /// Where run-time files live unless told otherwise.
 const RUN_ROOT: &str = "/run/oxbond";
-
-/// Where configuration files live unless told otherwise.
-const CONFIG_DIR: &str = "/etc/oxbond";
 
 /// The whole grammar. Also the source of the manual pages.
 pub(crate) fn grammar() -> Command {
@@ -176,24 +179,9 @@ pub(crate) fn grammar() -> Command {
                 .about("Show what happens, as it happens, each event with its cause")
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("One JSON document per line")),
         )
-        .subcommand(
-            Command::new("apply")
-                .about("Make the bonds be what configuration files say; without a difference nothing is written")
-                .arg(
-                    Arg::new("path")
-                        .value_name("PATH")
-                        .action(ArgAction::Append)
-                        .value_parser(value_parser!(PathBuf))
-                        .default_value(CONFIG_DIR)
-                        .help("Files, or directories whose *.toml are read in order of name"),
-                )
-                .arg(
-                    Arg::new("check")
-                        .long("check")
-                        .action(ArgAction::SetTrue)
-                        .help("Only read the files and report what is wrong with them"),
-                ),
-        )
+        .subcommand(plan::grammar())
+        .subcommand(apply::grammar())
+        .subcommands(trial::grammar())
         .subcommand(
             Command::new("ip")
                 .about("Understand the words of iproute2's 'ip': a script for the driver's bonds runs with ip replaced")
@@ -362,6 +350,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("ip", m)) => Ok(crate::ip::run(&run_root, &texts(m, "words"))),
         Some(("lint", m)) => lint::run(m),
         Some(("convert", m)) => convert::run(m),
+        Some(("plan", m)) => plan::run(&run_root, m),
         _ => run_own(matches, &run_root).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -439,18 +428,10 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
         Some(("wait", m)) => wait::run(run_root, m),
         Some(("explain", m)) => explain::run(run_root, m),
         Some(("events", m)) => events(&mut connect()?, m.get_flag("json")),
-        Some(("apply", m)) => {
-            let paths = m
-                .get_many::<PathBuf>("path")
-                .unwrap_or_default()
-                .cloned()
-                .collect::<Vec<_>>();
-            let bonds = read_files(&paths)?;
-            if m.get_flag("check") {
-                return say(&format!("{} in order\n", count(bonds.len(), "bond")));
-            }
-            done(connect()?.call(Request::Apply { bonds })?)
-        }
+        Some(("apply", m)) => apply::run(run_root, m),
+        Some(("try", m)) => trial::run(run_root, m),
+        Some(("confirm", _)) => trial::confirm(&mut connect()?),
+        Some(("rollback", _)) => trial::rollback(&mut connect()?),
         Some(("manual", m)) => manual(
             m.get_one::<PathBuf>("dir")
                 .map_or_else(|| Path::new("."), PathBuf::as_path),
@@ -486,24 +467,6 @@ fn nothing_given(options: &[(String, String)], command: &str) -> Result<(), Fail
 
 fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
-/// Reads configuration files; all their errors come at once, on standard error, warnings too.
-pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Vec<BondRequest>, Failure> {
-    let loaded = oxbond_config::load(paths);
-    let colour = std::io::stderr().is_terminal();
-    for diagnostic in &loaded.diagnostics {
-        eprintln!("{}", loaded.render(diagnostic, colour));
-    }
-    let errors = loaded.errors();
-    if errors > 0 {
-        let why = format!(
-            "{} in the configuration; nothing was changed",
-            count(errors, "error")
-        );
-        return Err(Failure::new(Blame::Configuration, why));
-    }
-    Ok(loaded.network.bonds.iter().map(BondRequest::from).collect())
 }
 
 fn done(reply: Reply) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use oxbond_core::event::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Blame, Failure};
+use crate::network::{Planned, Wanted};
 use crate::report::{BondReport, FrameReport};
 
 /// Version of the protocol. A daemon refuses calls of another one.
@@ -49,11 +50,33 @@ impl Call {
 pub(crate) enum Request {
     /// Create a bond.
     Up(BondRequest),
-    /// Make the bonds that came from configuration files be exactly these: create, change, remove.
+    /// Make the system be as wanted: create, change, remove what is ours.
     Apply {
-        /// The wanted bonds.
-        bonds: Vec<BondRequest>,
+        /// What is wanted.
+        wanted: Wanted,
     },
+    /// What [`Request::Apply`] would do.
+    Plan {
+        /// What is wanted.
+        wanted: Wanted,
+    },
+    /// As [`Request::Apply`], for a trial: all goes back unless [`Request::Confirm`] comes in time.
+    Try {
+        /// What is wanted.
+        wanted: Wanted,
+        /// Time until all goes back, in milliseconds.
+        timeout_ms: u64,
+        /// What must hold.
+        gates: Vec<Gate>,
+        /// Time in which each of them must, in milliseconds.
+        gates_within_ms: u64,
+    },
+    /// Keep what is on trial.
+    Confirm,
+    /// Go back from what is on trial now.
+    Rollback,
+    /// What has become of the trial.
+    Trial,
     /// Remove a bond and give its ports back.
     Down {
         /// The bond.
@@ -112,6 +135,56 @@ pub(crate) enum Request {
     Events,
 }
 
+impl Request {
+    /// It may change something, and is no end of a trial.
+    pub(crate) const fn changes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Plan { .. }
+                | Self::Confirm
+                | Self::Rollback
+                | Self::Trial
+                | Self::Status { .. }
+                | Self::Frame { .. }
+                | Self::Events
+        )
+    }
+}
+
+/// Something that must hold for a trial to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Gate {
+    /// Every wanted default gateway answers ARP or neighbour solicitations over its device.
+    Gateway,
+    /// In every wanted bond of mode 802.3ad an LACP partner has been seen.
+    Partner,
+}
+
+/// What has become of a trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TrialState {
+    /// None was begun since the daemon was started.
+    None,
+    /// It waits for its confirmation.
+    Pending {
+        /// Time until all goes back, in milliseconds.
+        left_ms: u64,
+        /// What is waited for at the gates, in words.
+        gates: Vec<String>,
+    },
+    /// It was confirmed.
+    Confirmed,
+    /// All went back.
+    RolledBack {
+        /// Why, in words.
+        why: String,
+        /// What could not be undone, in words.
+        complaints: Vec<String>,
+    },
+}
+
 /// A bond as asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BondRequest {
@@ -154,8 +227,15 @@ pub(crate) enum Reply {
         /// A line for each change.
         changes: Vec<String>,
     },
-    /// Not done, and nothing changed; [`Request::Apply`] tells what it had done to other bonds before.
+    /// Not done, and nothing changed.
     Failed(Failure),
+    /// What would be done.
+    Plan {
+        /// The steps, in order.
+        steps: Vec<Planned>,
+    },
+    /// What has become of the trial.
+    Trial(TrialState),
     /// The state of bonds.
     Bonds {
         /// Sequence number of the last event this state includes.

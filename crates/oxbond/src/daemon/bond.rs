@@ -32,6 +32,7 @@ use super::request::{parse_addresses, parse_mac, parse_options, parse_port_optio
 use super::state::{BondFiles, STATE_VERSION, SavedBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
+use crate::network::RunningBond;
 use crate::report::{BondReport, EngineReport};
 
 /// A bond under the daemon's care.
@@ -170,7 +171,7 @@ impl ManagedBond {
             netlink.set_down(self.engine.ifindex()).map_err(kernel)?;
         }
         self.tell(netlink, now, Input::BondAdmin { up });
-        self.set_network(netlink, &addresses, &self.wanted.gateways.clone())?;
+        self.set_network(netlink, &addresses)?;
         self.on_addresses(netlink, now);
         self.schedule_poll(now);
         self.save()?;
@@ -247,9 +248,21 @@ impl ManagedBond {
         &self.wanted.name
     }
 
-    /// Whether it came from a configuration file.
-    pub(crate) const fn is_from_file(&self) -> bool {
-        self.wanted.from_file
+    /// As a plan sees it.
+    pub(crate) fn running(&self) -> RunningBond {
+        let attached = self.engine.ports().map(|(id, _)| self.engine.port_name(id));
+        RunningBond {
+            request: self.wanted.clone(),
+            options: self.core.options().clone(),
+            mac: self.core.mac(),
+            mtu: self.engine.mtu(),
+            attached: attached.flatten().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Remembers what was asked for.
+    pub(crate) fn remember(&mut self, request: BondRequest) {
+        self.wanted = request;
     }
 
     /// Index of the front device.
@@ -536,18 +549,6 @@ impl ManagedBond {
             changes,
         };
         self.carry_out(netlink, now, &BTreeMap::new(), vec![step])
-    }
-
-    /// Changes what differs from `wanted` and nothing else, all or none.
-    pub(crate) fn become_like(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        wanted: BondRequest,
-        taken: &BTreeMap<u32, String>,
-    ) -> Result<Vec<String>, Failure> {
-        let steps = self.plan(netlink, now, wanted, taken)?;
-        self.carry_out(netlink, now, taken, steps)
     }
 
     /// Gives everything back. Goes on to the end; returns what could not be done.

@@ -1,13 +1,11 @@
 //! Changes of a running bond in steps, each with the one that undoes it: a change is carried out wholly or not at all.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use oxbond_config::model::Cidr;
 use oxbond_core::input::Input;
 use oxbond_core::option::{
-    BondContext, BondOptions, Mode, OptionChange, OptionId, OptionSpec, OptionValue,
-    PortOptionChange, PortOptions,
+    BondOptions, Mode, OptionChange, OptionId, OptionSpec, OptionValue, PortOptionChange,
 };
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
@@ -16,12 +14,12 @@ use oxbond_wire::MacAddr;
 use tracing::warn;
 
 use super::bond::ManagedBond;
-use super::refusal::{configuration, engine_failure, kernel, refused_as_port, refused_by_core};
-use super::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
+use super::refusal::{engine_failure, kernel, refused_as_port, refused_by_core};
+use super::request::port_changes;
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
 
-/// One change of a bond. Each but [`Step::Network`] has no effect when it fails.
+/// One change of a bond. It has no effect when it fails.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Join an interface.
@@ -48,13 +46,6 @@ pub(super) enum Step {
     Mtu(u32),
     /// Set the bond's address.
     Mac(MacAddr),
-    /// Make these the addresses and default gateways that the bond has from us; those of its user stay.
-    Network {
-        /// The addresses.
-        addresses: Vec<Cidr>,
-        /// The gateways.
-        gateways: Vec<IpAddr>,
-    },
     /// Remember this as what was asked for.
     Wanted(BondRequest),
 }
@@ -175,7 +166,7 @@ impl ManagedBond {
                 }
                 undo.push(Step::PortOptions {
                     changes: port_changes(
-                        self.core.options(),
+                        self.core.options().mode,
                         &before.unwrap_or_default(),
                         &newer,
                     )?,
@@ -221,17 +212,6 @@ impl ManagedBond {
                 self.tell(netlink, now, Input::BondMac { mac });
                 Ok(vec![set_to("address", &mac.to_string())])
             }
-            Step::Network {
-                addresses,
-                gateways,
-            } => {
-                undo.push(self.network_now(netlink)?);
-                let said = self.set_network(netlink, &addresses, &gateways)?;
-                if !said.is_empty() {
-                    self.on_addresses(netlink, now);
-                }
-                Ok(said)
-            }
             Step::Wanted(wanted) => {
                 undo.push(Step::Wanted(std::mem::replace(&mut self.wanted, wanted)));
                 Ok(Vec::new())
@@ -239,181 +219,24 @@ impl ManagedBond {
         }
     }
 
-    /// The step to the addresses and gateways of ours that are there: its user may have taken some away.
-    fn network_now(&self, netlink: &mut Netlink) -> Result<Step, Failure> {
-        let ifindex = self.engine.ifindex();
-        let there = present(netlink, ifindex)?;
-        let mut addresses = parse_addresses(&self.wanted.addresses)?;
-        addresses.retain(|address| there.contains(address));
-        let mut gateways = Vec::new();
-        for gateway in &self.wanted.gateways {
-            if leads_out(netlink, ifindex, *gateway)? {
-                gateways.push(*gateway);
-            }
-        }
-        Ok(Step::Network {
-            addresses,
-            gateways,
-        })
-    }
-
-    /// Makes these the addresses and gateways that are ours; writes only what differs.
+    /// Puts addresses and default gateways on a bond that was just made.
     pub(super) fn set_network(
-        &mut self,
-        netlink: &mut Netlink,
-        addresses: &[Cidr],
-        gateways: &[IpAddr],
-    ) -> Result<Vec<String>, Failure> {
-        let ifindex = self.engine.ifindex();
-        let old = parse_addresses(&self.wanted.addresses)?;
-        // Until all is done, both are ours: whoever undoes a failure halfway takes the newer ones off again.
-        for address in addresses.iter().filter(|address| !old.contains(address)) {
-            self.wanted.addresses.push(address.to_string());
-        }
-        let mut ours = self.wanted.gateways.clone();
-        ours.extend(
-            gateways
-                .iter()
-                .filter(|g| !self.wanted.gateways.contains(g)),
-        );
-        let gateways_before = std::mem::replace(&mut self.wanted.gateways, ours);
-
-        let mut said = Vec::new();
-        for gateway in gateways_before.iter().filter(|g| !gateways.contains(g)) {
-            if leads_out(netlink, ifindex, *gateway)? {
-                netlink
-                    .del_default_route(ifindex, *gateway)
-                    .map_err(kernel)?;
-                said.push(format!("gateway {gateway} removed"));
-            }
-        }
-        let mut wanted = present(netlink, ifindex)?;
-        for address in old.iter().filter(|address| !addresses.contains(address)) {
-            // It may have gone along with one before.
-            if present(netlink, ifindex)?.contains(address) {
-                netlink
-                    .del_address(ifindex, address.address, address.prefix_len)
-                    .map_err(kernel)?;
-            }
-            if wanted.contains(address) {
-                wanted.retain(|other| other != address);
-                said.push(format!("address {address} removed"));
-            }
-        }
-        let new = addresses.iter().filter(|new| !wanted.contains(new));
-        said.extend(new.map(|new| format!("address {new} added")));
-        // With the first IPv4 address of a network the kernel drops the others, which are put back.
-        let left = present(netlink, ifindex)?;
-        wanted.extend(addresses);
-        for (at, address) in wanted.iter().enumerate() {
-            if !left.contains(address) && !wanted[..at].contains(address) {
-                netlink
-                    .add_address(ifindex, address.address, address.prefix_len)
-                    .map_err(kernel)?;
-            }
-        }
-        for gateway in gateways {
-            // Routes go with the address by which they were reached.
-            if !leads_out(netlink, ifindex, *gateway)? {
-                netlink
-                    .add_default_route(ifindex, *gateway)
-                    .map_err(kernel)?;
-                said.push(format!("gateway {gateway} set"));
-            }
-        }
-        self.wanted.addresses = addresses.iter().map(ToString::to_string).collect();
-        self.wanted.gateways = gateways.to_vec();
-        Ok(said)
-    }
-
-    /// The steps from what the bond is to what a file wants. Everything that can be known beforehand is checked here:
-    /// names and values, whether new ports can join, and, on a copy of the core, whether it takes the options.
-    ///
-    /// Options no longer named go back to their default. An MTU or address of the bond no longer named stays.
-    pub(super) fn plan(
         &self,
         netlink: &mut Netlink,
-        now: Instant,
-        wanted: BondRequest,
-        taken: &BTreeMap<u32, String>,
-    ) -> Result<Vec<Step>, Failure> {
-        let addresses = parse_addresses(&wanted.addresses)?;
-        let mac = wanted.mac.as_deref().map(parse_mac).transpose()?;
-        let mut rehearsal = self.core.clone();
-        let mut steps = Vec::new();
-
-        let created = BondContext {
-            own_engine: true,
-            ..BondContext::default()
-        };
-        let after = BondOptions::own()
-            .apply(&parse_options(&wanted.options)?, &created)
-            .map_err(configuration)?
-            .options;
-        let mut changes = after.changes_from(self.core.options());
-        // What the mode does not have sleeps until one returns that has it.
-        changes.retain(|change| change.id.spec().settable_in(true).contains(after.mode));
-        if !changes.is_empty() {
-            let input = Input::SetOptions {
-                changes: changes.clone(),
-            };
-            rehearsal.handle(now, input).map_err(refused_by_core)?;
-            steps.push(Step::Options(changes));
+        addresses: &[Cidr],
+    ) -> Result<(), Failure> {
+        let ifindex = self.engine.ifindex();
+        for address in addresses {
+            netlink
+                .add_address(ifindex, address.address, address.prefix_len)
+                .map_err(kernel)?;
         }
-        let mut newcomers = Vec::new();
-        for port in &wanted.ports {
-            let Some(have) = self.wanted_port(&port.name) else {
-                let candidate = inspect::inspect_port(netlink, self.name(), &port.name, taken)
-                    .map_err(refused_as_port)?;
-                let input = Input::AddPort {
-                    info: candidate.port_info(),
-                    options: parse_port_options(&port.options)?,
-                    drained: false,
-                };
-                rehearsal.handle(now, input).map_err(refused_by_core)?;
-                newcomers.push(Step::AddPort(port.clone()));
-                continue;
-            };
-            let changes = port_changes(rehearsal.options(), &port.options, &have.options)?;
-            // One that is away gets its options when it returns.
-            if let (false, Some(id)) = (changes.is_empty(), self.port_named(&port.name)) {
-                let input = Input::SetPortOptions {
-                    port: id,
-                    changes: changes.clone(),
-                };
-                rehearsal.handle(now, input).map_err(refused_by_core)?;
-                steps.push(Step::PortOptions {
-                    port: port.name.clone(),
-                    changes,
-                });
-            }
+        for gateway in &self.wanted.gateways {
+            netlink
+                .add_default_route(ifindex, *gateway)
+                .map_err(kernel)?;
         }
-        // Newcomers first: at no moment the bond has fewer ports than before and after.
-        steps.extend(newcomers);
-        steps.extend(
-            wanted
-                .mtu
-                .filter(|mtu| *mtu != self.engine.mtu())
-                .map(Step::Mtu),
-        );
-        // As long as the file says the same, an address that the user or `fail_over_mac` set since stays.
-        steps.extend(
-            mac.filter(|_| wanted.mac != self.wanted.mac)
-                .filter(|mac| *mac != self.core.mac())
-                .map(Step::Mac),
-        );
-        steps.push(Step::Network {
-            addresses,
-            gateways: wanted.gateways.clone(),
-        });
-        let surplus = self.wanted.ports.iter().map(|port| &port.name);
-        steps.extend(
-            surplus
-                .filter(|name| !wanted.ports.iter().any(|port| port.name == **name))
-                .map(|name| Step::RemovePort(name.clone())),
-        );
-        steps.push(Step::Wanted(wanted));
-        Ok(steps)
+        Ok(())
     }
 
     fn wanted_port(&self, name: &str) -> Option<&PortRequest> {
@@ -467,46 +290,6 @@ fn set_to(what: &str, value: &str) -> String {
     }
 }
 
-fn present(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<Cidr>, Failure> {
-    let addresses = netlink.addresses(ifindex).map_err(kernel)?;
-    Ok(addresses
-        .iter()
-        .map(|have| Cidr {
-            address: have.address,
-            prefix_len: have.prefix_len,
-        })
-        .collect())
-}
-
-/// Whether the main table has a default route through this gateway and interface.
-fn leads_out(netlink: &mut Netlink, ifindex: u32, gateway: IpAddr) -> Result<bool, Failure> {
-    let routes = netlink.default_routes().map_err(kernel)?;
-    Ok(routes
-        .iter()
-        .any(|route| route.ifindex == ifindex && route.gateway == Some(gateway) && route.is_main()))
-}
-
-/// The changes that lead from a port's options as they were asked for to those asked for now.
-fn port_changes(
-    bond: &BondOptions,
-    wanted: &[(String, String)],
-    have: &[(String, String)],
-) -> Result<Vec<PortOptionChange>, Failure> {
-    let from_defaults = |options: Vec<PortOptionChange>| {
-        PortOptions::default()
-            .apply(&options, bond.mode, &[])
-            .map_err(configuration)
-    };
-    let have = known_in(bond.mode, parse_port_options(have)?);
-    Ok(from_defaults(parse_port_options(wanted)?)?.changes_from(&from_defaults(have)?))
-}
-
-/// Those of a port's options that a mode has: what was asked for in another mode sleeps until that returns.
-pub(super) fn known_in(mode: Mode, mut options: Vec<PortOptionChange>) -> Vec<PortOptionChange> {
-    options.retain(|change| change.id.spec().settable_in(true).contains(mode));
-    options
-}
-
 /// Later words replace earlier ones of the same name.
 fn merge(options: &mut Vec<(String, String)>, newer: &[(String, String)]) {
     options.retain(|(name, _)| !newer.iter().any(|(newer, _)| newer == name));
@@ -515,6 +298,8 @@ fn merge(options: &mut Vec<(String, String)>, newer: &[(String, String)]) {
 
 #[cfg(test)]
 mod tests {
+    use oxbond_core::option::BondContext;
+
     use super::*;
 
     /// What is answered when these are set one after the other; the last answer counts.

@@ -14,12 +14,13 @@ mod bond;
 mod change;
 mod explain;
 mod follow;
+mod keeper;
+mod network;
 mod probing;
-mod refusal;
 mod rejoin;
-pub(crate) mod request;
 mod service;
 pub(crate) mod state;
+mod trial;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Seek as _, Write as _};
@@ -41,6 +42,7 @@ use tracing::{info, warn};
 use crate::control::server;
 use crate::exit::{Blame, Failure};
 use crate::paths::RunPaths;
+use crate::{refusal, request};
 use service::Service;
 
 /// Requests that may wait for the event loop before clients are held back.
@@ -78,7 +80,7 @@ fn apply_at_start(service: &mut Service, paths: &[PathBuf]) {
         // No word of what is wanted is no wish to have nothing.
         return;
     }
-    match crate::cli::read_files(&present).and_then(|bonds| service.apply(bonds)) {
+    match crate::cli::read_files(None, &present).and_then(|wanted| service.apply(&wanted)) {
         Ok(changes) => changes.iter().for_each(|change| info!("{change}")),
         Err(failure) => warn!("the configuration was not applied: {failure}"),
     }

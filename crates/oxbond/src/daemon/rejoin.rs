@@ -9,9 +9,8 @@ use oxbond_linux::netlink::Netlink;
 use tracing::warn;
 
 use super::bond::ManagedBond;
-use super::change::known_in;
 use super::refusal::refused_as_port;
-use super::request::parse_port_options;
+use super::request::{known_in, parse_port_options};
 use crate::exit::Failure;
 
 /// Why an expected port could not join, and when it is tried again.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
@@ -16,7 +16,9 @@ use tokio::sync::broadcast;
 use tracing::{error, info, warn};
 
 use super::bond::ManagedBond;
+use super::keeper::Keeper;
 use super::state::StateDir;
+use super::trial::Trials;
 use crate::control::protocol::{BondRequest, Numbered, Reply, Request};
 use crate::control::server::{Answer, EVENT_BACKLOG};
 use crate::exit::{Blame, Failure};
@@ -24,13 +26,16 @@ use crate::paths::RunPaths;
 
 /// Everything the daemon holds.
 pub(crate) struct Service {
-    netlink: Netlink,
+    pub(super) netlink: Netlink,
     monitor: Monitor,
     /// One descriptor that is readable when the data path of any bond has a record.
     records: OwnedFd,
     pins: PathBuf,
     state: StateDir,
-    bonds: BTreeMap<String, ManagedBond>,
+    pub(super) bonds: BTreeMap<String, ManagedBond>,
+    /// What we made beside bonds.
+    pub(super) keeper: Keeper,
+    pub(super) trials: Trials,
     listeners: broadcast::Sender<Numbered>,
     sequence: u64,
 }
@@ -39,7 +44,7 @@ pub(crate) struct Service {
 const NOTICES_AT_ONCE: usize = 256;
 
 /// `CLOCK_MONOTONIC`, which the core's snapshots are kept in: it goes on over a restart of the daemon.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     let t = clock_gettime(ClockId::Monotonic);
     // The monotonic clock is never negative and its nanoseconds are below 10^9.
     Instant::from_nanos(t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs())
@@ -61,10 +66,13 @@ impl Service {
             pins: bpffs.join("oxbond").join(paths.namespace()),
             state: StateDir::open(paths.bonds())?,
             bonds: BTreeMap::new(),
+            keeper: Keeper::open(paths.dir()),
+            trials: Trials::new(),
             listeners: broadcast::Sender::new(EVENT_BACKLOG),
             sequence: 0,
         };
         service.adopt_all()?;
+        service.go_back_at_start();
         Ok(service)
     }
 
@@ -80,12 +88,16 @@ impl Service {
 
     /// When [`Service::on_timeout`] has work.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        self.bonds.values().filter_map(ManagedBond::next_wake).min()
+        let bonds = self.bonds.values().filter_map(ManagedBond::next_wake);
+        bonds.chain(self.trials.next_wake()).min()
     }
 
     /// Monitor intervals and the core's own timeouts.
     pub(crate) fn on_timeout(&mut self) {
         let now = now();
+        if self.trials.next_wake().is_some_and(|at| at <= now) {
+            self.look_at_trial(now);
+        }
         let due: Vec<String> = self
             .bonds
             .iter()
@@ -196,9 +208,10 @@ impl Service {
         let front = self.bonds.values().find(|bond| bond.ifindex() == index);
         if let Some(bond) = front.map(|bond| bond.name().to_owned()) {
             warn!("{bond}: its device was deleted by somebody else; giving the ports back");
-            for line in self.remove(&bond) {
-                info!("{line}");
-            }
+            let ports = self.ports_of(&bond);
+            let mut said = self.remove(&bond);
+            said.extend(self.after_parting(Some(&bond), &ports));
+            said.iter().for_each(|line| info!("{line}"));
             return;
         }
         for bond in self.names() {
@@ -210,9 +223,32 @@ impl Service {
 
     /// Answers a request. A request that fails has changed nothing.
     pub(crate) fn on_request(&mut self, request: Request) -> Answer {
+        if request.changes()
+            && let Err(failure) = self.trials.refuse_others()
+        {
+            return Answer::One(Reply::Failed(failure));
+        }
         let result = match request {
             Request::Up(wanted) => self.up(wanted),
-            Request::Apply { bonds } => self.apply(bonds),
+            Request::Apply { wanted } => self.apply(&wanted),
+            Request::Plan { wanted } => {
+                let planned = self.plan(&wanted);
+                return Answer::One(planned.unwrap_or_else(Reply::Failed));
+            }
+            Request::Try {
+                wanted,
+                timeout_ms,
+                gates,
+                gates_within_ms,
+            } => self.try_network(
+                wanted,
+                Duration::from_millis(timeout_ms),
+                &gates,
+                Duration::from_millis(gates_within_ms),
+            ),
+            Request::Confirm => self.confirm(),
+            Request::Rollback => self.roll_back(),
+            Request::Trial => return Answer::One(Reply::Trial(self.trials.state(now()))),
             Request::Down { bond } => self.down(&bond),
             Request::AddPort { bond, port } => {
                 let taken = self.taken();
@@ -220,9 +256,7 @@ impl Service {
                     bond.add_port(netlink, now, port, &taken)
                 })
             }
-            Request::RemovePort { bond, port } => self.change(&bond, |bond, netlink, now| {
-                bond.remove_port(netlink, now, port)
-            }),
+            Request::RemovePort { bond, port } => self.remove_port(&bond, &port),
             Request::Drain { bond, port, out } => self.change(&bond, |bond, netlink, now| {
                 bond.drain_port(netlink, now, port, out)
             }),
@@ -284,7 +318,7 @@ impl Service {
         }
     }
 
-    fn up(&mut self, wanted: BondRequest) -> Result<Vec<String>, Failure> {
+    pub(super) fn up(&mut self, wanted: BondRequest) -> Result<Vec<String>, Failure> {
         if self.bonds.contains_key(&wanted.name) {
             let why = format!(
                 "{0} is already a bond of this daemon; change it with 'oxbond set {0}', or remove it first with 'oxbond down {0}'",
@@ -314,50 +348,25 @@ impl Service {
         if !self.bonds.contains_key(name) && self.state.bonds()?.contains(name) {
             return Ok(self.clear_away(name));
         }
-        self.existing(name).map(|()| self.remove(name))
+        self.existing(name)?;
+        let ports = self.ports_of(name);
+        let mut said = self.remove(name);
+        said.extend(self.after_parting(Some(name), &ports));
+        Ok(said)
     }
 
-    /// Makes the bonds from files be exactly `wanted`; bonds made by hand are left alone unless `wanted` names them. Each
-    /// bond is changed wholly or not at all; the first that fails ends it, and the failure tells what was done before.
-    pub(crate) fn apply(&mut self, wanted: Vec<BondRequest>) -> Result<Vec<String>, Failure> {
-        let mut changes = Vec::new();
-        self.apply_each(wanted, &mut changes)
-            .map_err(|failure| match changes.as_slice() {
-                [] => failure,
-                done => Failure::new(
-                    failure.blame,
-                    format!("{failure} (done before it: {})", done.join("; ")),
-                ),
-            })?;
-        Ok(changes)
+    fn remove_port(&mut self, bond: &str, port: &str) -> Result<Vec<String>, Failure> {
+        let mut said = self.change(bond, |bond, netlink, now| {
+            bond.remove_port(netlink, now, port.to_owned())
+        })?;
+        said.extend(self.after_parting(None, &[port.to_owned()]));
+        Ok(said)
     }
 
-    fn apply_each(
-        &mut self,
-        wanted: Vec<BondRequest>,
-        changes: &mut Vec<String>,
-    ) -> Result<(), Failure> {
-        let unwanted: Vec<String> = self
-            .bonds
-            .values()
-            .filter(|bond| bond.is_from_file() && !wanted.iter().any(|w| w.name == bond.name()))
-            .map(|bond| bond.name().to_owned())
-            .collect();
-        for name in unwanted {
-            changes.extend(self.remove(&name));
-        }
-        for request in wanted {
-            if self.bonds.contains_key(&request.name) {
-                let name = request.name.clone();
-                let taken = self.taken();
-                changes.extend(self.change(&name, |bond, netlink, now| {
-                    bond.become_like(netlink, now, request, &taken)
-                })?);
-            } else {
-                changes.extend(self.up(request)?);
-            }
-        }
-        Ok(())
+    /// Names of the ports that a bond was asked to have.
+    fn ports_of(&self, name: &str) -> Vec<String> {
+        let bond = self.bonds.get(name);
+        bond.map(ManagedBond::expected).unwrap_or_default()
     }
 
     fn existing(&self, bond: &str) -> Result<(), Failure> {
@@ -374,7 +383,7 @@ impl Service {
         Err(Failure::new(Blame::Refused, why))
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         name: &str,
         work: impl FnOnce(&mut ManagedBond, &mut Netlink, Instant) -> Result<Vec<String>, Failure>,
@@ -387,7 +396,7 @@ impl Service {
     }
 
     /// Removes a bond and gives its ports back; what could not be undone is told, and the rest is still done.
-    fn remove(&mut self, name: &str) -> Vec<String> {
+    pub(super) fn remove(&mut self, name: &str) -> Vec<String> {
         let Some(bond) = self.bonds.remove(name) else {
             return Vec::new();
         };
@@ -475,7 +484,7 @@ impl Service {
     }
 
     /// Every interface that belongs to one of our bonds.
-    fn taken(&self) -> BTreeMap<u32, String> {
+    pub(super) fn taken(&self) -> BTreeMap<u32, String> {
         let of = |bond: &ManagedBond| {
             let name = bond.name().to_owned();
             bond.interfaces()
@@ -500,7 +509,11 @@ impl Service {
     }
 
     /// Lets a bond work, then publishes its events and saves its state.
-    fn with_bond(&mut self, name: &str, work: impl FnOnce(&mut ManagedBond, &mut Netlink)) {
+    pub(super) fn with_bond(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut ManagedBond, &mut Netlink),
+    ) {
         if let Some(bond) = self.bonds.get_mut(name) {
             work(bond, &mut self.netlink);
             self.settle(name);

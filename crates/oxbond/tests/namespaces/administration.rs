@@ -13,7 +13,10 @@ fn snapshot(subject: &Subject) -> Value {
     for link in &mut links {
         // Counted by the kernel, not set by anyone.
         link.as_object_mut().unwrap().remove("carrier_changes");
+        still(link);
     }
+    let mut addresses = host.ip_json("address show").unwrap();
+    addresses.iter_mut().for_each(still);
     // A port that was away is the last to get its routes back.
     let sorted = |words: &str| {
         let mut routes = host.ip_json(words).unwrap();
@@ -32,11 +35,18 @@ fn snapshot(subject: &Subject) -> Value {
         .collect();
     serde_json::json!({
         "links": links,
-        "addresses": host.ip_json("address show").unwrap(),
+        "addresses": addresses,
         "routes": sorted("route show table all"),
         "routes6": sorted("-6 route show table all"),
         "ipv6": settings,
     })
+}
+
+/// Stops the running timers of a bridge.
+fn still(link: &mut Value) {
+    if let Some(data) = link["linkinfo"]["info_data"].as_object_mut() {
+        data.retain(|key, _| !key.ends_with("_timer"));
+    }
 }
 
 /// Link-local addresses settle for a second or two after a link comes up.

@@ -9,6 +9,7 @@
 )]
 
 mod administration;
+mod apply;
 mod common;
 mod drain;
 mod driver;
@@ -24,5 +25,6 @@ mod modes;
 mod partners;
 mod probing;
 mod stations;
+mod trial;
 mod unattended;
 mod wait;

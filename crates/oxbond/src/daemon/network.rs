@@ -1,0 +1,509 @@
+//! Takes the steps of a plan, reads back whether they led where they should, and goes back if not.
+//!
+//! ```text
+//!   plan ──► check ──► undo.json ──► step, step, ... ──► plan again: empty? ──► network.json, undo.json away
+//!                                      └─ fails ─┐             └─ no ─┐
+//!                                                ▼                    ▼
+//!                                        plan from here to what was before, step, step, ...
+//! ```
+
+use std::collections::BTreeSet;
+
+use oxbond_core::bond::Bond;
+use oxbond_core::input::Input;
+use oxbond_linux::inspect::{self, PortRefusal};
+use oxbond_linux::ipv6;
+use oxbond_linux::netlink::BridgeSetting;
+use tracing::{info, warn};
+
+use super::change::Step as BondStep;
+use super::refusal::{kernel, refused, refused_as_port, refused_by_core};
+use super::request::{parse_mac, parse_options, parse_port_options};
+use super::service::{Service, now};
+use crate::control::protocol::{PortRequest, Reply};
+use crate::exit::{Blame, Failure};
+use crate::network::{Planned, Record, Running, Step, Undo, Wanted, plan};
+
+/// Times that the way back is planned anew: what one round could not see, such as an address that came with the first
+/// port, the next one mends.
+const ROUNDS_BACK: usize = 3;
+
+impl Service {
+    /// What would be done.
+    pub(super) fn plan(&mut self, wanted: &Wanted) -> Result<Reply, Failure> {
+        let running = self.running(wanted)?;
+        let (steps, refusals) = plan(wanted, self.keeper.record(), &running);
+        all_of(refusals)?;
+        Ok(Reply::Plan { steps })
+    }
+
+    /// Makes the system be as wanted, or leaves it as it was.
+    pub(crate) fn apply(&mut self, wanted: &Wanted) -> Result<Vec<String>, Failure> {
+        let writes = self.netlink.writes();
+        let Some((said, undo)) = self.take_steps(wanted)? else {
+            info!("applied: {} writes", self.netlink.writes() - writes);
+            return Ok(Vec::new());
+        };
+        match self.settle_network(wanted) {
+            Ok(()) => {
+                info!("applied: {} writes", self.netlink.writes() - writes);
+                Ok(said)
+            }
+            Err(failure) => Err(self.back_after(failure, &undo)),
+        }
+    }
+
+    /// Takes the steps and reads back. Answers a line for each change and the way back, which lies on disk; `None` when
+    /// there was nothing to do.
+    pub(super) fn take_steps(
+        &mut self,
+        wanted: &Wanted,
+    ) -> Result<Option<(Vec<String>, Undo)>, Failure> {
+        let running = self.running(wanted)?;
+        let (steps, refusals) = plan(wanted, self.keeper.record(), &running);
+        all_of(refusals)?;
+        if steps.is_empty() {
+            self.settle_network(wanted)?;
+            return Ok(None);
+        }
+        self.check(&steps)?;
+        let undo = Undo::new(&steps, wanted, self.keeper.record(), &running);
+        self.keeper.set_undo(&undo)?;
+        let mut said = Vec::new();
+        for (number, planned) in steps.iter().enumerate() {
+            fault_point(number);
+            match self.take(&planned.step) {
+                Ok(lines) => said.extend(lines),
+                Err(failure) => {
+                    let failure = Failure {
+                        message: format!("{}: {}", planned.words, failure.message),
+                        ..failure
+                    };
+                    return Err(self.back_after(failure, &undo));
+                }
+            }
+        }
+        fault_point(steps.len());
+        if let Err(failure) = self.verify(wanted, &undo.during) {
+            return Err(self.back_after(failure, &undo));
+        }
+        Ok(Some((said, undo)))
+    }
+
+    /// Remembers what is wanted and what of it is ours. From here on there is no way back.
+    pub(super) fn settle_network(&mut self, wanted: &Wanted) -> Result<(), Failure> {
+        let running = self.running(wanted)?;
+        let during = self.keeper.undo()?.map(|undo| undo.during);
+        // Addresses of bonds made by hand that files name now are listed here from now on.
+        let record = during.unwrap_or_else(|| self.keeper.record().clone());
+        let mut record = record.with_bonds(&running.bonds_of(wanted));
+        for bond in &wanted.bonds {
+            self.remember(&bond.request);
+        }
+        let running = self.running(wanted)?;
+        record.settle(wanted, &running);
+        self.keeper.set_record(record)?;
+        self.keeper.forget_undo()
+    }
+
+    fn remember(&mut self, request: &crate::control::protocol::BondRequest) {
+        self.with_bond(&request.name, |bond, _| bond.remember(request.clone()));
+    }
+
+    /// What a plan needs to see.
+    fn running(&mut self, wanted: &Wanted) -> Result<Running, Failure> {
+        let asked = wanted.settings.iter();
+        let advertised: BTreeSet<&str> = asked
+            .filter(|(_, settings)| settings.accept_ra.is_some())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let mut running = Running::read(&mut self.netlink, &advertised).map_err(kernel)?;
+        for (name, bond) in &self.bonds {
+            running.bonds.insert(name.clone(), bond.running());
+        }
+        Ok(running)
+    }
+
+    /// Finds out what can be found out beforehand: names, whether interfaces can be ports, and, on copies of the cores,
+    /// whether those take it.
+    fn check(&mut self, steps: &[Planned]) -> Result<(), Failure> {
+        let now = now();
+        let freed: BTreeSet<&str> = steps
+            .iter()
+            .filter_map(|planned| match &planned.step {
+                Step::RemovePort { port, .. } | Step::Master { port, .. } => Some(port.as_str()),
+                _ => None,
+            })
+            .collect();
+        let bonds_gone: BTreeSet<&str> = steps
+            .iter()
+            .filter_map(|planned| match &planned.step {
+                Step::DeleteBond { bond } => Some(bond.as_str()),
+                _ => None,
+            })
+            .collect();
+        let going: BTreeSet<&str> = steps
+            .iter()
+            .filter_map(|planned| match &planned.step {
+                Step::DeleteDevice { name } => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        let taken = self.taken();
+        let mut cores: std::collections::BTreeMap<String, Bond> = self
+            .bonds
+            .iter()
+            .map(|(name, bond)| (name.clone(), bond.core.clone()))
+            .collect();
+        for planned in steps {
+            let (bond, ports): (&str, &[PortRequest]) = match &planned.step {
+                Step::CreateBond(request) => {
+                    if !going.contains(request.name.as_str()) {
+                        inspect::check_bond_name(&mut self.netlink, &request.name)
+                            .map_err(refused)?;
+                    }
+                    let mac = request.mac.as_deref().map(parse_mac).transpose()?;
+                    let options = parse_options(&request.options)?;
+                    let core = Bond::new(now, &request.name, mac, &options);
+                    cores.insert(request.name.clone(), core.map_err(refused_by_core)?);
+                    (&request.name, &request.ports)
+                }
+                Step::AddPort { bond, port } => (bond, std::slice::from_ref(port)),
+                Step::BondOptions { bond, changes } => {
+                    let changes = changes.clone();
+                    if let Some(core) = cores.get_mut(bond) {
+                        let input = Input::SetOptions { changes };
+                        core.handle(now, input).map_err(refused_by_core)?;
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            for port in ports {
+                let options = parse_port_options(&port.options)?;
+                let candidate = inspect::inspect_port(&mut self.netlink, bond, &port.name, &taken);
+                let candidate = match candidate {
+                    Ok(candidate) => candidate,
+                    // What the plan itself does something about.
+                    Err(PortRefusal::DefaultRoute { .. } | PortRefusal::Addressed { .. }) => {
+                        continue;
+                    }
+                    Err(PortRefusal::InUse { name, .. }) if freed.contains(name.as_str()) => {
+                        continue;
+                    }
+                    Err(PortRefusal::Taken { name, bond })
+                        if freed.contains(name.as_str()) || bonds_gone.contains(bond.as_str()) =>
+                    {
+                        continue;
+                    }
+                    Err(PortRefusal::HasUpper { upper, .. }) if going.contains(upper.as_str()) => {
+                        continue;
+                    }
+                    Err(e) => return Err(refused_as_port(e)),
+                };
+                if let Some(core) = cores.get_mut(bond) {
+                    let info = candidate.port_info();
+                    let input = Input::AddPort {
+                        info,
+                        options,
+                        drained: false,
+                    };
+                    core.handle(now, input).map_err(refused_by_core)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one step. Answers what is told of it.
+    fn take(&mut self, step: &Step) -> Result<Vec<String>, Failure> {
+        let bond_step = match step {
+            Step::CreateBond(request) => return self.up(request.clone()),
+            Step::DeleteBond { bond } => return Ok(self.remove(bond)),
+            Step::BondOptions { bond, changes } => (bond, BondStep::Options(changes.clone())),
+            Step::AddPort { bond, port } => (bond, BondStep::AddPort(port.clone())),
+            Step::RemovePort { bond, port } => (bond, BondStep::RemovePort(port.clone())),
+            Step::PortOptions {
+                bond,
+                port,
+                changes,
+            } => {
+                let (port, changes) = (port.clone(), changes.clone());
+                (bond, BondStep::PortOptions { port, changes })
+            }
+            Step::BondMtu { bond, mtu } => (bond, BondStep::Mtu(*mtu)),
+            Step::BondMac { bond, mac } => (bond, BondStep::Mac(*mac)),
+            other => {
+                self.take_in_kernel(other)?;
+                return Ok(match other {
+                    Step::Keep { .. } => Vec::new(),
+                    step => vec![step.done()],
+                });
+            }
+        };
+        let (bond, step) = bond_step;
+        let taken = self.taken();
+        self.change(bond, |bond, netlink, now| {
+            bond.carry_out(netlink, now, &taken, vec![step])
+        })
+    }
+
+    fn index(&mut self, name: &str) -> Result<u32, Failure> {
+        match self.netlink.link(name).map_err(kernel)? {
+            Some(link) => Ok(link.index),
+            None => Err(refused(format!(
+                "{name} does not exist any more; somebody else removed it"
+            ))),
+        }
+    }
+
+    fn take_in_kernel(&mut self, step: &Step) -> Result<(), Failure> {
+        let index = match step {
+            Step::CreateVlan { link, .. } => self.index(link)?,
+            Step::CreateBridge { .. } => 0,
+            step => self.index(step.device())?,
+        };
+        let master = match step {
+            Step::Master {
+                master: Some(master),
+                ..
+            }
+            | Step::PutBackMaster { master, .. } => Some(self.index(master)?),
+            _ => None,
+        };
+        let nl = &mut self.netlink;
+        match step {
+            Step::CreateVlan { name, id, .. } => nl.create_vlan(name, index, *id),
+            Step::CreateBridge { name } => nl.create_bridge(name),
+            Step::DeleteDevice { .. } => nl.delete_link(index),
+            Step::Stp { on, .. } => nl.set_bridge(index, BridgeSetting::Stp(*on)),
+            Step::ForwardDelay { delay, .. } => {
+                nl.set_bridge(index, BridgeSetting::ForwardDelay(*delay))
+            }
+            Step::VlanFiltering { on, .. } => {
+                nl.set_bridge(index, BridgeSetting::VlanFiltering(*on))
+            }
+            Step::Master { .. } | Step::PutBackMaster { .. } => nl.set_master(index, master),
+            Step::AddVlans {
+                bridge,
+                first,
+                last,
+                pvid,
+                ..
+            } => nl.add_port_vlans(index, *bridge, *first..=*last, *pvid),
+            Step::DelVlans {
+                bridge,
+                first,
+                last,
+                ..
+            } => nl.del_port_vlans(index, *bridge, *first..=*last),
+            Step::Mtu { mtu, .. } => nl.set_mtu(index, *mtu),
+            Step::Mac { mac, .. } => nl.set_mac(index, *mac),
+            Step::Up { up: true, .. } => nl.set_up(index),
+            Step::Up { up: false, .. } => nl.set_down(index),
+            Step::AcceptRa { device, value } => ipv6::set_accept_ra(nl, device, *value),
+            Step::AddAddress { address, .. } => {
+                nl.add_address(index, address.address, address.prefix_len)
+            }
+            Step::DelAddress { address, .. } => {
+                // It may have gone along with one before.
+                let there = nl.addresses(index).map_err(kernel)?;
+                let there = there
+                    .iter()
+                    .any(|a| (a.address, a.prefix_len) == (address.address, address.prefix_len));
+                match there {
+                    true => nl.del_address(index, address.address, address.prefix_len),
+                    false => Ok(()),
+                }
+            }
+            Step::AddRoute { route, .. } => nl.add_route(index, route),
+            Step::DelRoute { route, .. } => nl.del_route(index, route),
+            Step::Keep {
+                addresses, routes, ..
+            } => {
+                let there = nl.all_addresses().map_err(kernel)?;
+                for record in addresses {
+                    if !there.iter().any(|have| have.address == record.address) {
+                        nl.put_back_address(index, record).map_err(kernel)?;
+                    }
+                }
+                let there = nl.routes().map_err(kernel)?;
+                for record in routes {
+                    let same = |have: &oxbond_linux::netlink::RouteRecord| {
+                        have.route == record.route && have.ifindexes == record.ifindexes
+                    };
+                    if !there.iter().any(same) {
+                        nl.put_back_route(index, record).map_err(kernel)?;
+                    }
+                }
+                Ok(())
+            }
+            Step::TakeAddress { record, .. } => match nl.take_address(record) {
+                Err(e) if e.errno == libc::EADDRNOTAVAIL => Ok(()),
+                other => other,
+            },
+            Step::TakeRoute { record, .. } => match nl.take_route(record) {
+                // One with several next hops is on the list of each of its interfaces.
+                Err(e) if e.errno == libc::ESRCH => Ok(()),
+                other => other,
+            },
+            Step::PutBackAddress { record, .. } => nl.put_back_address(index, record),
+            Step::PutBackRoute { record, .. } => match nl.put_back_route(index, record) {
+                Err(e) if e.errno == libc::EEXIST => Ok(()),
+                other => other,
+            },
+            Step::CreateBond(_)
+            | Step::DeleteBond { .. }
+            | Step::BondOptions { .. }
+            | Step::AddPort { .. }
+            | Step::RemovePort { .. }
+            | Step::PortOptions { .. }
+            | Step::BondMtu { .. }
+            | Step::BondMac { .. } => Ok(()),
+        }
+        .map_err(kernel)
+    }
+
+    /// Reads back: once all is done, a plan has no step.
+    fn verify(&mut self, wanted: &Wanted, during: &Record) -> Result<(), Failure> {
+        let running = self.running(wanted)?;
+        let (left, _) = plan(wanted, during, &running);
+        let left: Vec<&str> = left.iter().map(|planned| planned.words.as_str()).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let why = format!(
+            "the kernel took every step, and yet this is left to do: {}; a feature it lacks, or somebody else who changes \
+             the same devices",
+            left.join("; ")
+        );
+        Err(Failure::new(Blame::Kernel, why))
+    }
+
+    /// Goes back after a failure, which then also tells what could not be undone.
+    fn back_after(&mut self, failure: Failure, undo: &Undo) -> Failure {
+        warn!("going back: {failure}");
+        let complaints = self.go_back(undo);
+        match complaints.as_slice() {
+            [] => failure,
+            complaints => Failure {
+                message: format!(
+                    "{} (and not everything is as it was before: {})",
+                    failure.message,
+                    complaints.join("; ")
+                ),
+                ..failure
+            },
+        }
+    }
+
+    /// Goes back to what was before, from wherever things are. Goes on to the end; answers what could not be undone.
+    pub(super) fn go_back(&mut self, undo: &Undo) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for _ in 0..ROUNDS_BACK {
+            complaints.clear();
+            let running = match self.running(&undo.wanted) {
+                Ok(running) => running,
+                Err(failure) => {
+                    complaints.push(failure.message);
+                    continue;
+                }
+            };
+            let (steps, refusals) = plan(&undo.wanted, &undo.during, &running);
+            if steps.is_empty() {
+                complaints.extend(refusals.into_iter().map(|refusal| refusal.message));
+                break;
+            }
+            for planned in steps {
+                match self.take(&planned.step) {
+                    Ok(lines) => lines.iter().for_each(|line| info!("going back: {line}")),
+                    Err(failure) => {
+                        complaints.push(format!("{}: {}", planned.words, failure.message));
+                    }
+                }
+            }
+        }
+        for bond in &undo.wanted.bonds {
+            self.remember(&bond.request);
+        }
+        let kept = self
+            .keeper
+            .set_record(undo.before.clone())
+            .and_then(|()| self.keeper.forget_undo());
+        complaints.extend(kept.err().map(|failure| failure.message));
+        complaints
+    }
+
+    /// Goes back from what an earlier daemon left half done or on trial.
+    pub(super) fn go_back_at_start(&mut self) {
+        match self.keeper.undo() {
+            Ok(None) => {}
+            Ok(Some(undo)) => {
+                warn!("the daemon before died before its changes were final: going back");
+                for complaint in self.go_back(&undo) {
+                    warn!("not as it was before: {complaint}");
+                }
+            }
+            Err(failure) => warn!("the way back is lost: {failure}"),
+        }
+    }
+
+    /// Gives interfaces that are ports no longer what they lent, and forgets what is gone with a bond.
+    pub(super) fn after_parting(&mut self, gone: Option<&str>, ports: &[String]) -> Vec<String> {
+        let mut record = self.keeper.record().clone();
+        if let Some(bond) = gone {
+            record.forget(bond);
+        }
+        let mut said = Vec::new();
+        let wanted = Wanted::addressed(&record);
+        let lent = ports.iter().filter(|port| record.lent.contains_key(*port));
+        let lent: Vec<String> = lent.cloned().collect();
+        if !lent.is_empty() {
+            match self.running(&Wanted::default()) {
+                Ok(running) => {
+                    for port in &lent {
+                        for step in record.give_back(port, &running, &wanted) {
+                            match self.take(&step) {
+                                Ok(lines) => said.extend(lines),
+                                Err(failure) => {
+                                    said.push(format!("{step}: not done: {failure}"));
+                                }
+                            }
+                        }
+                        record.lent.remove(port);
+                    }
+                }
+                Err(failure) => warn!("what ports lent was not given back: {failure}"),
+            }
+        }
+        if let Err(failure) = self.keeper.set_record(record) {
+            warn!("{failure}");
+        }
+        said
+    }
+}
+
+/// All refusals in one.
+fn all_of(refusals: Vec<Failure>) -> Result<(), Failure> {
+    let Some(first) = refusals.first() else {
+        return Ok(());
+    };
+    let messages: Vec<&str> = refusals.iter().map(|r| r.message.as_str()).collect();
+    Err(Failure {
+        message: messages.join("\n"),
+        ..first.clone()
+    })
+}
+
+/// Where a test kills the daemon: before the step of this number. No such place in a release.
+#[cfg(debug_assertions)]
+fn fault_point(step: usize) {
+    let at = std::env::var("OXBOND_TEST_KILLED_AT_STEP");
+    if at.is_ok_and(|at| at.parse() == Ok(step)) {
+        let own = rustix::process::getpid();
+        let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(debug_assertions))]
+const fn fault_point(_step: usize) {}

@@ -1,0 +1,378 @@
+//! What is wanted of the system, as it travels from a client to the daemon: the model without its places in files, and
+//! without what cannot be applied.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use oxbond_config::model::{Cidr, DesiredBridge, DesiredNetwork, DeviceSettings};
+use oxbond_core::option::{BondContext, BondOptions, Mode};
+use oxbond_linux::netlink::Route;
+use oxbond_wire::MacAddr;
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::control::protocol::BondRequest;
+use crate::exit::Failure;
+use crate::refusal::configuration;
+use crate::request::parse_options;
+
+/// Everything that is wanted of us. What it does not name is left alone, unless it is of our making: that goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    /// The bonds.
+    pub(crate) bonds: Vec<WantedBond>,
+    /// VLAN devices.
+    pub(crate) vlans: Vec<WantedVlan>,
+    /// Bridges.
+    pub(crate) bridges: Vec<WantedBridge>,
+    /// What any of these devices, by name, should have beside its own kind's settings.
+    pub(crate) settings: BTreeMap<String, Settings>,
+}
+
+/// A bond as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WantedBond {
+    /// As asked for, without addresses and gateways: see [`Wanted::settings`].
+    pub(crate) request: BondRequest,
+    /// On the way back: the bond exactly as it was, whatever had been asked for.
+    pub(crate) exactly: Option<ExactBond>,
+}
+
+/// A bond as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExactBond {
+    /// Every option.
+    pub(crate) options: BondOptions,
+    /// Its address.
+    pub(crate) mac: MacAddr,
+    /// Its MTU.
+    pub(crate) mtu: u32,
+}
+
+impl WantedBond {
+    /// Every option as it should be.
+    pub(crate) fn options(&self) -> Result<BondOptions, Failure> {
+        if let Some(exact) = &self.exactly {
+            return Ok(exact.options.clone());
+        }
+        let created = BondContext {
+            own_engine: true,
+            ..BondContext::default()
+        };
+        let changes = parse_options(&self.request.options)?;
+        let applied = BondOptions::own().apply(&changes, &created);
+        Ok(applied.map_err(configuration)?.options)
+    }
+
+    /// Its mode.
+    pub(crate) fn mode(&self) -> Result<Mode, Failure> {
+        self.options().map(|options| options.mode)
+    }
+}
+
+/// A VLAN device as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WantedVlan {
+    /// Name of the device.
+    pub(crate) name: String,
+    /// The device it stands on.
+    pub(crate) link: String,
+    /// VLAN id.
+    pub(crate) id: u16,
+}
+
+/// A bridge as wanted. Ports that it has and that are not named here are its user's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WantedBridge {
+    /// Name of the device.
+    pub(crate) name: String,
+    /// It looks at VLAN tags.
+    pub(crate) vlan_aware: bool,
+    /// It speaks the spanning tree protocol.
+    pub(crate) stp: bool,
+    /// Forward delay in hundredths of a second.
+    pub(crate) forward_delay: u32,
+    /// Its ports.
+    pub(crate) ports: Vec<WantedBridgePort>,
+}
+
+/// A port of a bridge as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WantedBridgePort {
+    /// Interface name.
+    pub(crate) name: String,
+    /// Its VLANs, first and last of each run; of use on a bridge that looks at tags.
+    pub(crate) vids: Vec<(u16, u16)>,
+    /// The VLAN of untagged frames; 0 for none.
+    pub(crate) pvid: u16,
+}
+
+/// What any device can be wanted to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// MTU of a VLAN device or bridge; `None` leaves it.
+    pub(crate) mtu: Option<u32>,
+    /// Link-layer address of a VLAN device or bridge; `None` leaves it.
+    pub(crate) mac: Option<MacAddr>,
+    /// Static addresses, the preferred ones first.
+    pub(crate) addresses: Vec<Cidr>,
+    /// Routes over it, the gateways among them.
+    pub(crate) routes: Vec<Route>,
+    /// Whether routers' advertisements are heard; `None` leaves it.
+    pub(crate) accept_ra: Option<AcceptRa>,
+    /// It is to be down, as it was.
+    pub(crate) down: bool,
+}
+
+/// Whether routers' advertisements are heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum AcceptRa {
+    /// They are, also where the system forwards.
+    Heard,
+    /// They are not.
+    Ignored,
+    /// The kernel's setting is this one, as it was.
+    Exactly(u8),
+}
+
+/// Something that files want and that is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotApplied {
+    device: String,
+    what: &'static str,
+    way_out: &'static str,
+}
+
+impl fmt::Display for NotApplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: not applied: {}; {}",
+            self.device, self.what, self.way_out
+        )
+    }
+}
+
+/// What of a device's settings we do not do. This is the one place that decides it: whoever learns to do one of these
+/// takes its line out.
+fn not_applied(device: &str, settings: &DeviceSettings) -> Vec<NotApplied> {
+    let asked = |flag: &Option<oxbond_config::span::Located<bool>>| {
+        flag.as_ref().is_some_and(|flag| flag.value)
+    };
+    let mut found = Vec::new();
+    let mut add = |unwanted: bool, what, way_out| {
+        if unwanted {
+            let device = device.to_owned();
+            found.push(NotApplied {
+                device,
+                what,
+                way_out,
+            });
+        }
+    };
+    add(
+        asked(&settings.dhcp_v4) || asked(&settings.dhcp_v6),
+        "addresses by DHCP",
+        "run a DHCP client on it, or give it static addresses",
+    );
+    add(
+        !settings.dns.is_empty() || !settings.search.is_empty(),
+        "name servers and search domains",
+        "set them in /etc/resolv.conf or with resolvectl",
+    );
+    found
+}
+
+/// The kernel's default forward delay, in hundredths of a second.
+const FORWARD_DELAY: u32 = 1500;
+
+/// The kernel's default for the VLAN of untagged frames.
+const DEFAULT_PVID: u16 = 1;
+
+impl Wanted {
+    /// What a network wants of the system, and what of it is not done.
+    pub(crate) fn of(network: &DesiredNetwork) -> (Self, Vec<NotApplied>) {
+        let mut wanted = Self::default();
+        let mut left_out = Vec::new();
+        let mut left_out_ports = Vec::new();
+        let mut take = |name: &str, device: &DeviceSettings, own: bool| {
+            left_out.extend(not_applied(name, device));
+            let settings = settings_of(device, own);
+            wanted.settings.insert(name.to_owned(), settings);
+        };
+        for bond in &network.bonds {
+            take(&bond.name.value, &bond.device, false);
+            if !bond.selectors.is_empty() {
+                left_out_ports.push(NotApplied {
+                    device: bond.name.value.clone(),
+                    what: "ports by what they are",
+                    way_out: "name them",
+                });
+            }
+            let request = BondRequest {
+                addresses: Vec::new(),
+                gateways: Vec::new(),
+                ..BondRequest::from(bond)
+            };
+            wanted.bonds.push(WantedBond {
+                request,
+                exactly: None,
+            });
+        }
+        for vlan in &network.vlans {
+            take(&vlan.name.value, &vlan.device, true);
+            wanted.vlans.push(WantedVlan {
+                name: vlan.name.value.clone(),
+                link: vlan.link.value.clone(),
+                id: vlan.id.value,
+            });
+        }
+        for bridge in &network.bridges {
+            take(&bridge.name.value, &bridge.device, true);
+            wanted.bridges.push(bridge_of(bridge));
+        }
+        left_out.append(&mut left_out_ports);
+        (wanted, left_out)
+    }
+
+    /// The addresses and routes of a record, as something to be wanted.
+    pub(crate) fn addressed(record: &Record) -> Self {
+        let mut wanted = Self::default();
+        for (device, addresses) in &record.addresses {
+            let settings = wanted.settings.entry(device.clone()).or_default();
+            settings.addresses.clone_from(addresses);
+        }
+        for (device, routes) in &record.routes {
+            let settings = wanted.settings.entry(device.clone()).or_default();
+            settings.routes.clone_from(routes);
+        }
+        wanted
+    }
+
+    /// Names of every device that is wanted, lower ones first where they are of one kind.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &str> {
+        let bonds = self.bonds.iter().map(|bond| bond.request.name.as_str());
+        let bridges = self.bridges.iter().map(|bridge| bridge.name.as_str());
+        let vlans = self.vlans.iter().map(|vlan| vlan.name.as_str());
+        bonds.chain(bridges).chain(vlans)
+    }
+
+    /// The bridge that wants this port.
+    pub(crate) fn bridge_of(&self, port: &str) -> Option<&str> {
+        self.bridges
+            .iter()
+            .find(|bridge| bridge.ports.iter().any(|wanted| wanted.name == port))
+            .map(|bridge| bridge.name.as_str())
+    }
+
+    /// A device and all that is wanted above it.
+    pub(crate) fn stack_on(&self, device: &str) -> Vec<&str> {
+        let mut stack: Vec<&str> = self.devices().filter(|name| *name == device).collect();
+        let mut looked = 0;
+        while let Some(base) = stack.get(looked).copied() {
+            let vlans = self.vlans.iter().filter(|vlan| vlan.link == base);
+            let above = vlans
+                .map(|vlan| vlan.name.as_str())
+                .chain(self.bridge_of(base));
+            for name in above {
+                if !stack.contains(&name) {
+                    stack.push(name);
+                }
+            }
+            looked += 1;
+        }
+        stack
+    }
+
+    /// The default gateways, each with its device.
+    pub(crate) fn gateways(&self) -> Vec<(&str, std::net::IpAddr)> {
+        let each = |(device, settings)| {
+            let (device, settings): (&String, &Settings) = (device, settings);
+            let routes = settings.routes.iter().filter(|route| route.prefix_len == 0);
+            routes.filter_map(move |route| Some((device.as_str(), route.via?)))
+        };
+        self.settings.iter().flat_map(each).collect()
+    }
+}
+
+fn settings_of(device: &DeviceSettings, own: bool) -> Settings {
+    let gateways = [
+        device
+            .gateway_v4
+            .as_ref()
+            .map(|gateway| gateway.value.into()),
+        device
+            .gateway_v6
+            .as_ref()
+            .map(|gateway| gateway.value.into()),
+    ];
+    let gateways = gateways.into_iter().flatten().map(default_route);
+    let routes = device.routes.iter().map(|route| {
+        let route = route.value;
+        Route {
+            to: route.to.address,
+            prefix_len: route.to.prefix_len,
+            via: route.via,
+            metric: route.metric,
+            table: route.table.unwrap_or(Route::MAIN),
+            on_link: route.on_link,
+        }
+    });
+    let mut routes: Vec<Route> = routes.chain(gateways).collect();
+    // What is on the link comes first: others may lead through it.
+    routes.sort_by_key(|route| route.via.is_some());
+    Settings {
+        mtu: device.mtu.as_ref().map(|mtu| mtu.value).filter(|_| own),
+        mac: device.mac.as_ref().map(|mac| mac.value).filter(|_| own),
+        addresses: device.addresses.iter().map(|a| a.value).collect(),
+        routes,
+        accept_ra: device.accept_ra.as_ref().map(|on| match on.value {
+            true => AcceptRa::Heard,
+            false => AcceptRa::Ignored,
+        }),
+        down: false,
+    }
+}
+
+/// The default route through a gateway.
+pub(super) fn default_route(gateway: std::net::IpAddr) -> Route {
+    Route {
+        to: match gateway {
+            std::net::IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            std::net::IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        },
+        prefix_len: 0,
+        via: Some(gateway),
+        metric: None,
+        table: Route::MAIN,
+        on_link: false,
+    }
+}
+
+fn bridge_of(bridge: &DesiredBridge) -> WantedBridge {
+    let on = |flag: &Option<oxbond_config::span::Located<bool>>| {
+        flag.as_ref().is_some_and(|flag| flag.value)
+    };
+    let ports = bridge.ports.iter().map(|port| {
+        let vids = match port.vids.as_slice() {
+            [] => &bridge.vids,
+            own => own,
+        };
+        let pvid = port.pvid.as_ref().or(bridge.pvid.as_ref());
+        WantedBridgePort {
+            name: port.name.value.clone(),
+            vids: vids.iter().map(|v| (v.value.first, v.value.last)).collect(),
+            pvid: pvid.map_or(DEFAULT_PVID, |pvid| pvid.value),
+        }
+    });
+    WantedBridge {
+        name: bridge.name.value.clone(),
+        vlan_aware: on(&bridge.vlan_aware),
+        stp: on(&bridge.stp),
+        forward_delay: bridge
+            .forward_delay
+            .as_ref()
+            .map_or(FORWARD_DELAY, |delay| delay.value.saturating_mul(100)),
+        ports: ports.collect(),
+    }
+}

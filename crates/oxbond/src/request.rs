@@ -1,0 +1,71 @@
+//! The words of a request as values.
+
+use oxbond_config::model::Cidr;
+use oxbond_core::option::{Mode, OptionChange, PortOptionChange, PortOptions};
+use oxbond_wire::MacAddr;
+
+use crate::exit::{Blame, Failure};
+use crate::refusal::{configuration, refused_by_core};
+
+pub(crate) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
+    options
+        .iter()
+        .map(|(name, value)| OptionChange::parse(name, value))
+        .collect::<Result<_, _>>()
+        .map_err(refused_by_core)
+}
+
+pub(crate) fn parse_port_options(
+    options: &[(String, String)],
+) -> Result<Vec<PortOptionChange>, Failure> {
+    options
+        .iter()
+        .map(|(name, value)| PortOptionChange::parse(name, value))
+        .collect::<Result<_, _>>()
+        .map_err(refused_by_core)
+}
+
+pub(crate) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
+    let mac: MacAddr = text.parse().map_err(|_| {
+        Failure::new(
+            Blame::Configuration,
+            format!("{text} is no link-layer address; write six pairs like 02:00:5e:00:53:01"),
+        )
+    })?;
+    if mac.is_multicast() || mac.is_zero() {
+        let why =
+            format!("{mac} cannot be an interface's address: it must be unicast and not zero");
+        return Err(Failure::new(Blame::Configuration, why));
+    }
+    Ok(mac)
+}
+
+pub(crate) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
+    let parsed = texts
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>();
+    parsed.map_err(configuration)
+}
+
+/// The changes that lead from a port's options as they were asked for to those asked for now.
+pub(crate) fn port_changes(
+    mode: Mode,
+    wanted: &[(String, String)],
+    have: &[(String, String)],
+) -> Result<Vec<PortOptionChange>, Failure> {
+    let from_defaults = |options: Vec<PortOptionChange>| {
+        PortOptions::default()
+            .apply(&options, mode, &[])
+            .map_err(configuration)
+    };
+    let have = known_in(mode, parse_port_options(have)?);
+    let wanted = from_defaults(parse_port_options(wanted)?)?;
+    Ok(wanted.changes_from(&from_defaults(have)?))
+}
+
+/// Those of a port's options that a mode has: what was asked for in another mode sleeps until that returns.
+pub(crate) fn known_in(mode: Mode, mut options: Vec<PortOptionChange>) -> Vec<PortOptionChange> {
+    options.retain(|change| change.id.spec().settable_in(true).contains(mode));
+    options
+}
