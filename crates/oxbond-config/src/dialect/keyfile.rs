@@ -167,6 +167,19 @@ pub(super) fn unheard(bond: &DesiredBond, id: OptionId) -> Option<(Code, String)
     }
 }
 
+/// The bond as it is to be written if it has no monitor, with `miimon` 0: without that NetworkManager would check its links.
+pub(super) fn unmonitored(bond: &DesiredBond) -> Option<DesiredBond> {
+    let silent = |id| bond.option(id).is_none() || unheard(bond, id).is_some();
+    if bond.option(OptionId::Miimon).is_some() || !silent(OptionId::ArpInterval) {
+        return None;
+    }
+    let (id, value) = (OptionId::Miimon, OptionValue::Number(0));
+    let off = Located::new(OptionChange { id, value }, bond.name.span);
+    let mut unmonitored = bond.clone();
+    unmonitored.options.push(off);
+    Some(unmonitored)
+}
+
 /// Leaves out what NetworkManager leaves out, and fills in the monitor it has by itself.
 pub(super) fn settle(bond: &mut DesiredBond, report: &mut Report) {
     let unheard: Vec<(OptionId, Span, (Code, String))> = bond
@@ -1024,17 +1037,8 @@ struct BondPort<'n> {
 impl Writer<'_> {
     fn bond(&mut self, bond: &DesiredBond) {
         let mut settings = "\n[bond]\n".to_owned();
-        let given = |id| bond.option(id).is_some();
-        let unmonitored = !given(OptionId::Miimon)
-            && (!given(OptionId::ArpInterval) || unheard(bond, OptionId::ArpInterval).is_some());
-        let mut profiled = bond.clone();
-        if unmonitored {
-            let off = OptionChange {
-                id: OptionId::Miimon,
-                value: OptionValue::Number(0),
-            };
-            profiled.options.push(Located::new(off, bond.name.span));
-        }
+        let unmonitored = unmonitored(bond);
+        let profiled = unmonitored.as_ref().unwrap_or(bond);
         for option in &bond.options {
             let change = &option.value;
             let spelled = change.id.spec().spelled(Dialect::NetworkManager);
@@ -1047,7 +1051,7 @@ impl Writer<'_> {
                 unspelt("NetworkManager", change, option.span, &mut self.report);
                 continue;
             };
-            match unheard(&profiled, change.id) {
+            match unheard(profiled, change.id) {
                 Some((_, why)) => {
                     self.report
                         .unsupported(option.span, why, "correct it, or do without")
@@ -1055,7 +1059,7 @@ impl Writer<'_> {
                 None => line(&mut settings, key, change.text()),
             }
         }
-        if unmonitored {
+        if unmonitored.is_some() {
             line(&mut settings, "miimon", 0);
             let what = "NetworkManager would check the links every 100 ms; miimon=0 is written";
             self.report.changed(bond.name.span, what);

@@ -22,7 +22,7 @@ mod shell;
 pub mod toml;
 mod yaml;
 
-use oxbond_core::option::{Dialect as Spelling, OptionId};
+use oxbond_core::option::{Dialect as Spelling, OptionChange, OptionId};
 
 pub(crate) use self::common::mode;
 use self::ifupdown::Flavour;
@@ -30,7 +30,7 @@ use crate::check::fill_in_monitor;
 use crate::diagnostic::Diagnostic;
 use crate::model::DesiredNetwork;
 use crate::report::{LineReport, Report};
-use crate::span::Sources;
+use crate::span::{Located, Sources};
 
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Dialect {
     /// Reads files of this dialect. All that belong together must be among the sources: what they mean depends on
     /// their names and order.
     pub fn read(self, sources: &Sources) -> Reading {
-        match self {
+        let mut reading = match self {
             Self::Toml => toml::read(sources),
             Self::Networkd => networkd::read(sources),
             Self::Ifupdown => ifupdown::read(Flavour::Classic, sources),
@@ -167,7 +167,14 @@ impl Dialect {
             Self::Ifcfg => ifcfg::read(sources),
             Self::Modprobe => modprobe::read(sources),
             Self::Nmstate => nmstate::read(sources),
+        };
+        // An option set to nothing (an empty list, no name) is as it is when nothing is said, and many dialects have no
+        // way to write it.
+        for bond in &mut reading.network.bonds {
+            let is_something = |option: &Located<OptionChange>| !option.value.text().is_empty();
+            bond.options.retain(is_something);
         }
+        reading
     }
 
     /// Writes this dialect.

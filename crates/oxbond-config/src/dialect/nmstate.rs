@@ -21,7 +21,7 @@ use super::common::{
     mac, mode, mtu, name, network, number, option, parsed, port_option, refused, replaced, set,
     set_option, uncounted, unknown_key, unspelt, vid,
 };
-use super::keyfile::{settle, unheard};
+use super::keyfile::{settle, unheard, unmonitored};
 use super::yaml::{self, Entry, Node, boolean, quoted};
 use super::{OutputFile, Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
@@ -1408,6 +1408,8 @@ impl Writer<'_> {
             let what = "nmstate needs a mode; balance-rr, which is meant, is written";
             self.report.changed(bond.name.span, what);
         }
+        let unmonitored = unmonitored(bond);
+        let monitored = unmonitored.as_ref().unwrap_or(bond);
         let mut options = Vec::new();
         for option in &bond.options {
             let change = &option.value;
@@ -1419,7 +1421,7 @@ impl Writer<'_> {
                 unspelt("nmstate", change, option.span, &mut self.report);
                 continue;
             };
-            if let Some((_, why)) = unheard(bond, change.id) {
+            if let Some((_, why)) = unheard(monitored, change.id) {
                 self.report
                     .unsupported(option.span, why, "correct it, or do without");
                 continue;
@@ -1438,8 +1440,7 @@ impl Writer<'_> {
             };
             options.push((*key, value));
         }
-        let silent = |id| bond.option(id).is_none() || unheard(bond, id).is_some();
-        if bond.option(OptionId::Miimon).is_none() && silent(OptionId::ArpInterval) {
+        if unmonitored.is_some() {
             options.push(("miimon", "0".to_owned()));
             let what = "NetworkManager would check the links every 100 ms; miimon: 0 is written";
             self.report.changed(bond.name.span, what);
@@ -1534,7 +1535,7 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        if bridge.ports.is_empty() && aware.is_some() {
+        if bridge.ports.is_empty() {
             for vids in &bridge.vids {
                 let why = "nmstate knows VLANs of a bridge's ports, and the bridge has none";
                 self.report
