@@ -52,7 +52,7 @@ fn read(dialect: Dialect, text: &str) {
 
 /// Whether the network could be: every device is made once, and is in one bond or bridge at most; bonds are of devices that
 /// nobody makes, and bridges hold no bridges; names are those of interfaces, no patterns to any tool, and only a VLAN has
-/// that of one. Where it is not so, files say one thing here and another there, and no dialect can repeat that.
+/// that of one; and no device has anything twice. Where it is not so, files say one thing here and another there, and no dialect can repeat that.
 fn is_consistent(network: &DesiredNetwork) -> bool {
     let names = |names: &mut dyn Iterator<Item = &Located<String>>| -> Vec<String> {
         names.map(|name| name.value.clone()).collect()
@@ -75,6 +75,9 @@ fn is_consistent(network: &DesiredNetwork) -> bool {
         check_interface_name(name).is_ok() && name.chars().all(plain)
     };
     let is_vlan = |name: &String| !name.contains('.') || vlans.contains(name);
+    let devices = network.bonds.iter().map(|bond| &bond.device);
+    let devices = devices.chain(network.vlans.iter().map(|vlan| &vlan.device));
+    let mut devices = devices.chain(network.bridges.iter().map(|bridge| &bridge.device));
     once(&made)
         && once(&used)
         && apart(&ports, &made)
@@ -85,6 +88,19 @@ fn is_consistent(network: &DesiredNetwork) -> bool {
             .all(|vlan| vlan.name.value != vlan.link.value)
         && made.iter().chain(&used).chain(&links).all(named)
         && made.iter().chain(&used).all(is_vlan)
+        && devices.all(|device| {
+            distinct(&device.addresses)
+                && distinct(&device.routes)
+                && distinct(&device.dns)
+                && distinct(&device.search)
+        })
+}
+
+fn distinct<T: PartialEq>(values: &[Located<T>]) -> bool {
+    let known = |(at, value): (usize, &Located<T>)| {
+        values[..at].iter().any(|other| other.value == value.value)
+    };
+    !values.iter().enumerate().any(known)
 }
 
 fn told(dialect: Dialect, reading: &Reading, sources: &Sources) {
