@@ -19,7 +19,9 @@ pub mod check;
 pub mod detect;
 pub mod diagnostic;
 pub mod dialect;
+pub mod ip;
 pub mod lint;
+
 pub mod load;
 pub mod model;
 pub mod name;

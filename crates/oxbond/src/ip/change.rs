@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use oxbond_config::ip::options::{Scope, number};
+use oxbond_config::ip::words::{Change, Globals, Master, Verb};
 use oxbond_core::option::MAX_NAME;
 
-use super::options::{self, Options, Scope};
-use super::words::{Change, Globals, Master, Verb};
+use super::options::{self, Options};
 use super::world::World;
 use super::{Complaint, Verdict, status_of};
 use crate::control::protocol::{BondRequest, PortRequest, Request};
@@ -215,7 +216,7 @@ fn parse(scope: Scope, words: &[String], world: &World) -> Result<Options, Compl
 }
 
 fn mtu(text: &str) -> Result<u32, Complaint> {
-    let number = options::number(text).and_then(|number| u32::try_from(number).ok());
+    let number = number(text).and_then(|number| u32::try_from(number).ok());
     number.ok_or_else(|| {
         Complaint::new(
             255,

@@ -15,7 +15,6 @@ mod describe;
 mod json;
 mod options;
 mod show;
-mod words;
 mod world;
 
 use std::io::{Read as _, Write as _};
@@ -23,11 +22,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use oxbond_config::ip::options::Scope;
+use oxbond_config::ip::words::{self, Change, Filter, Globals, Oddity, Verb};
 use oxbond_linux::netns::NetNs;
 
 use crate::exit::{Blame, Failure};
-use options::Scope;
-use words::{Change, Filter, Globals, Verb};
 use world::World;
 
 /// Where `ip netns add` keeps namespaces.
@@ -51,6 +50,19 @@ struct Complaint {
     text: String,
     /// Exit code.
     code: u8,
+}
+
+impl From<Oddity> for Complaint {
+    fn from(oddity: Oddity) -> Self {
+        match oddity {
+            Oddity::Incomplete => Self::incomplete(),
+            Oddity::Garbage(word) => Self::new(
+                255,
+                format!("Error: either \"dev\" is duplicate, or \"{word}\" is a garbage."),
+            ),
+            Oddity::Foreign => Self::new(255, "Error: not possible together with type bond."),
+        }
+    }
 }
 
 impl Complaint {

@@ -1,89 +1,42 @@
 //! The words behind `type bond` and `type bond_slave`, read with iproute2's rules and complaints.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use oxbond_core::option::{Kind, OPTIONS, OptionId, OptionKey, OptionSpec, PortOptionId};
+use oxbond_config::ip::options::{self as grammar, Scope, WrongValue, find, full_name};
+use oxbond_config::ip::words::is_short_for;
+use oxbond_core::option::{Kind, OptionId, OptionSpec};
 use oxbond_wire::MacAddr;
 
 use super::Complaint;
-use super::words::is_short_for;
-
-/// Keywords that `ip` takes only in full.
-const WHOLE: [&str; 8] = [
-    "ns_ip6_target",
-    "arp_missed_max",
-    "lacp_active",
-    "coupled_control",
-    "broadcast_neighbor",
-    "lacp_strict",
-    "prio",
-    "actor_port_prio",
-];
 
 /// Names and values of options, as the control API takes them.
 pub(super) type Options = Vec<(String, String)>;
 
-/// A kind of device that has options of bonding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// `type bond`.
-    Bond,
-    /// `type bond_slave`.
-    Port,
-}
-
-impl Scope {
-    /// The kind a word names.
-    pub(super) fn of(kind: &str) -> Option<Self> {
-        match kind {
-            "bond" => Some(Self::Bond),
-            "bond_slave" => Some(Self::Port),
-            _ => None,
+/// What `help` prints, and an unknown word.
+fn usage(scope: Scope) -> String {
+    let mut lines = Vec::new();
+    let mut enumerations = Vec::new();
+    for spec in scope.table() {
+        let keyword = full_name(spec);
+        let place = keyword.to_ascii_uppercase();
+        lines.push(format!("[ {keyword} {place} ]"));
+        if spec.iproute2 == "active_slave" {
+            lines.push("[ clear_active_slave ]".to_owned());
+        }
+        if let Kind::Words(words) = spec.kind {
+            let words: Vec<_> = words.iter().map(|word| word.name).collect();
+            enumerations.push(format!("{place} := {}\n", words.join("|")));
         }
     }
-
-    /// The options that the driver has: `ip` cannot say others.
-    fn table(self) -> impl Iterator<Item = &'static OptionSpec> {
-        let known = OPTIONS.iter().filter(|spec| spec.netlink.is_some());
-        known.filter(move |spec| matches!(spec.key, OptionKey::Bond(_)) == (self == Self::Bond))
-    }
-
-    /// What `help` prints, and an unknown word.
-    fn usage(self) -> String {
-        let mut lines = Vec::new();
-        let mut enumerations = Vec::new();
-        for spec in self.table() {
-            let keyword = full_name(spec);
-            let place = keyword.to_ascii_uppercase();
-            lines.push(format!("[ {keyword} {place} ]"));
-            if spec.iproute2 == "active_slave" {
-                lines.push("[ clear_active_slave ]".to_owned());
-            }
-            if let Kind::Words(words) = spec.kind {
-                let words: Vec<_> = words.iter().map(|word| word.name).collect();
-                enumerations.push(format!("{place} := {}\n", words.join("|")));
-            }
-        }
-        let (kind, indent) = match self {
-            Self::Bond => ("bond", " ".repeat(16)),
-            Self::Port => ("bond_slave", " ".repeat(22)),
-        };
-        let lines = lines.join(&format!("\n{indent}"));
-        let break_ = if enumerations.is_empty() { "" } else { "\n" };
-        let usage = format!(
-            "Usage: ... {kind} {lines}\n{break_}{}",
-            enumerations.concat()
-        );
-        usage.trim_end().to_owned()
-    }
-}
-
-/// Both spellings where there are two.
-fn full_name(spec: &OptionSpec) -> &'static str {
-    match spec.key {
-        OptionKey::Bond(OptionId::NumGratArp) => "num_grat_arp|num_unsol_na",
-        _ => spec.iproute2,
-    }
+    let (kind, indent) = match scope {
+        Scope::Bond => ("bond", " ".repeat(16)),
+        Scope::Port => ("bond_slave", " ".repeat(22)),
+    };
+    let lines = lines.join(&format!("\n{indent}"));
+    let break_ = if enumerations.is_empty() { "" } else { "\n" };
+    let usage = format!(
+        "Usage: ... {kind} {lines}\n{break_}{}",
+        enumerations.concat()
+    );
+    usage.trim_end().to_owned()
 }
 
 /// Reads them. `exists` tells whether a device of this name is there.
@@ -105,7 +58,7 @@ pub(super) fn parse(
             continue;
         }
         let Some(spec) = find(scope, word) else {
-            let usage = scope.usage();
+            let usage = usage(scope);
             return Err(Complaint::new(
                 1,
                 match scope {
@@ -121,16 +74,6 @@ pub(super) fn parse(
     Ok(options)
 }
 
-/// The first option in the table's order, which is `ip`'s, that the word is or begins.
-fn find(scope: Scope, word: &str) -> Option<&'static OptionSpec> {
-    let fits = |keyword: &str| {
-        word == keyword || (!WHOLE.contains(&keyword) && is_short_for(word, keyword))
-    };
-    scope
-        .table()
-        .find(|spec| full_name(spec).split('|').any(fits))
-}
-
 /// The value in our own notation.
 fn value(
     scope: Scope,
@@ -138,125 +81,41 @@ fn value(
     text: &str,
     exists: &mut impl FnMut(&str) -> bool,
 ) -> Result<String, Complaint> {
-    let wrong = || {
-        let name = full_name(spec);
-        let why = match scope {
-            Scope::Bond => format!("invalid {name}"),
-            Scope::Port => format!("{name} is invalid"),
-        };
-        Complaint::new(255, format!("Error: argument \"{text}\" is wrong: {why}"))
-    };
-    let elements = || text.split(',').filter(|element| !element.is_empty());
-    match spec.kind {
-        Kind::Words(words) => {
-            let number = number(text).and_then(|number| usize::try_from(number).ok());
-            let word = words.iter().find(|word| word.name == text);
-            let word = word.or_else(|| words.get(number?));
-            word.map(|word| word.name.to_owned()).ok_or_else(wrong)
-        }
-        Kind::Number { .. } | Kind::Flag => {
-            let range = attribute_range(spec.key);
-            let number = number(text).filter(|number| range.contains(number));
-            number.map(|number| number.to_string()).ok_or_else(wrong)
-        }
-        Kind::PortName if exists(text) => Ok(text.to_owned()),
-        Kind::PortName => Err(Complaint::no_device(text)),
-        Kind::Ipv4List(_) => {
-            let parsed = elements().map(|element| {
-                let address = ipv4(element).map(|address| address.to_string());
-                address.ok_or_else(|| {
-                    Complaint::new(
-                        1,
-                        format!("Error: an IP address is expected rather than \"{element}\""),
-                    )
-                })
-            });
-            Ok(parsed.collect::<Result<Vec<_>, _>>()?.join(","))
-        }
-        Kind::Ipv6List(_) => {
-            let parsed = elements().map(|element| {
-                let address = element.parse::<Ipv6Addr>().map(|a| a.to_string());
-                address.map_err(|_| {
-                    Complaint::new(
-                        1,
-                        format!("Error: inet6 address is expected rather than \"{element}\"."),
-                    )
-                })
-            });
-            Ok(parsed.collect::<Result<Vec<_>, _>>()?.join(","))
-        }
-        Kind::Mac => mac(text).map(|mac| mac.to_string()),
-        // Of no option that the driver has.
-        Kind::NumberOrWord { .. } => Err(wrong()),
+    if spec.kind == Kind::PortName && !exists(text) {
+        return Err(Complaint::no_device(text));
     }
-}
-
-/// What fits into the option's netlink attribute. Whether the value makes sense is the core's question.
-const fn attribute_range(key: OptionKey) -> std::ops::RangeInclusive<i64> {
-    match key {
-        OptionKey::Bond(
-            OptionId::UseCarrier
-            | OptionId::NumGratArp
-            | OptionId::AllSlavesActive
-            | OptionId::TlbDynamicLb
-            | OptionId::ArpMissedMax,
-        ) => 0..=u8::MAX as i64,
-        OptionKey::Bond(OptionId::AdActorSysPrio | OptionId::AdUserPortKey)
-        | OptionKey::Port(
-            PortOptionId::QueueId | PortOptionId::ActorPortPrio | PortOptionId::Weight,
-        ) => 0..=u16::MAX as i64,
-        OptionKey::Port(PortOptionId::Prio) => i32::MIN as i64..=i32::MAX as i64,
-        OptionKey::Bond(_) => 0..=u32::MAX as i64,
-    }
-}
-
-/// A number as C writes it: decimal, `0x` hexadecimal, `0` octal.
-pub(super) fn number(text: &str) -> Option<i64> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let hexadecimal = digits
-        .strip_prefix("0x")
-        .or_else(|| digits.strip_prefix("0X"));
-    let number = match (hexadecimal, digits.strip_prefix('0')) {
-        (Some(digits), _) => i64::from_str_radix(digits, 16),
-        (None, Some(octal)) if !octal.is_empty() => i64::from_str_radix(octal, 8),
-        _ => digits.parse(),
-    };
-    let number = number.ok()?;
-    Some(if negative { -number } else { number })
-}
-
-/// An IPv4 address, of which trailing zeros may be left out: `10` is 10.0.0.0.
-fn ipv4(text: &str) -> Option<Ipv4Addr> {
-    let mut octets = [0_u8; 4];
-    for (at, part) in text.split('.').enumerate() {
-        *octets.get_mut(at)? = number(part).and_then(|number| u8::try_from(number).ok())?;
-    }
-    Some(octets.into())
+    grammar::value(spec, text).map_err(|wrong| match wrong {
+        WrongValue::NoSuchValue => {
+            let name = full_name(spec);
+            let why = match scope {
+                Scope::Bond => format!("invalid {name}"),
+                Scope::Port => format!("{name} is invalid"),
+            };
+            Complaint::new(255, format!("Error: argument \"{text}\" is wrong: {why}"))
+        }
+        WrongValue::NoIpv4(element) => Complaint::new(
+            1,
+            format!("Error: an IP address is expected rather than \"{element}\""),
+        ),
+        WrongValue::NoIpv6(element) => Complaint::new(
+            1,
+            format!("Error: inet6 address is expected rather than \"{element}\"."),
+        ),
+        WrongValue::NoMac => no_mac(text),
+    })
 }
 
 /// A link-layer address, of which leading zeros may be left out.
 pub(super) fn mac(text: &str) -> Result<MacAddr, Complaint> {
-    let octets = || {
-        let parts: Vec<&str> = text.split(':').collect();
-        let octets = parts.iter().map(|part| match part.len() {
-            1 | 2 => u8::from_str_radix(part, 16).ok(),
-            _ => None,
-        });
-        <[u8; 6]>::try_from(octets.collect::<Option<Vec<_>>>()?).ok()
-    };
-    // `ip` hands what it has read over all the same, and the kernel refuses it.
-    octets().map(MacAddr::from).ok_or_else(|| {
-        Complaint::new(
-            2,
-            format!("\"{text}\" is invalid lladdr.\nRTNETLINK answers: Invalid argument"),
-        )
-    })
+    grammar::mac(text).ok_or_else(|| no_mac(text))
+}
+
+/// `ip` hands what it has read over all the same, and the kernel refuses it.
+fn no_mac(text: &str) -> Complaint {
+    Complaint::new(
+        2,
+        format!("\"{text}\" is invalid lladdr.\nRTNETLINK answers: Invalid argument"),
+    )
 }
 
 #[cfg(test)]

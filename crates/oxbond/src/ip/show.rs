@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oxbond_config::ip::words::{Filter, Globals, Master};
 use oxbond_core::status::PortStatus;
 use oxbond_linux::netlink::ALIAS_MARK;
 
 use super::json::Json;
-use super::words::{Filter, Globals, Master};
 use super::world::World;
 use super::{Complaint, Verdict, describe, print, system};
 use crate::report::BondReport;

@@ -7,32 +7,30 @@
 //!
 //! Which words may be cut short, and which keyword a short one means, is as iproute2 6.1 was observed to take them.
 
-use super::Complaint;
-
 /// The options before the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Globals {
+pub struct Globals {
     /// Words for the system's `ip` when we print its answer: all but those below.
-    pub(super) kept: Vec<String>,
+    pub kept: Vec<String>,
     /// `-n NETNS`.
-    pub(super) netns: Option<String>,
+    pub netns: Option<String>,
     /// `-batch FILE`.
-    pub(super) batch: Option<String>,
+    pub batch: Option<String>,
     /// `-force`.
-    pub(super) force: bool,
+    pub force: bool,
     /// `-json`.
-    pub(super) json: bool,
+    pub json: bool,
     /// `-pretty`.
-    pub(super) pretty: bool,
+    pub pretty: bool,
     /// `-oneline`.
-    pub(super) oneline: bool,
+    pub oneline: bool,
     /// `-brief`.
-    pub(super) brief: bool,
+    pub brief: bool,
 }
 
 impl Globals {
     /// Splits them off; `None` when there is one that only the system's `ip` may know.
-    pub(super) fn split(words: &[String]) -> Option<(Self, &[String])> {
+    pub fn split(words: &[String]) -> Option<(Self, &[String])> {
         let mut globals = Self::default();
         let mut words = words;
         while let Some((word, rest)) = words.split_first() {
@@ -106,21 +104,26 @@ impl Globals {
 
 /// What `ip link` is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub enum Verb {
+    /// `add`: make a device.
     Add,
+    /// `set`, `change`: change one.
     Set,
+    /// `replace`: either.
     Replace,
+    /// `delete`.
     Delete,
+    /// `show`, and nothing at all.
     Show,
 }
 
 /// Whether this word means the object `link`.
-pub(super) fn is_link(word: &str) -> bool {
+pub fn is_link(word: &str) -> bool {
     is_short_for(word, "link")
 }
 
 /// The command of `ip link`; `None` for those that have nothing to do with bonds, and unknown ones.
-pub(super) fn verb(word: Option<&str>) -> Option<Verb> {
+pub fn verb(word: Option<&str>) -> Option<Verb> {
     const VERBS: [(&str, Verb); 9] = [
         ("add", Verb::Add),
         ("set", Verb::Set),
@@ -141,7 +144,7 @@ pub(super) fn verb(word: Option<&str>) -> Option<Verb> {
 
 /// What is to happen to the port's membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Master {
+pub enum Master {
     /// `master DEV` (or `vrf NAME`).
     Join(String),
     /// `nomaster`.
@@ -150,41 +153,28 @@ pub(super) enum Master {
 
 /// The words of `ip link add`, `set`, `change`, `replace` and `delete`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Change {
+pub struct Change {
     /// `dev NAME`, or the name alone.
-    pub(super) device: Option<String>,
+    pub device: Option<String>,
     /// Membership.
-    pub(super) master: Option<Master>,
+    pub master: Option<Master>,
     /// `type KIND`.
-    pub(super) kind: Option<String>,
+    pub kind: Option<String>,
     /// What follows the kind.
-    pub(super) kind_words: Vec<String>,
+    pub kind_words: Vec<String>,
     /// Everything else: the keyword in full, and its values.
-    pub(super) others: Vec<(&'static str, Vec<String>)>,
+    pub others: Vec<(&'static str, Vec<String>)>,
 }
 
 /// Why words are not a [`Change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Oddity {
+pub enum Oddity {
     /// A value is missing.
     Incomplete,
     /// `help`, or a keyword with a grammar of its own (`vf`, `xdp`): no business of ours.
     Foreign,
     /// A second device, or no word of `ip`.
     Garbage(String),
-}
-
-impl From<Oddity> for Complaint {
-    fn from(oddity: Oddity) -> Self {
-        match oddity {
-            Oddity::Incomplete => Self::incomplete(),
-            Oddity::Garbage(word) => Self::new(
-                255,
-                format!("Error: either \"dev\" is duplicate, or \"{word}\" is a garbage."),
-            ),
-            Oddity::Foreign => Self::new(255, "Error: not possible together with type bond."),
-        }
-    }
 }
 
 /// Keyword, whether it must be written in full, number of its values; in the order in which `ip` compares them.
@@ -242,7 +232,11 @@ const FOREIGN: [&str; 5] = ["vf", "xdp", "xdpgeneric", "xdpdrv", "xdpoffload"];
 
 impl Change {
     /// Reads the words behind the command.
-    pub(super) fn parse(words: &[String]) -> Result<Self, Oddity> {
+    ///
+    /// # Errors
+    ///
+    /// Says why they are no change of a link.
+    pub fn parse(words: &[String]) -> Result<Self, Oddity> {
         let mut change = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -286,7 +280,7 @@ impl Change {
     }
 
     /// Takes the values of a keyword out of the others; the last one counts.
-    pub(super) fn take(&mut self, keyword: &str) -> Option<String> {
+    pub fn take(&mut self, keyword: &str) -> Option<String> {
         let mut taken = None;
         self.others.retain(|(name, values)| {
             let found = *name == keyword;
@@ -299,7 +293,7 @@ impl Change {
     }
 
     /// The others as words again.
-    pub(super) fn other_words(&self) -> Vec<String> {
+    pub fn other_words(&self) -> Vec<String> {
         let words = |(name, values): &(&'static str, Vec<String>)| {
             std::iter::once((*name).to_owned())
                 .chain(values.iter().cloned())
@@ -311,21 +305,21 @@ impl Change {
 
 /// The words of `ip link show`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Filter {
+pub struct Filter {
     /// `dev NAME`, or the name alone.
-    pub(super) device: Option<String>,
+    pub device: Option<String>,
     /// `type KIND`.
-    pub(super) kind: Option<String>,
+    pub kind: Option<String>,
     /// `master DEV` (or `vrf NAME`), `nomaster`.
-    pub(super) master: Option<Master>,
+    pub master: Option<Master>,
     /// `up`, `group GROUP`.
-    pub(super) others: Vec<String>,
+    pub others: Vec<String>,
 }
 
 impl Filter {
     /// Reads the words behind the command, none of which may be cut short; `None` when the system's `ip` is to say what
     /// is wrong with them.
-    pub(super) fn parse(words: &[String]) -> Option<Self> {
+    pub fn parse(words: &[String]) -> Option<Self> {
         let mut filter = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -348,7 +342,7 @@ impl Filter {
 }
 
 /// Whether a word is this keyword, or its beginning.
-pub(super) fn is_short_for(word: &str, keyword: &str) -> bool {
+pub fn is_short_for(word: &str, keyword: &str) -> bool {
     !word.is_empty() && keyword.starts_with(word)
 }
 
