@@ -62,6 +62,9 @@ pub fn detect(path: &str, text: &str) -> Option<Dialect> {
     if base.ends_with(".yaml") || base.ends_with(".yml") {
         return Some(Dialect::Netplan);
     }
+    if text.lines().any(is_ip) {
+        return Some(Dialect::Iproute);
+    }
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', ';']))?;
     let word = first.split_whitespace().next().unwrap_or(first);
@@ -73,6 +76,17 @@ pub fn detect(path: &str, text: &str) -> Option<Dialect> {
         _ if first.starts_with("[bond.") => Some(Dialect::Toml),
         _ => None,
     }
+}
+
+/// Whether a line is a command of `ip` that makes or changes a device, in a script or for `ip -batch`.
+fn is_ip(line: &str) -> bool {
+    let line = line.trim_start();
+    let line = line.strip_prefix("sudo ").unwrap_or(line);
+    let command = line.strip_prefix("/sbin/").unwrap_or(line);
+    let command = command.strip_prefix("ip ").unwrap_or(command);
+    ["link add ", "link set "]
+        .iter()
+        .any(|start| command.trim_start().starts_with(start))
 }
 
 fn flavour(text: &str) -> Dialect {
@@ -308,6 +322,11 @@ mod tests {
                 Some(Dialect::Keyfile),
             ),
             ("bond0.nmconnection", "", Some(Dialect::Keyfile)),
+            (
+                "bond.sh",
+                "#!/bin/sh\nsudo ip link add bond0 type bond\n",
+                Some(Dialect::Iproute),
+            ),
             ("/etc/netplan/50.yaml", "", Some(Dialect::Netplan)),
             ("x.toml", "", Some(Dialect::Toml)),
             (

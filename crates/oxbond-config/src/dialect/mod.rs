@@ -12,6 +12,7 @@ mod common;
 pub mod ifcfg;
 pub mod ifupdown;
 mod ini;
+pub mod iproute;
 pub mod keyfile;
 pub mod modprobe;
 pub mod netplan;
@@ -85,6 +86,8 @@ pub enum Dialect {
     Modprobe,
     /// nmstate's states.
     Nmstate,
+    /// Lines of iproute2.
+    Iproute,
 }
 
 impl Dialect {
@@ -99,6 +102,7 @@ impl Dialect {
         Self::Ifcfg,
         Self::Modprobe,
         Self::Nmstate,
+        Self::Iproute,
     ];
 
     /// Its name on the command line.
@@ -113,6 +117,7 @@ impl Dialect {
             Self::Ifcfg => "ifcfg",
             Self::Modprobe => "modprobe",
             Self::Nmstate => "nmstate",
+            Self::Iproute => "iproute2",
         }
     }
 
@@ -150,6 +155,8 @@ impl Dialect {
             Self::Ifcfg => Spelling::Ifcfg,
             Self::Modprobe => Spelling::Module,
             Self::Nmstate => Spelling::Nmstate,
+            // It can say what the driver has.
+            Self::Iproute => id.spec().netlink.map(|_| Spelling::Iproute2)?,
         };
         id.spec().spelled(spelling).first().copied()
     }
@@ -167,6 +174,7 @@ impl Dialect {
             Self::Ifcfg => ifcfg::read(sources),
             Self::Modprobe => modprobe::read(sources),
             Self::Nmstate => nmstate::read(sources),
+            Self::Iproute => iproute::read(sources),
         };
         // An option set to nothing (an empty list, no name) is as it is when nothing is said, and many dialects have no
         // way to write it.
@@ -189,6 +197,7 @@ impl Dialect {
             Self::Ifcfg => ifcfg::write(network),
             Self::Modprobe => modprobe::write(network),
             Self::Nmstate => nmstate::write(network),
+            Self::Iproute => iproute::write(network),
         }
     }
 
@@ -202,7 +211,8 @@ impl Dialect {
             | Self::Netplan
             | Self::Ifcfg
             | Self::Modprobe
-            | Self::Nmstate => ifupdown::is_comment(line),
+            | Self::Nmstate
+            | Self::Iproute => ifupdown::is_comment(line),
         }
     }
 

@@ -14,6 +14,19 @@ pub(super) struct RouteLine {
     pub(super) device: Option<String>,
 }
 
+/// Types of routes that lead nowhere, or to this machine.
+const OTHER_TYPES: [&str; 9] = [
+    "anycast",
+    "blackhole",
+    "broadcast",
+    "local",
+    "multicast",
+    "nat",
+    "prohibit",
+    "throw",
+    "unreachable",
+];
+
 /// Reads the words. `is_v6` is the family of a default route that nothing else tells.
 ///
 /// # Errors
@@ -31,6 +44,9 @@ pub(super) fn read<'w>(
     words.next_if_eq(&"unicast");
     words.next_if_eq(&"to");
     let to = words.next().ok_or("it names no destination")?;
+    if OTHER_TYPES.contains(&to) {
+        return Err(format!("{to} routes are not taken over"));
+    }
     while let Some(word) = words.next() {
         if word == "onlink" {
             line.route.on_link = true;
@@ -128,7 +144,7 @@ mod tests {
             ("10.0.0.0/8 via", "lacks"),
             ("10.0.0.1/8 via 10.0.0.2", "its network is 10.0.0.0/8"),
             ("10.0.0.0/8 src 10.0.0.1", "src has no place"),
-            ("blackhole 10.0.0.0/8", "lacks"),
+            ("blackhole 10.0.0.0/8", "blackhole routes"),
             ("10.0.0.0/8 via fd00::1", "other family"),
             ("10.0.0.0/8 metric x", "no number"),
             ("", "no network"),

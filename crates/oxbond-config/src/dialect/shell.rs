@@ -91,6 +91,8 @@ pub(super) struct Statement {
     pub(super) end: End,
     /// A quote in it is not closed on its line.
     pub(super) is_open: bool,
+    /// The file its output goes to, `/dev/null` aside.
+    pub(super) output: Option<String>,
 }
 
 /// Splits a text.
@@ -138,6 +140,7 @@ impl<'t> Statements<'t> {
         let mut words: Vec<Word> = Vec::new();
         let mut is_open = false;
         let mut redirected = false;
+        let mut output = None;
         let end = loop {
             let Some(c) = self.peek() else {
                 break End::Line;
@@ -177,6 +180,10 @@ impl<'t> Statements<'t> {
                     // Where output goes is no word of the command.
                     if !core::mem::take(&mut redirected) {
                         words.push(word);
+                    } else if word.text != "/dev/null"
+                        && !word.text.bytes().all(|b| b.is_ascii_digit())
+                    {
+                        output = Some(word.text);
                     }
                     if open {
                         self.skip_line();
@@ -191,6 +198,7 @@ impl<'t> Statements<'t> {
             range: start..stop,
             end,
             is_open,
+            output,
         }
     }
 
@@ -296,6 +304,18 @@ impl Word {
     }
 }
 
+/// A text as one word of a shell: in quotes where it needs them.
+pub(super) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:/,=+%@".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    if !text.contains(['"', '\\', '$', '`']) {
+        return format!("\"{text}\"");
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,5 +387,15 @@ mod tests {
             .collect();
         assert_eq!(places, ["mode=1", "miimon=100"]);
         assert_eq!(parts[1].0, "miimon=100");
+    }
+
+    #[test]
+    fn quoting_is_undone_by_splitting() {
+        for text in ["a", "", "a b", "it's", "$x", "a\"b", "back\\slash", "ä"] {
+            let statement = Statements::new(&format!("w {}", quoted(text)), Grammar::Script)
+                .next(|_| None)
+                .unwrap();
+            assert_eq!(statement.words[1].text, text);
+        }
     }
 }
