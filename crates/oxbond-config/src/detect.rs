@@ -11,7 +11,7 @@ use crate::dialect::Dialect;
 use crate::span::{FileId, Sources};
 
 /// Where a machine keeps its files, of all dialects. What is not there is passed over.
-const USUAL_PLACES: [&str; 9] = [
+const USUAL_PLACES: [&str; 10] = [
     "etc/netplan",
     "etc/systemd/network",
     "etc/NetworkManager/system-connections",
@@ -20,6 +20,7 @@ const USUAL_PLACES: [&str; 9] = [
     "etc/sysconfig/network",
     "etc/sysconfig/network-scripts",
     "etc/modprobe.d",
+    "etc/nmstate",
     "etc/oxbond",
 ];
 
@@ -60,7 +61,7 @@ pub fn detect(path: &str, text: &str) -> Option<Dialect> {
         return Some(flavour(text));
     }
     if base.ends_with(".yaml") || base.ends_with(".yml") {
-        return Some(Dialect::Netplan);
+        return Some(yaml(text));
     }
     if text.lines().any(is_ip) {
         return Some(Dialect::Iproute);
@@ -71,7 +72,7 @@ pub fn detect(path: &str, text: &str) -> Option<Dialect> {
     match word {
         "[NetDev]" | "[Match]" | "[Network]" => Some(Dialect::Networkd),
         "[connection]" | "[bond]" => Some(Dialect::Keyfile),
-        "network:" => Some(Dialect::Netplan),
+        "network:" | "interfaces:" | "---" => Some(yaml(text)),
         "auto" | "iface" | "source" | "source-directory" | "allow-hotplug" => Some(flavour(text)),
         _ if first.starts_with("[bond.") => Some(Dialect::Toml),
         _ => None,
@@ -87,6 +88,24 @@ fn is_ip(line: &str) -> bool {
     ["link add ", "link set "]
         .iter()
         .any(|start| command.trim_start().starts_with(start))
+}
+
+/// Whose YAML it is, by what stands at the outermost level.
+fn yaml(text: &str) -> Dialect {
+    const STATE: [&str; 6] = [
+        "interfaces:",
+        "routes:",
+        "dns-resolver:",
+        "desiredState:",
+        "kind: NodeNetworkConfigurationPolicy",
+        "apiVersion: nmstate.io",
+    ];
+    let of_state = |line: &str| STATE.iter().any(|start| line.starts_with(start));
+    if text.lines().any(of_state) {
+        Dialect::Nmstate
+    } else {
+        Dialect::Netplan
+    }
 }
 
 fn flavour(text: &str) -> Dialect {
@@ -328,6 +347,16 @@ mod tests {
                 Some(Dialect::Iproute),
             ),
             ("/etc/netplan/50.yaml", "", Some(Dialect::Netplan)),
+            (
+                "/etc/nmstate/bond.yml",
+                "---\ninterfaces:\n- name: bond0\n",
+                Some(Dialect::Nmstate),
+            ),
+            (
+                "policy.yaml",
+                "apiVersion: nmstate.io/v1\nkind: NodeNetworkConfigurationPolicy\n",
+                Some(Dialect::Nmstate),
+            ),
             ("x.toml", "", Some(Dialect::Toml)),
             (
                 "/etc/network/interfaces",

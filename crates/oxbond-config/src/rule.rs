@@ -306,6 +306,12 @@ rules! {
     WorldReadable = "world-readable", Warning, "everyone may read the file",
         "These files may hold secrets (Wi-Fi, 802.1X): netplan warns about it at each start, and NetworkManager refuses the \
          profile, so the bond does not come up. chmod 600, owner root.";
+    StrayBond0 = "stray-bond0", Warning, "loading the module makes a bond0 that nobody asked for",
+        "Unless max_bonds is 0 the module makes bond0 in balance-rr when it is loaded, which then has the name that your own \
+         bond wants. Write options bonding max_bonds=0.";
+    ModuleParameter = "module-parameter", Error, "the kernel module has no such parameter",
+        "modprobe hands it over, and the module ignores it with a line in the kernel's log or does not load. Set the option \
+         for the bond, in the files of the tool that makes it.";
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::keyfile::{bridge_vlans, bridge_vlans_text};
 use super::modprobe::{self, Module};
 use super::shell::{Grammar, Statements, Word};
 use super::{OutputFile, Reading, Written, route_words};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
     DesiredSelector, DesiredVlan, DeviceSettings, Network, Route,
@@ -330,6 +331,12 @@ fn entries(file: FileId, text: &str, report: &mut Report) -> Entries {
             let key = word.text[..value - 1].to_owned();
             let entry = Entry { word, value, span };
             if let Some(before) = entries.insert(key, entry) {
+                let message = "a later line sets it again, and the last one counts";
+                report.finding(
+                    Diagnostic::warning(Code::DuplicateKey, before.span, message)
+                        .with_related(span, "set again here")
+                        .with_help("remove this one"),
+                );
                 replaced(before.span, report);
             }
         }
@@ -663,7 +670,8 @@ impl Reader {
             let span = entry.span;
             if file.kind == Class::Bond && class == Class::Bond {
                 let why = "a bond cannot be a port of another one";
-                self.report.unsupported(span, why, "remove it");
+                self.report
+                    .breach(Code::StackingLoop, span, why, "remove it");
                 continue;
             }
             if is_port && key.ends_with("_UUID") {
@@ -681,7 +689,8 @@ impl Reader {
                 };
                 let why = format!("no file makes a {what} {:?}", entry.text());
                 let way_out = "give its file too, or correct the name";
-                self.report.unsupported(span, why, way_out);
+                self.report
+                    .breach(Code::UndefinedReference, span, why, way_out);
                 is_port |= file.kind == Class::Port;
                 continue;
             };
@@ -795,7 +804,7 @@ impl Reader {
                 file.name.value
             );
             let way_out = "write them for the device it is a port of";
-            self.report.unsupported(span, why, way_out);
+            self.report.breach(Code::PortAddressed, span, why, way_out);
         }
     }
 
@@ -869,6 +878,10 @@ impl Reader {
         }
         if let Some(entry) = file.entries.remove("MTU") {
             self.report.changed(entry.span, "ports take the bond's MTU");
+            if let Ok(mtu) = entry.text().parse() {
+                let mtu = Located::new(mtu, entry.span);
+                self.report.port_mtu(&file.name.value, mtu);
+            }
         }
         if let Some(entry) = file.entries.remove("HWADDR") {
             if file.mac.is_some() {
@@ -1168,7 +1181,8 @@ fn is_routes(base: &str) -> bool {
 fn bonding_option(bond: &mut DesiredBond, word: &str, span: Span, report: &mut Report) {
     let Some((key, value)) = word.split_once('=') else {
         let way_out = "write it like miimon=100; several targets are parted by commas";
-        return report.unsupported(span, "it is no OPTION=VALUE, and is skipped", way_out);
+        let why = "it is no OPTION=VALUE, and is skipped";
+        return report.breach(Code::Syntax, span, why, way_out);
     };
     let spec = find_in_dialect(Dialect::Ifcfg, key);
     let Some(OptionKey::Bond(id)) = spec.map(|spec| spec.key) else {

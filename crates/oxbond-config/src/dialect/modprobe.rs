@@ -14,6 +14,7 @@ use oxbond_core::option::{Dialect, OptionChange, OptionKey, find_in_dialect};
 use super::common::{name, number, option, set, set_option, unknown_key, unspelt};
 use super::shell::{Grammar, Statement, Statements, Word};
 use super::{OutputFile, Reading, Written};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{DesiredBond, DesiredNetwork};
 use crate::report::Report;
 use crate::span::{FileId, Located, Sources, Span};
@@ -114,10 +115,11 @@ impl Module {
                 let span = Span::new(file, line.range.clone());
                 if hidden {
                     let why = "a file of the same name in a directory of higher rank hides it";
-                    report.unsupported(span, why, "give one of them another name");
+                    let way_out = "give one of them another name";
+                    report.breach(Code::HiddenFile, span, why, way_out);
                 } else if !base.ends_with(".conf") {
                     let why = "modprobe reads only files that end in .conf";
-                    report.unsupported(span, why, "rename the file");
+                    report.breach(Code::HiddenFile, span, why, "rename the file");
                 } else {
                     lines.push((line, span));
                 }
@@ -131,6 +133,7 @@ impl Module {
             module.line(&line, span, report);
         }
         module.note_lost_options(report);
+        module.note_stray_bond(report);
         module
     }
 
@@ -304,10 +307,25 @@ impl Module {
                 _ if find_in_dialect(Dialect::Ifcfg, &key).is_some() => {
                     let why = format!("the module has no parameter {key}, and ignores it");
                     let way_out = "set it on the bond: BONDING_OPTS, or ip link set type bond";
-                    report.unsupported(span, why, way_out);
+                    report.breach(Code::ModuleParameter, span, why, way_out);
                 }
                 _ => unknown_key(&key, span, Dialect::Module, &OTHERS, report),
             }
+        }
+    }
+
+    /// Notes that loading the module makes a bond, if nobody says whether it should.
+    fn note_stray_bond(&self, report: &mut Report) {
+        let options = self.options.get(MODULE).map(|module| &module.options);
+        let Some(first) = options.and_then(|options| options.first()) else {
+            return;
+        };
+        if self.max_bonds.is_none() {
+            let message = "loading the module makes bond0, whatever else does";
+            report.finding(
+                Diagnostic::new(Code::StrayBond0, first.span, message)
+                    .with_help("write max_bonds=0 beside it, or max_bonds=1 if bond0 is wanted so"),
+            );
         }
     }
 
