@@ -42,7 +42,10 @@ pub(crate) fn judge(
             let options = check_options(bond, own_engine, diagnostics);
             check_monitor(bond, &options, miimon, diagnostics);
             check_port_options(bond, &options, diagnostics);
-            check_primary(bond, &options, diagnostics);
+            // Of another tool's bond without ports it is told that it has none; they may be named elsewhere.
+            if own_engine || !bond.ports.is_empty() {
+                check_primary(bond, &options, diagnostics);
+            }
         }
         check_ports(bond, diagnostics);
         check_addresses(&bond.name.value, &bond.device, diagnostics);

@@ -121,6 +121,47 @@ fn what_is_to_be_written_instead_puts_it_right() {
     assert!(fixes > 5, "{fixes}");
 }
 
+/// What is written from files that are in order is in order too, in every dialect.
+#[test]
+fn what_is_written_is_in_order() {
+    let mut problems = Vec::new();
+    for rule in RULES {
+        let good = Path::new("tests/fixtures/lint")
+            .join(rule.code.as_str())
+            .join("good.fixture");
+        if !good.exists() {
+            continue;
+        }
+        let (gathered, _) = linted(&good);
+        let dialects: BTreeSet<Dialect> = gathered.dialects.values().copied().collect();
+        let [from] = dialects.into_iter().collect::<Vec<_>>()[..] else {
+            continue;
+        };
+        let network = from.read(&gathered.sources).network;
+        for to in Dialect::ALL {
+            let mut written = Gathered::default();
+            for file in to.write(&network).files {
+                let known = written.add(&file.path, file.text, Some(*to)).unwrap();
+                written.modes.insert(known, file.mode);
+            }
+            let facts = Facts {
+                interfaces: None,
+                modes: written.modes.clone(),
+            };
+            let found = lint(&written.sources, &written.dialects, &facts);
+            let wrong: Vec<Diagnostic> = found
+                .into_iter()
+                .filter(|found| found.severity == Severity::Error)
+                .collect();
+            if !wrong.is_empty() {
+                let text = describe(&written, &wrong);
+                problems.push(format!("{} in {}:\n{text}", good.display(), to.name()));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
 /// The table in the documentation is this one.
 #[test]
 fn the_documentation_lists_every_rule() {

@@ -1,6 +1,7 @@
 //! The end-to-end figures of `bench/README.md`: each measured beside its yardstick, in turn, in one run.
 
 mod driver;
+mod files;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -31,7 +32,7 @@ struct Words {
     /// Rounds of each comparison; the median counts
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// throughput, failover, footprint; all of these without a word. driver: beside the kernel's bonding driver, where it is
+    /// throughput, failover, footprint, files; all of these without a word. driver: beside the kernel's bonding driver, where it is
     parts: Vec<String>,
 }
 
@@ -43,10 +44,11 @@ fn main() -> Result<()> {
         program.display()
     );
     let words = Words::parse();
-    let parts: [(&str, Part); 4] = [
+    let parts: [(&str, Part); 5] = [
         ("throughput", throughput),
         ("failover", failover),
         ("footprint", footprint),
+        ("files", files::measure),
         ("driver", driver::compare),
     ];
     for word in &words.parts {
