@@ -261,6 +261,11 @@ impl Service {
         let index = match step {
             Step::CreateVlan { link, .. } => self.index(link)?,
             Step::CreateBridge { .. } => 0,
+            // It may have gone along with what it stood on.
+            Step::DeleteDevice { name } => match self.netlink.link(name).map_err(kernel)? {
+                Some(link) => link.index,
+                None => return Ok(()),
+            },
             step => self.index(step.device())?,
         };
         let master = match step {
@@ -400,6 +405,7 @@ impl Service {
     /// Goes back to what was before, from wherever things are. Goes on to the end; answers what could not be undone.
     pub(super) fn go_back(&mut self, undo: &Undo) -> Vec<String> {
         let mut complaints = Vec::new();
+        let mut record = undo.before.clone();
         for _ in 0..ROUNDS_BACK {
             complaints.clear();
             let running = match self.running(&undo.wanted) {
@@ -416,7 +422,16 @@ impl Service {
             }
             for planned in steps {
                 match self.take(&planned.step) {
-                    Ok(lines) => lines.iter().for_each(|line| info!("going back: {line}")),
+                    Ok(lines) => {
+                        lines.iter().for_each(|line| info!("going back: {line}"));
+                        // What had to be made anew is another device to the kernel, and ours as the one before.
+                        let name = planned.step.device();
+                        if record.created.contains_key(name)
+                            && let Ok(index) = self.index(name)
+                        {
+                            record.created.insert(name.to_owned(), Some(index));
+                        }
+                    }
                     Err(failure) => {
                         complaints.push(format!("{}: {}", planned.words, failure.message));
                     }
@@ -428,7 +443,7 @@ impl Service {
         }
         let kept = self
             .keeper
-            .set_record(undo.before.clone())
+            .set_record(record)
             .and_then(|()| self.keeper.forget_undo());
         complaints.extend(kept.err().map(|failure| failure.message));
         complaints

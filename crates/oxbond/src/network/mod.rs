@@ -16,6 +16,9 @@ mod step;
 mod undo;
 mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use plan::{Planned, plan};
 pub(crate) use record::Record;
 pub(crate) use running::{Running, RunningBond};

@@ -495,24 +495,25 @@ impl<'a> Planner<'a> {
         self.interrupting(last, interrupts, Step::DeleteBond { bond: own() });
     }
 
-    /// How many devices a device stands on.
+    /// How many VLAN devices and bridges a device stands on, along the longest way down.
     fn height(&self, name: &str) -> usize {
-        let mut height = 0;
-        let mut below = name.to_owned();
-        // A loop cannot be, and would not hold us up.
-        while height < self.running.devices.len() {
-            let devices = &self.running.devices;
-            let port = devices
-                .iter()
-                .find(|(_, d)| d.master.as_deref() == Some(below.as_str()));
-            let lower = devices.get(&below).and_then(|device| device.lower.clone());
-            match lower.or_else(|| port.map(|(name, _)| name.clone())) {
-                Some(next) => below = next,
-                None => break,
+        let Some(device) = self.device(name) else {
+            return 0;
+        };
+        let below: Vec<&str> = match (&device.lower, device.vlan_id) {
+            (Some(lower), Some(_)) => vec![lower],
+            _ => {
+                let devices = self.running.devices.iter();
+                let ports = devices.filter(|(_, port)| port.master.as_deref() == Some(name));
+                ports.map(|(port, _)| port.as_str()).collect()
             }
-            height += 1;
-        }
-        height
+        };
+        // The kernel lets no device stand on itself.
+        below
+            .iter()
+            .map(|below| 1 + self.height(below))
+            .max()
+            .unwrap_or(0)
     }
 
     fn bridge_device(&mut self, bridge: &'a WantedBridge) {
@@ -1010,7 +1011,7 @@ impl<'a> Planner<'a> {
                 .bonds
                 .get(name)
                 .is_some_and(|bond| !bond.request.from_file);
-            let going = self.going.contains(name.as_str());
+            let going = self.goes(name);
             if !stays
                 && !by_hand
                 && !going
@@ -1019,6 +1020,14 @@ impl<'a> Planner<'a> {
                 self.network(name, Some(device), &[], &[]);
             }
         }
+    }
+
+    /// The device is to be deleted, or is a VLAN device on one that is.
+    fn goes(&self, name: &str) -> bool {
+        let vlan = self.device(name).filter(|device| device.vlan_id.is_some());
+        let lower = vlan.and_then(|device| device.lower.as_deref());
+        // The kernel lets no VLAN device stand on itself.
+        self.going.contains(name) || lower.is_some_and(|lower| self.goes(lower))
     }
 
     /// What ports lent, once they are ports no longer.

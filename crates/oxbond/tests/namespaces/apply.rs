@@ -22,9 +22,8 @@ pub(crate) fn hasty() -> Subject {
 
 /// Writes a file to be applied.
 pub(crate) fn file(subject: &Subject, name: &str, text: &str) -> PathBuf {
-    let dir = subject.run_dir().join("etc");
-    std::fs::create_dir_all(&dir).unwrap();
-    let file = dir.join(name);
+    let file = subject.run_dir().join("etc").join(name);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, text).unwrap();
     file
 }

@@ -4,6 +4,8 @@ use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::proc::wait_until;
 use oxbond_linux::netlink::{BridgeSetting, Netlink, PortVlan};
 
+use crate::administration::settled;
+use crate::apply::{as_before, file, hasty};
 use crate::common::{PEER, PORTS, Subject};
 
 #[test]
@@ -130,4 +132,111 @@ fn inside_vlans_of_bridge_ports_and_vlan_devices_are_set_and_read_back() {
         nl.delete_link(device.index).unwrap();
         assert_eq!(nl.link("p0.100").unwrap(), None);
     });
+}
+
+/// Gives the peer a device for each of these VLANs, with the address 10.78.VLAN.1.
+fn tagged_peer(subject: &Subject, vlans: &[u16]) {
+    for vlan in vlans {
+        for words in [
+            format!("link add link peer0 name vlan{vlan} type vlan id {vlan}"),
+            format!("link set vlan{vlan} up"),
+            format!("address add 10.78.{vlan}.1/24 dev vlan{vlan}"),
+        ] {
+            subject.rig.peer.ip(&words).unwrap();
+        }
+    }
+}
+
+/// Applies a file, and again, which changes nothing; the peer answers from each address, also over the other port and
+/// with another daemon.
+fn applied(subject: &mut Subject, file: &std::path::Path, answers: &[&str]) -> String {
+    let apply = format!("apply {}", file.display());
+    let said = subject.must(&apply);
+    subject.wait_peer(answers).unwrap();
+    assert_eq!(subject.must(&apply).trim(), "nothing to change");
+    subject.rig.cut(0).unwrap();
+    subject.wait_active("bond0", PORTS[1]).unwrap();
+    subject.wait_peer(answers).unwrap();
+    subject.rig.restore(0).unwrap();
+    subject.kill_daemon().unwrap();
+    subject.start_daemon().unwrap();
+    assert_eq!(subject.must(&apply).trim(), "nothing to change");
+    subject.wait_peer(answers).unwrap();
+    said
+}
+
+#[test]
+fn inside_a_vlan_aware_bridge_is_applied_as_its_guides_say() {
+    let mut subject = hasty();
+    let before = settled(&subject);
+    tagged_peer(&subject, &[5, 6]);
+    let interfaces = |vids: &str| {
+        format!(
+            "auto bond0\niface bond0 inet manual\n    bond-slaves enp3s0 enp4s0\n    bond-miimon 100\n    bond-mode \
+             active-backup\n    bond-primary enp3s0\n\nauto vmbr0\niface vmbr0 inet static\n    address 10.77.0.2/24\n    \
+             bridge-ports bond0\n    bridge-stp off\n    bridge-fd 0\n    bridge-vlan-aware yes\n    bridge-vids {vids}\n\n\
+             auto vmbr0.5\niface vmbr0.5 inet static\n    address 10.78.5.2/24\n"
+        )
+    };
+    let all = file(&subject, "interfaces", &interfaces("2-4094"));
+    let said = applied(&mut subject, &all, &[PEER[0], "10.78.5.1"]);
+    for mention in [
+        "vmbr0: VLAN filtering is on",
+        "bond0: lets through VLANs 2-4094",
+        "vmbr0.5: VLAN device with id 5 on vmbr0 created",
+        "vmbr0: lets through VLAN 5",
+    ] {
+        assert!(said.contains(mention), "{mention}: {said}");
+    }
+    let few = file(&subject, "interfaces", &interfaces("5-6"));
+    let said = subject.must(&format!("apply {}", few.display()));
+    assert_eq!(
+        said.trim(),
+        "bond0: no longer lets through VLANs 2-4\nbond0: no longer lets through VLANs 7-4094"
+    );
+    subject.wait_peer(&[PEER[0], "10.78.5.1"]).unwrap();
+    // What goes wrong goes back, VLANs too.
+    let tried = file(&subject, "tried/interfaces", &interfaces("100"));
+    let said = subject
+        .oxbond(&format!("try --timeout 1 {}", tried.display()))
+        .unwrap();
+    assert_eq!(said.status.code(), Some(3));
+    let plan = subject.oxbond(&format!("plan {}", few.display())).unwrap();
+    assert_eq!(plan.status.code(), Some(0), "{plan:?}");
+    subject.wait_peer(&[PEER[0], "10.78.5.1"]).unwrap();
+    let none = file(&subject, "interfaces", "auto lo\niface lo inet loopback\n");
+    subject.must(&format!("apply {}", none.display()));
+    as_before(&subject, &before);
+}
+
+#[test]
+fn inside_vlans_on_a_bond_and_a_bridge_on_a_vlan_are_applied() {
+    let mut subject = hasty();
+    let before = settled(&subject);
+    tagged_peer(&subject, &[5, 6]);
+    let text = "[bond.bond0]\nmode = \"active-backup\"\nports = [\"enp3s0\", \"enp4s0\"]\nprimary = \"enp3s0\"\naddress = \
+                [\"10.77.0.2/24\"]\n[vlan.\"bond0.5\"]\nid = 5\nlink = \"bond0\"\naddress = [\"10.78.5.2/24\"]\nmtu = 1400\n\
+                [vlan.\"bond0.6\"]\nid = 6\nlink = \"bond0\"\n[bridge.vmbr6]\nports = [\"bond0.6\"]\naddress = \
+                [\"10.78.6.2/24\"]\n";
+    let toml = file(&subject, "bond0.toml", text);
+    applied(&mut subject, &toml, &[PEER[0], "10.78.5.1", "10.78.6.1"]);
+    // Another id under the same name: the device is made anew, and back by a trial's end.
+    let other = file(&subject, "tried.toml", &text.replace("id = 5", "id = 7"));
+    let said = subject
+        .oxbond(&format!("try --timeout 1 {}", other.display()))
+        .unwrap();
+    assert_eq!(said.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.contains("bond0.5: VLAN device with id 7 on bond0 created"),
+        "{said}"
+    );
+    let plan = subject.oxbond(&format!("plan {}", toml.display())).unwrap();
+    assert_eq!(plan.status.code(), Some(0), "{plan:?}");
+    subject
+        .wait_peer(&[PEER[0], "10.78.5.1", "10.78.6.1"])
+        .unwrap();
+    let none = file(&subject, "bond0.toml", "");
+    subject.must(&format!("apply {}", none.display()));
+    as_before(&subject, &before);
 }
