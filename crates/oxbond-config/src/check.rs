@@ -406,16 +406,30 @@ fn check_between(network: &DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
         if other == name {
             continue;
         }
-        let code = match (first_is_bond, is_bond) {
-            (true, true) => Code::PortInTwoBonds,
-            (false, false) => Code::BridgePortTwice,
-            _ => Code::PortInBondAndBridge,
-        };
-        let message = format!("{} is a port of {name} and of {other}", port.value);
-        diagnostics.push(
-            Diagnostic::error(code, port.span, message)
-                .with_related(first, format!("a port of {other} here"))
-                .with_help("an interface can be in one device only; remove it from one of them"),
-        );
+        diagnostics.push(port_of_two(
+            port,
+            name,
+            is_bond,
+            (other, first, first_is_bond),
+        ));
     }
+}
+
+/// What is said of a port that a second device has: `device`, a bond or a bridge, after `first` (its name, the place of
+/// the port there, and whether it is a bond).
+pub(crate) fn port_of_two(
+    port: &Located<String>,
+    device: &str,
+    is_bond: bool,
+    (other, first, first_is_bond): (&str, Span, bool),
+) -> Diagnostic {
+    let code = match (first_is_bond, is_bond) {
+        (true, true) => Code::PortInTwoBonds,
+        (false, false) => Code::BridgePortTwice,
+        _ => Code::PortInBondAndBridge,
+    };
+    let message = format!("{} is a port of {device} and of {other}", port.value);
+    Diagnostic::error(code, port.span, message)
+        .with_related(first, format!("a port of {other} here"))
+        .with_help("an interface can be in one device only; remove it from one of them")
 }

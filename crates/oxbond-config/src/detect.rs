@@ -167,14 +167,6 @@ impl Gathered {
     }
 }
 
-/// Whether a file that seems to be in one dialect can be one of another's.
-fn go_together(seen: Dialect, given: Dialect) -> bool {
-    let interfaces = [Dialect::Ifupdown, Dialect::Ifupdown2];
-    seen == given
-        || interfaces.contains(&seen) && interfaces.contains(&given)
-        || (seen, given) == (Dialect::Modprobe, Dialect::Ifcfg)
-}
-
 /// Reads files, and of directories all that are in some dialect. With a dialect given, all files are in it.
 pub fn gather(paths: &[PathBuf], given: Option<Dialect>) -> Gathered {
     let mut gathered = Gathered::default();
@@ -248,11 +240,6 @@ fn read(gathered: &mut Gathered, path: &Path, name: &str, given: Option<Dialect>
         Ok(text) => text,
         Err(e) => return gathered.diagnostics.push(unreadable(path, &e)),
     };
-    // A directory may hold other things than files of the dialect.
-    let fits = |given| detect(name, &text).is_some_and(|seen| go_together(seen, given));
-    if !named && given.is_some_and(|given| !fits(given)) {
-        return;
-    }
     match gathered.add(name, text, given) {
         Some(file) => {
             if let Ok(known) = fs::metadata(path) {
@@ -326,35 +313,6 @@ fn milder(found: Diagnostic) -> Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_a_directory_only_files_of_the_dialect_are_taken() {
-        let directory = std::env::temp_dir().join(format!("oxbond-gather-{}", std::process::id()));
-        let place = directory.join("etc/netplan");
-        fs::create_dir_all(&place).unwrap();
-        let files = [
-            ("50-bond.yaml", "network:\n"),
-            ("50-bond.yaml~", "network:\n"),
-            ("README", "about"),
-        ];
-        for (name, text) in files {
-            fs::write(place.join(name), text).unwrap();
-        }
-        let names = |gathered: &Gathered| -> Vec<String> {
-            let sources = gathered.sources.iter();
-            sources.map(|(_, source)| source.name.clone()).collect()
-        };
-        let place = [place];
-        for given in [None, Some(Dialect::Netplan)] {
-            let gathered = gather(&place, given);
-            assert_eq!(names(&gathered).len(), 1, "{gathered:?}");
-            assert_eq!(gathered.diagnostics, []);
-        }
-        assert!(names(&gather(&place, Some(Dialect::Keyfile))).is_empty());
-        let usual = gather_usual(&directory, None);
-        assert_eq!(names(&usual), ["/etc/netplan/50-bond.yaml"]);
-        fs::remove_dir_all(&directory).unwrap();
-    }
 
     #[test]
     fn paths_and_texts_tell_the_dialect() {

@@ -1,5 +1,5 @@
-//! Files of `[Section]`s and `Key=Value` lines, as systemd and NetworkManager have them: a comment is a line that
-//! begins with `#` or `;`, what stands behind a value belongs to it, and every piece keeps its place.
+//! Files of `[Section]`s and `Key=Value` lines, as systemd and NetworkManager have them: a comment is a line of its own,
+//! what stands behind a value belongs to it, and every piece keeps its place.
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::report::Report;
@@ -25,32 +25,45 @@ pub(super) struct Entry {
     pub(super) span: Span,
 }
 
-/// Whether a line (without blanks around it) is a comment.
-pub(super) fn is_comment(line: &str) -> bool {
-    line.starts_with(['#', ';'])
+/// Whose files they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grammar {
+    /// systemd's: `;` begins a comment too, a `\` joins the next line, and a line that is nothing is ignored.
+    Systemd,
+    /// NetworkManager's (GLib's key files): a line that is nothing makes the whole file void.
+    Keyfile,
 }
 
-/// Splits a file. Lines that are neither header nor entry, and entries above the first header, are noted in `report`.
-/// `continued` says whether a `\` at the end of a line joins the next to it.
+impl Grammar {
+    /// Whether a line (without blanks around it) is a comment.
+    pub(super) fn is_comment(self, line: &str) -> bool {
+        line.starts_with('#') || (self == Self::Systemd && line.starts_with(';'))
+    }
+}
+
+/// Splits a file. Of one that its tool refuses nothing is left; what it ignores is noted in `report`.
 pub(super) fn sections(
     file: FileId,
     text: &str,
-    continued: bool,
+    grammar: Grammar,
     report: &mut Report,
 ) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     let mut lines = lines(text).peekable();
     while let Some((start, line)) = lines.next() {
         let content = line.trim();
-        if content.is_empty() || is_comment(content) {
+        if content.is_empty() || grammar.is_comment(content) {
             continue;
         }
         let mut end = start + line.len();
         let mut joined = content.to_owned();
-        while continued && joined.ends_with('\\') {
+        while grammar == Grammar::Systemd && joined.ends_with('\\') {
             joined.pop();
             // A comment between continued lines is left out, as systemd does.
-            while lines.next_if(|(_, next)| is_comment(next.trim())).is_some() {}
+            while lines
+                .next_if(|(_, next)| grammar.is_comment(next.trim()))
+                .is_some()
+            {}
             let Some((next_start, next)) = lines.next() else {
                 break;
             };
@@ -59,6 +72,14 @@ pub(super) fn sections(
         }
         let lead = line.len() - line.trim_start().len();
         let span = Span::new(file, start + lead..end);
+        let is_header = joined.starts_with('[');
+        let strange = !is_header && (!joined.contains('=') || sections.is_empty());
+        if (is_header && !joined.ends_with(']')) || (strange && grammar == Grammar::Keyfile) {
+            let whole = Span::new(file, 0..text.len());
+            let why = format!("the whole file is refused for the line {joined:?}");
+            report.breach(Code::Syntax, whole, why, "correct the line");
+            return Vec::new();
+        }
         if let Some(name) = joined
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
@@ -137,7 +158,7 @@ mod tests {
         let mut sources = Sources::default();
         let file = sources.add("x", text);
         let mut report = Report::default();
-        let found = sections(file, text, true, &mut report);
+        let found = sections(file, text, Grammar::Systemd, &mut report);
         assert_eq!(found.len(), 2);
         let entries: Vec<(&str, &str, &str)> = found
             .iter()
@@ -154,5 +175,26 @@ mod tests {
         );
         assert_eq!(found[1].name.value, "B");
         assert_eq!(report.notes().len(), 2, "{report:?}");
+    }
+
+    /// As `nmcli --offline` and systemd-networkd take them.
+    #[test]
+    fn some_lines_make_the_whole_file_void() {
+        for (text, systemd, keyfile) in [
+            ("[A]\nK=v\n", 1, 1),
+            ("[A]\n; c\nK=v\n", 1, 0),
+            ("[A]\nnonsense\n", 1, 0),
+            ("K=v\n[A]\n", 1, 0),
+            ("[A\nK=v\n", 0, 0),
+        ] {
+            let mut sources = Sources::default();
+            let file = sources.add("x", text);
+            let found = |grammar| {
+                let mut report = Report::default();
+                sections(file, text, grammar, &mut report).len()
+            };
+            let seen = (found(Grammar::Systemd), found(Grammar::Keyfile));
+            assert_eq!(seen, (systemd, keyfile), "{text:?}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::common::{
     Criteria, mac, mode, mtu, name, number, option, parsed, port_option, refused, replaced, set,
     uncounted, unknown_key, unspelt, vid,
 };
-use super::ini::{self, Entry, Section};
+use super::ini::{self, Entry, Grammar, Section};
 use super::{OutputFile, Reading, Written};
 use crate::check::DEFAULT_MIIMON_MS;
 use crate::diagnostic::{Code, Diagnostic};
@@ -295,7 +295,9 @@ impl Reader {
         let mut profiles = Vec::new();
         let mut seen: BTreeSet<String> = BTreeSet::new();
         for (_, base, file) in files {
-            let sections = ini::sections(file, &sources.get(file).text, false, &mut self.report);
+            let text = &sources.get(file).text;
+            let mut sections = ini::sections(file, text, Grammar::Keyfile, &mut self.report);
+            self.drop_replaced(&mut sections);
             let value = |section: &str, key: &str| {
                 entry(&sections, section, key).map_or_else(String::new, |entry| entry.value.clone())
             };
@@ -359,6 +361,23 @@ impl Reader {
             });
         }
         profiles
+    }
+
+    /// Of a key that a section has twice, the last one counts, wherever the section stands.
+    fn drop_replaced(&mut self, sections: &mut [Section]) {
+        let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+        for section in sections.iter_mut().rev() {
+            let mut kept = Vec::new();
+            for entry in core::mem::take(&mut section.entries).into_iter().rev() {
+                if seen.insert((section.name.value.clone(), entry.key.clone())) {
+                    kept.push(entry);
+                } else {
+                    replaced(entry.span, &mut self.report);
+                }
+            }
+            kept.reverse();
+            section.entries = kept;
+        }
     }
 
     /// What a profile's device is, and how it is set up.

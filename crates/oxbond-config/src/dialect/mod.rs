@@ -27,6 +27,7 @@ use oxbond_core::option::{Dialect as Spelling, OptionChange, OptionId};
 
 pub(crate) use self::common::mode;
 use self::ifupdown::Flavour;
+use self::ini::Grammar;
 use crate::check::fill_in_monitor;
 use crate::diagnostic::Diagnostic;
 use crate::model::DesiredNetwork;
@@ -204,7 +205,8 @@ impl Dialect {
     /// Whether a line (without blanks around it) is a comment.
     pub fn is_comment(self, line: &str) -> bool {
         match self {
-            Self::Networkd | Self::Keyfile => ini::is_comment(line),
+            Self::Networkd => Grammar::Systemd.is_comment(line),
+            Self::Keyfile => Grammar::Keyfile.is_comment(line),
             Self::Toml
             | Self::Ifupdown
             | Self::Ifupdown2

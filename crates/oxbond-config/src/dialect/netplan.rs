@@ -21,6 +21,7 @@ use super::common::{
 use super::networkd::{WORDS_UNKNOWN, timespan_us, unsent};
 use super::yaml::{self, Entry, Node, Value, boolean, quoted};
 use super::{OutputFile, Reading, Written};
+use crate::check::port_of_two;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
@@ -106,6 +107,7 @@ const NOT_TAKEN: [&str; 26] = [
 pub fn read(sources: &Sources) -> Reading {
     let mut reader = Reader::default();
     for file in reader.files(sources) {
+        reader.ranks.insert(file, reader.ranks.len());
         let text = &sources.get(file).text;
         let report = &mut reader.report;
         match yaml::parse(text, &mut |range| report.mapped(Span::new(file, range))) {
@@ -155,6 +157,10 @@ struct Reader {
     mtus: Vec<(String, Located<u32>)>,
     /// Ethernets (id, place) that are given addresses.
     addressed: Vec<(String, Span)>,
+    /// Places of the files in the order in which they are merged.
+    ranks: BTreeMap<FileId, usize>,
+    /// The rank of the file that first defines an id.
+    defined: BTreeMap<String, usize>,
     /// Links of VLANs by the VLAN's name.
     links: BTreeMap<String, Reference>,
     ids: BTreeMap<String, Located<u16>>,
@@ -219,6 +225,9 @@ impl Reader {
     }
 
     fn definition(&mut self, file: FileId, kind: &str, definition: &Entry<'_>) {
+        let rank = self.ranks.get(&file).copied().unwrap_or(0);
+        let first = self.defined.entry(definition.key.to_owned());
+        first.or_insert(rank);
         let keys = self.map(file, definition.value, definition.key);
         if kind == "ethernets" {
             return self.ethernet(file, definition, &keys);
@@ -822,6 +831,9 @@ impl Reader {
                     route.on_link = boolean(&text) == Some(true);
                     boolean(&text).is_some()
                 }
+                // What it is without a word.
+                "type" if text == "unicast" => true,
+                "scope" if matches!(text.as_str(), "link" | "global") => true,
                 // Without these the route would be another.
                 _ => {
                     let why = format!("a route with {} is not taken over", entry.key);
@@ -932,8 +944,17 @@ impl Reader {
             });
         }
         let report = &mut self.report;
+        let (defined, ranks) = (&self.defined, &self.ranks);
         let mut resolve = |reference: &mut Reference| -> bool {
             used.insert(reference.value.clone());
+            if defined.get(&reference.value) > ranks.get(&reference.span.file) {
+                let id = &reference.value;
+                let what = format!(
+                    "netplan refuses the file, since {id} is defined in one that is read later; here the order does \
+                     not matter"
+                );
+                report.changed(reference.span, what);
+            }
             match devices.get(&reference.value) {
                 Some(Some(device)) => {
                     device.clone_into(&mut reference.value);
@@ -981,6 +1002,7 @@ impl Reader {
         self.network
             .vlans
             .retain_mut(|vlan| resolve(&mut vlan.link));
+        self.owners();
         self.of_ports(&devices);
         for (id, key, whole) in core::mem::take(&mut self.said) {
             if let Some(Some(device)) = devices.get(&id) {
@@ -995,8 +1017,7 @@ impl Reader {
         }
         for bond in &self.network.bonds {
             for (id, span, why) in unsent(bond) {
-                self.report
-                    .changed(span, format!("{why}; here it takes effect"));
+                self.report.changed(span, why);
                 if id == OptionId::LpInterval {
                     let message = "systemd-networkd sends it only beside arp-interval";
                     let finding = Diagnostic::new(Code::LpIntervalUnsent, span, message);
@@ -1027,6 +1048,52 @@ impl Reader {
 }
 
 impl Reader {
+    /// What netplan refuses, or leaves out, since it does not fit who has which port.
+    fn owners(&mut self) {
+        let report = &mut self.report;
+        let mut owners: BTreeMap<String, (String, Span, bool)> = BTreeMap::new();
+        let mut is_first = |port: &Located<String>, owner: &str, is_bond: bool| {
+            let Some((first, span, in_bond)) = owners.get(&port.value) else {
+                let first = (owner.to_owned(), port.span, is_bond);
+                owners.insert(port.value.clone(), first);
+                return true;
+            };
+            let why = format!(
+                "netplan refuses the file, since {} is in {first} already",
+                port.value
+            );
+            report.unsupported(port.span, why, "leave it to one of them");
+            report.finding(port_of_two(port, owner, is_bond, (first, *span, *in_bond)));
+            false
+        };
+        for bond in &mut self.network.bonds {
+            let owner = &bond.name.value;
+            bond.ports.retain(|port| is_first(&port.name, owner, true));
+        }
+        for bridge in &mut self.network.bridges {
+            let owner = &bridge.name.value;
+            bridge
+                .ports
+                .retain(|port| is_first(&port.name, owner, false));
+        }
+        for bond in &self.network.bonds {
+            let primary = bond.option(OptionId::Primary);
+            let Some((option, OptionValue::Name(primary))) =
+                primary.map(|option| (option, &option.value.value))
+            else {
+                continue;
+            };
+            let mut ports = bond.ports.iter();
+            if bond.selectors.is_empty() && !ports.any(|port| port.name.value == *primary) {
+                let what = format!(
+                    "netplan leaves it out, since {primary} is no port of {}",
+                    bond.name.value
+                );
+                self.report.changed(option.span, what);
+            }
+        }
+    }
+
     /// What was said of ports that belongs to their bonds, and times that the renderer does not take.
     fn of_ports(&mut self, devices: &BTreeMap<String, Option<String>>) {
         let bonds = self.network.bonds.iter();
@@ -1052,6 +1119,10 @@ impl Reader {
         for (bond, span, key, ms) in core::mem::take(&mut self.with_unit) {
             let named = self.renderers.get(&bond).copied();
             if named.unwrap_or(self.network_manager) {
+                self.report.changed(
+                    span,
+                    "NetworkManager drops a time with a unit; here it counts",
+                );
                 let message = "NetworkManager drops a time with a unit, and takes 100 ms";
                 self.report.finding(
                     Diagnostic::new(Code::SuffixUnderNm, span, message)
@@ -1253,8 +1324,7 @@ impl Writer {
             parameters.push((*key, value));
         }
         for (_, span, why) in unsent(bond) {
-            self.report
-                .changed(span, format!("{why}, so it has no effect there"));
+            self.report.changed(span, why);
         }
         if !parameters.is_empty() {
             self.line(6, "parameters", "");

@@ -18,7 +18,7 @@ use super::common::{
     Criteria, is_pattern, mac, mode, mtu, name, network, number, option, parsed, port_option,
     refused, replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
 };
-use super::ini::{self, Entry, Section};
+use super::ini::{self, Entry, Grammar, Section};
 use super::{OutputFile, Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
@@ -126,6 +126,18 @@ const TAKEN: [&str; 35] = [
 /// A bare number from here on was hardly meant in seconds.
 const PROBABLY_MS: u64 = 10;
 
+/// Keys without which a route would be another.
+const OTHER_ROUTE: [&str; 8] = [
+    "IPServiceType",
+    "MultiPathRoute",
+    "NextHop",
+    "PreferredSource",
+    "Scope",
+    "Source",
+    "Type",
+    "IPv6Preference",
+];
+
 /// Words of options that it does not know.
 pub(super) const WORDS_UNKNOWN: [(OptionId, &[&str]); 3] = [
     (
@@ -136,8 +148,8 @@ pub(super) const WORDS_UNKNOWN: [(OptionId, &[&str]); 3] = [
     (OptionId::AdSelect, &["actor_port_prio"]),
 ];
 
-/// Options of a bond that it reads and then keeps from the kernel, each with the reason. Those at their default are not
-/// among them.
+/// Options of a bond that it reads and then keeps from the kernel, each with the reason and what becomes of it here.
+/// Those at their default are not among them.
 pub(super) fn unsent(bond: &DesiredBond) -> Vec<(OptionId, Span, String)> {
     let mode = mode(bond);
     let arp = bond.option(OptionId::ArpInterval);
@@ -151,14 +163,20 @@ pub(super) fn unsent(bond: &DesiredBond) -> Vec<(OptionId, Span, String)> {
     let given = given.filter(|option| option.value.text() != option.value.id.spec().default);
     given
         .filter_map(|option| {
-            let why = match option.value.id {
+            let id = option.value.id;
+            let why = match id {
                 OptionId::LpInterval | OptionId::ArpIpTarget => beside_arp(),
                 OptionId::LacpRate | OptionId::AdSelect => only_in(Mode::Ieee8023ad),
                 OptionId::FailOverMac => only_in(Mode::ActiveBackup),
                 OptionId::PacketsPerSlave => only_in(Mode::BalanceRr),
                 _ => None,
+            }?;
+            let here = if id == OptionId::ArpIpTarget || !id.spec().acting_in(true).contains(mode) {
+                "it is passed on here, and has no effect either"
+            } else {
+                "here it takes effect"
             };
-            Some((option.value.id, option.span, why?))
+            Some((id, option.span, format!("{why}; {here}")))
         })
         .collect()
 }
@@ -170,7 +188,14 @@ pub fn read(sources: &Sources) -> Reading {
     for (file_name, ids) in reader.files(sources) {
         let sections: Vec<Section> = ids
             .iter()
-            .flat_map(|id| ini::sections(*id, &sources.get(*id).text, true, &mut reader.report))
+            .flat_map(|id| {
+                ini::sections(
+                    *id,
+                    &sources.get(*id).text,
+                    Grammar::Systemd,
+                    &mut reader.report,
+                )
+            })
             .collect();
         if file_name.ends_with(".netdev") {
             devices.push(sections);
@@ -337,6 +362,12 @@ impl Reader {
                         keeps_mac = true;
                         self.report.mapped(span);
                     }
+                    ("NetDev", "MACAddress") if entry.value.is_empty() => {
+                        if let Some(before) = device.mac.take() {
+                            replaced(before.span, &mut self.report);
+                        }
+                        self.report.mapped(span);
+                    }
                     ("NetDev", "MACAddress") => {
                         if let Some(mac) = mac(&entry.value, span, &mut self.report) {
                             set(&mut device.mac, mac, &mut self.report);
@@ -385,8 +416,7 @@ impl Reader {
                     );
                 }
                 for (id, span, why) in unsent(&bond) {
-                    self.report
-                        .changed(span, format!("{why}; here it takes effect"));
+                    self.report.changed(span, why);
                     if id == OptionId::LpInterval {
                         let message = "systemd-networkd sends it only beside ARPIntervalSec=";
                         let finding = Diagnostic::new(Code::LpIntervalUnsent, span, message);
@@ -423,7 +453,13 @@ impl Reader {
             return self.other_key(entry);
         };
         if entry.value.is_empty() {
-            // An empty assignment takes back what was assigned before.
+            if !matches!(spec.kind, Kind::Ipv4List(_)) {
+                let why =
+                    "systemd-networkd ignores an empty value here, and keeps what stands above it";
+                return self
+                    .report
+                    .unsupported(entry.span, why, "remove it, or write a value");
+            }
             if let Some(at) = bond.options.iter().position(|option| option.value.id == id) {
                 replaced(bond.options.remove(at).span, &mut self.report);
             }
@@ -490,6 +526,12 @@ impl Reader {
     /// A list of addresses, to which each line adds; words that are none are ignored one by one.
     fn targets(&mut self, bond: &mut DesiredBond, id: OptionId, entry: &Entry) {
         for word in entry.value.split_whitespace() {
+            // Here a comma separates nothing.
+            if word.contains(',') {
+                let why = format_args!("{word:?} is no address");
+                refused(entry.span, why, &mut self.report);
+                continue;
+            }
             let before = bond.options.iter().position(|option| option.value.id == id);
             let list = match before {
                 Some(at) => format!("{},{word}", bond.options[at].value.text()),
@@ -811,6 +853,12 @@ impl Reader {
                     }
                 }
             }
+            "Domains" if text.is_empty() => {
+                for domain in device.search.drain(..) {
+                    replaced(domain.span, report);
+                }
+                report.mapped(span);
+            }
             "Domains" => {
                 for word in text.split_whitespace() {
                     if word.starts_with('~') {
@@ -1053,6 +1101,14 @@ impl Reader {
                     Some(on_link) => route.on_link = on_link,
                     None => refused(span, format_args!("{text:?} is neither yes nor no"), report),
                 },
+                // What it is without a word.
+                "Type" if text == "unicast" => {}
+                "Scope" if matches!(text, "link" | "global") => {}
+                key if OTHER_ROUTE.contains(&key) => {
+                    let why = format!("a route with {key} is not taken over");
+                    report.unsupported(span, why, "add it by other means");
+                    whole = false;
+                }
                 _ => self.other_key(entry),
             }
             if self.report.notes().len() == before {
@@ -1074,8 +1130,8 @@ impl Reader {
                     .map_or(section.name.span.end, |entry| entry.span.end),
         );
         if !whole || (to.is_none() && route.via.is_none()) {
-            let why = "the route has no valid Destination= or Gateway=, so there is none";
-            return self.report.unsupported(span, why, "correct it");
+            let why = "the route as a whole is not taken over";
+            return self.report.unsupported(span, why, "see its lines");
         }
         route.to =
             to.unwrap_or_else(|| route.via.map_or(Network::DEFAULT_V4, Network::default_like));
@@ -1344,8 +1400,7 @@ impl Writer<'_> {
             }
         }
         for (_, span, why) in unsent(bond) {
-            self.report
-                .changed(span, format!("{why}, so it has no effect there"));
+            self.report.changed(span, why);
         }
         self.netdev(&bond.name.value, "bond", &bond.device, &text);
         self.network(&bond.name.value, None, Some(&bond.device));

@@ -114,7 +114,6 @@ pub fn lint(
         found.extend(of_reading(&reading, dialect, &files));
         found.extend(of_network(&reading, dialect, facts));
         found.extend(readable_by_all(dialect, &files, facts));
-        found.extend(passed_over(dialect, &files));
         readings.push((dialect, reading));
     }
     two_managers(&readings, &mut found);
@@ -134,9 +133,6 @@ fn of_reading(reading: &Reading, dialect: Dialect, sources: &Sources) -> Vec<Dia
             .find(|c: char| c.is_whitespace() || matches!(c, '=' | ':'))
             .unwrap_or(text.len());
         let key = &text[..end];
-        if key.is_empty() {
-            continue;
-        }
         let span = Span::new(note.span.file, note.span.start..note.span.start + end);
         let mut finding =
             Diagnostic::new(Code::UnknownKey, span, format!("nobody knows {key:?} here"));
@@ -202,22 +198,6 @@ fn readable_by_all(dialect: Dialect, sources: &Sources, facts: &Facts) -> Vec<Di
             );
             Diagnostic::new(Code::WorldReadable, Span::new(file, 0..0), message)
                 .with_help(format!("chmod 600 {}", source.name))
-        })
-        .collect()
-}
-
-/// Files whose names their tool does not read.
-fn passed_over(dialect: Dialect, sources: &Sources) -> Vec<Diagnostic> {
-    let ignored = |name: &str| name.contains("/netplan/") && !name.ends_with(".yaml");
-    let files = sources.iter().filter(|_| dialect == Dialect::Netplan);
-    files
-        .filter(|(_, source)| ignored(&source.name))
-        .map(|(file, source)| {
-            let message = format!(
-                "netplan reads only files that end in .yaml, not {}",
-                source.name
-            );
-            Diagnostic::new(Code::HiddenFile, Span::new(file, 0..0), message).with_help("rename it")
         })
         .collect()
 }
