@@ -60,8 +60,16 @@ pub fn detect(path: &str, text: &str) -> Option<Dialect> {
     if base == "interfaces" || parent == "interfaces.d" {
         return Some(flavour(text));
     }
+    let top = |key: &str| text.lines().any(|line| line.starts_with(key));
+    if base == "network-config" || parent == "cloud.cfg.d" {
+        return (top("network:") || top("version:")).then_some(Dialect::CloudInit);
+    }
     if base.ends_with(".yaml") || base.ends_with(".yml") {
-        return Some(yaml(text));
+        return Some(if parent == "netplan" {
+            Dialect::Netplan
+        } else {
+            yaml(text)
+        });
     }
     if text.lines().any(is_ip) {
         return Some(Dialect::Iproute);
@@ -101,8 +109,12 @@ fn yaml(text: &str) -> Dialect {
         "apiVersion: nmstate.io",
     ];
     let of_state = |line: &str| STATE.iter().any(|start| line.starts_with(start));
+    // netplan has no such version.
+    let first_version = |line: &str| line.trim() == "version: 1";
     if text.lines().any(of_state) {
         Dialect::Nmstate
+    } else if text.starts_with("#cloud-config") || text.lines().any(first_version) {
+        Dialect::CloudInit
     } else {
         Dialect::Netplan
     }
@@ -357,6 +369,18 @@ mod tests {
                 "apiVersion: nmstate.io/v1\nkind: NodeNetworkConfigurationPolicy\n",
                 Some(Dialect::Nmstate),
             ),
+            (
+                "x.yaml",
+                "network:\n  version: 1\n  config: []\n",
+                Some(Dialect::CloudInit),
+            ),
+            (
+                "/etc/cloud/cloud.cfg.d/50.cfg",
+                "#cloud-config\nnetwork:\n  version: 2\n",
+                Some(Dialect::CloudInit),
+            ),
+            ("/etc/cloud/cloud.cfg.d/99.cfg", "hostname: box\n", None),
+            ("network-config", "version: 2\n", Some(Dialect::CloudInit)),
             ("x.toml", "", Some(Dialect::Toml)),
             (
                 "/etc/network/interfaces",

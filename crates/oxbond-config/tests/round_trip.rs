@@ -13,7 +13,7 @@ use oxbond_core::option::OptionId;
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// What every dialect can say survives any chain of two.
     #[test]

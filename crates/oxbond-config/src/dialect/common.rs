@@ -7,7 +7,7 @@ use oxbond_core::option::{Dialect, Mode, OPTIONS, OptionChange, OptionId, Option
 use oxbond_wire::MacAddr;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::model::{DesiredBond, DesiredSelector, Network, NetworkError};
+use crate::model::{DesiredBond, DesiredSelector, DeviceSettings, Network, NetworkError};
 use crate::name::check_interface_name;
 use crate::report::Report;
 use crate::span::{Located, Span};
@@ -328,6 +328,15 @@ pub(super) fn uncounted(tool: &str, selector: &DesiredSelector, report: &mut Rep
     if let Some(expect) = &selector.expect {
         let why = format!("{tool} does not count ports");
         report.unsupported(expect.span, why, "leave it out");
+    }
+}
+
+/// How well a device serves to reach name servers by: with a gateway, with an address, or not at all.
+pub(super) fn leads_out(device: &DeviceSettings) -> u8 {
+    if device.gateway_v4.is_some() || device.gateway_v6.is_some() {
+        2
+    } else {
+        u8::from(device.is_addressed())
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Our own dialect, [`toml`], is strict: what another tool's reader would give a fate, it gives a diagnostic too.
 
+pub mod cloudinit;
 mod common;
 pub mod ifcfg;
 pub mod ifupdown;
@@ -89,6 +90,8 @@ pub enum Dialect {
     Nmstate,
     /// Lines of iproute2.
     Iproute,
+    /// cloud-init's network configuration.
+    CloudInit,
 }
 
 impl Dialect {
@@ -104,6 +107,7 @@ impl Dialect {
         Self::Modprobe,
         Self::Nmstate,
         Self::Iproute,
+        Self::CloudInit,
     ];
 
     /// Its name on the command line.
@@ -119,6 +123,7 @@ impl Dialect {
             Self::Modprobe => "modprobe",
             Self::Nmstate => "nmstate",
             Self::Iproute => "iproute2",
+            Self::CloudInit => "cloud-init",
         }
     }
 
@@ -158,6 +163,7 @@ impl Dialect {
             Self::Nmstate => Spelling::Nmstate,
             // It can say what the driver has.
             Self::Iproute => id.spec().netlink.map(|_| Spelling::Iproute2)?,
+            Self::CloudInit => Spelling::CloudInit,
         };
         id.spec().spelled(spelling).first().copied()
     }
@@ -176,6 +182,7 @@ impl Dialect {
             Self::Modprobe => modprobe::read(sources),
             Self::Nmstate => nmstate::read(sources),
             Self::Iproute => iproute::read(sources),
+            Self::CloudInit => cloudinit::read(sources),
         };
         // An option set to nothing (an empty list, no name) is as it is when nothing is said, and many dialects have no
         // way to write it.
@@ -199,6 +206,7 @@ impl Dialect {
             Self::Modprobe => modprobe::write(network),
             Self::Nmstate => nmstate::write(network),
             Self::Iproute => iproute::write(network),
+            Self::CloudInit => cloudinit::write(network),
         }
     }
 
@@ -214,7 +222,8 @@ impl Dialect {
             | Self::Ifcfg
             | Self::Modprobe
             | Self::Nmstate
-            | Self::Iproute => ifupdown::is_comment(line),
+            | Self::Iproute
+            | Self::CloudInit => ifupdown::is_comment(line),
         }
     }
 

@@ -133,6 +133,13 @@ pub fn read(sources: &Sources) -> Reading {
     reader.finish()
 }
 
+/// Reads what stands below `network`, wherever that is.
+pub(super) fn read_network(file: FileId, network: &Node) -> Reading {
+    let mut reader = Reader::default();
+    reader.network(file, network);
+    reader.finish()
+}
+
 /// A port that is named by the id of its definition.
 type Reference = Located<String>;
 
@@ -204,22 +211,27 @@ impl Reader {
                 continue;
             }
             self.report.mapped(entry.key_span);
-            for entry in self.map(file, entry.value, "network") {
-                match entry.key {
-                    "version" if entry.value.text() == Some("2") => self.report.mapped(entry.span),
-                    "version" => refused(entry.span, "only version 2 exists", &mut self.report),
-                    "renderer" => {
-                        self.network_manager |= entry.value.text() == Some(NETWORK_MANAGER);
-                        self.report.mapped(entry.span);
-                    }
-                    "ethernets" | "bonds" | "vlans" | "bridges" => {
-                        self.report.mapped(entry.key_span);
-                        for definition in self.map(file, entry.value, entry.key) {
-                            self.definition(file, entry.key, &definition);
-                        }
-                    }
-                    _ => self.other_key(&entry),
+            self.network(file, entry.value);
+        }
+    }
+
+    /// What stands below `network`.
+    fn network(&mut self, file: FileId, network: &Node) {
+        for entry in self.map(file, network, "network") {
+            match entry.key {
+                "version" if entry.value.text() == Some("2") => self.report.mapped(entry.span),
+                "version" => refused(entry.span, "only version 2 exists", &mut self.report),
+                "renderer" => {
+                    self.network_manager |= entry.value.text() == Some(NETWORK_MANAGER);
+                    self.report.mapped(entry.span);
                 }
+                "ethernets" | "bonds" | "vlans" | "bridges" => {
+                    self.report.mapped(entry.key_span);
+                    for definition in self.map(file, entry.value, entry.key) {
+                        self.definition(file, entry.key, &definition);
+                    }
+                }
+                _ => self.other_key(&entry),
             }
         }
     }

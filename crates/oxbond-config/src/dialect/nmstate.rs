@@ -18,8 +18,8 @@ use oxbond_core::option::{
 };
 
 use super::common::{
-    mac, mode, mtu, name, network, number, option, parsed, port_option, refused, replaced, set,
-    set_option, uncounted, unknown_key, unspelt, vid,
+    leads_out, mac, mode, mtu, name, network, number, option, parsed, port_option, refused,
+    replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
 };
 use super::keyfile::{settle, unheard, unmonitored};
 use super::yaml::{self, Entry, Node, boolean, quoted};
@@ -1192,15 +1192,6 @@ impl Reader {
                 interface.device.dns.push(server);
             }
         }
-    }
-}
-
-/// How well a device serves to reach name servers by: with a gateway, with an address, or not at all.
-fn leads_out(device: &DeviceSettings) -> u8 {
-    if device.gateway_v4.is_some() || device.gateway_v6.is_some() {
-        2
-    } else {
-        u8::from(device.is_addressed())
     }
 }
 

@@ -121,46 +121,86 @@ const MAX_EXPECT: u32 = 65535;
 /// VLAN identifiers.
 const VIDS: core::ops::RangeInclusive<u32> = 1..=4094;
 
-/// Reads all files of a set. What is wrong is told twice: as a diagnostic, and as the fate of its line.
+/// Reads all files of a set. What is wrong is told twice: as a diagnostic, and as the fate of its line. A device or port
+/// with an impossible name is left out.
 pub fn read(sources: &Sources) -> Reading {
     let mut reading = Reading::default();
     for (file, source) in sources.iter() {
         let text = &source.text;
-        read_file(file, text, &mut reading.network, &mut reading.diagnostics);
+        let report = &mut reading.report;
+        if !read_file(file, text, &mut reading.network, &mut reading.diagnostics) {
+            let whole = Span::new(file, 0..text.len());
+            let why = "nothing of a file is taken over that is not TOML";
+            report.unsupported(whole, why, "correct it");
+        }
         // The reader is strict: a line of which it says nothing is understood.
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             let words = line.trim();
             if !words.is_empty() && !words.starts_with('#') {
-                let span = Span::new(file, start..start + line.len());
-                reading.report.mapped(span);
+                report.mapped(Span::new(file, start..start + line.len()));
             }
             start += line.len();
         }
     }
     for found in &reading.diagnostics {
-        let Some(span) = found.span else { continue };
-        let report = &mut reading.report;
-        if found.code == Code::Syntax {
-            let whole = Span::new(span.file, 0..sources.get(span.file).text.len());
-            report.unsupported(whole, "the file is not TOML", "correct it");
+        if let Some(span) = found.span {
+            let way_out = found.help.as_deref().unwrap_or("correct it");
+            reading.report.unsupported(span, &found.message, way_out);
         }
-        let way_out = found.help.as_deref().unwrap_or("correct it");
-        report.unsupported(span, &found.message, way_out);
     }
+    keep_possible(&mut reading);
     reading
+}
+
+/// Leaves out devices and ports with names that cannot be, and devices that are described before.
+fn keep_possible(reading: &mut Reading) {
+    let possible = |name: &Located<String>| check_interface_name(&name.value).is_ok();
+    let (report, diagnostics) = (&mut reading.report, &mut reading.diagnostics);
+    let mut known: HashMap<String, Span> = HashMap::new();
+    let mut first = |name: &Located<String>| {
+        let Some(before) = known.get(&name.value).copied() else {
+            known.insert(name.value.clone(), name.span);
+            return true;
+        };
+        let message = format!("{} is described twice", name.value);
+        let way_out = "rename one of them, or put both into one";
+        report.unsupported(name.span, message.as_str(), way_out);
+        diagnostics.push(
+            Diagnostic::error(Code::DuplicateDevice, name.span, message)
+                .with_related(before, "first described here")
+                .with_help(way_out),
+        );
+        false
+    };
+    let network = &mut reading.network;
+    network
+        .bonds
+        .retain(|bond| possible(&bond.name) && first(&bond.name));
+    for bond in &mut network.bonds {
+        bond.ports.retain(|port| possible(&port.name));
+    }
+    network
+        .vlans
+        .retain(|vlan| possible(&vlan.name) && possible(&vlan.link) && first(&vlan.name));
+    network
+        .bridges
+        .retain(|bridge| possible(&bridge.name) && first(&bridge.name));
+    for bridge in &mut network.bridges {
+        bridge.ports.retain(|port| possible(&port.name));
+    }
 }
 
 /// Reads one file, and adds what it wants.
 ///
-/// A file with grammar errors adds nothing, since what is missing of it would only raise more errors; but what is
-/// wrong on its other lines is reported too.
+/// Says whether it did: a file with grammar errors adds nothing, since what is missing of it would only raise more
+/// errors; but what is wrong on its other lines is reported too.
 pub fn read_file(
     file: FileId,
     text: &str,
     network: &mut DesiredNetwork,
     diagnostics: &mut Vec<Diagnostic>,
-) {
+) -> bool {
     let (document, grammar) = DeTable::parse_recoverable(text);
     let mut reader = Reader {
         file,
@@ -172,7 +212,7 @@ pub fn read_file(
         network.bonds.extend(read.bonds);
         network.vlans.extend(read.vlans);
         network.bridges.extend(read.bridges);
-        return;
+        return true;
     }
     let lines: Vec<Range<usize>> = grammar
         .iter()
@@ -200,6 +240,7 @@ pub fn read_file(
             }
         }
     }));
+    false
 }
 
 fn line_around(text: &str, offset: usize) -> Range<usize> {
