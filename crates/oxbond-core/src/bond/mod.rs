@@ -440,6 +440,14 @@ impl Bond {
     }
 
     fn link(&mut self, now: Instant, id: PortId, link: LinkState) {
+        let stimulus = if link.is_usable() {
+            Stimulus::Back
+        } else {
+            Stimulus::Lost
+        };
+        if self.is_known(now, id, link, stimulus) {
+            return;
+        }
         let Some(port) = self.port_mut(id) else {
             return;
         };
@@ -451,11 +459,6 @@ impl Bond {
         if !link.is_usable() {
             self.maybe_left |= id.bit();
         }
-        let stimulus = if link.is_usable() {
-            Stimulus::Back
-        } else {
-            Stimulus::Lost
-        };
         if self.monitored() && !(self.probes() && link.is_usable()) {
             self.stimulate(now, id, stimulus);
         } else {
@@ -464,6 +467,15 @@ impl Bond {
             let cause = self.link_cause(id, link.is_usable());
             self.settle(now, &cause);
         }
+    }
+
+    /// Whether a link is as it was told before, its monitor rests, and the data path has nothing to come back to. So it is at
+    /// nearly every poll, and a poll of many ports must not cost what a change does.
+    fn is_known(&self, now: Instant, id: PortId, link: LinkState, stimulus: Stimulus) -> bool {
+        let rests = |port: &Port| {
+            port.link == link && port.mii.next(stimulus, now, self.delays()).is_none()
+        };
+        self.port(id).is_some_and(rests) && !self.must_return()
     }
 
     /// Evidence, not a verdict: the link's state itself decides, and follows.
