@@ -4,10 +4,10 @@
 //! |---|---|---|
 //! | idle | no port has a partner, a link is up | waiting |
 //! | waiting | the delay is over | carrying |
-//! | waiting, carrying | a LACPDU came on any port, or no link is up | idle |
+//! | waiting, carrying | a LACPDU came on any port, or no link is up that is no loop | idle |
 //!
 //! "On any port" is what keeps a bridge above the bond from a loop: no port stands alone while another one is on its way
-//! into an aggregate.
+//! into an aggregate. Nor does a port on which our own LACPDUs come back: its data would, too.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,5 +62,6 @@ pub(super) fn candidates<'a>(ports: &'a [Port], config: &Config) -> impl Iterato
     ports
         .iter()
         .filter(|port| port.link.is_usable() && port.drain == Drain::No)
+        .filter(|port| port.looped.is_none())
         .filter(looked)
 }

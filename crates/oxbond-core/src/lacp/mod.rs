@@ -627,6 +627,7 @@ impl Lacp {
         let mut done = Vec::new();
         while core::mem::take(&mut moved) {
             for port in &mut self.ports {
+                port.forget_loop(now);
                 while receive::advance(port, &context) {
                     moved = true;
                 }

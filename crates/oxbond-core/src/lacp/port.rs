@@ -14,7 +14,7 @@ use super::event::Told;
 use super::marker::Marking;
 use super::mux::Mux;
 use super::periodic::Periodic;
-use super::receive::{self, Receive, same_port};
+use super::receive::{self, Receive, SHORT_TIMEOUT, same_port};
 use super::selection::LagId;
 use super::transmit::Transmit;
 use crate::port::{Duplex, LinkState, PortId};
@@ -133,6 +133,12 @@ impl Port {
     /// There is a partner that has an identity: it spoke, and has not been given up.
     pub(super) fn has_partner(&self) -> bool {
         !self.partner.system.is_zero()
+    }
+
+    /// Forgets that our own PDUs came in, once none has for the short timeout: without a partner we send every second.
+    pub(super) fn forget_loop(&mut self, now: Instant) {
+        let lasts = |(_, at): &(Looped, Instant)| now.saturating_since(*at) <= SHORT_TIMEOUT;
+        self.looped = self.looped.filter(lasts);
     }
 
     /// It cannot share an aggregator: one end says so, or there is no one to share with.

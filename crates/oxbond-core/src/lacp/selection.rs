@@ -5,9 +5,9 @@
 //!    gets a new one. An individual port's LAG id names the port, so it is alone.
 //! 2. *Which one is active.* A bond is one aggregator client, so one aggregator carries its traffic; ports of the others
 //!    stand by. `choose_active` says which. There is no timer: the choice is made anew whenever something changes.
-//! 3. *Which of its ports.* At most `max_ports`, those with a current partner first, then by port priority and number as
-//!    the system with the better (lower) id has them (6.7.1). The choice is made anew whenever something changes, so a
-//!    better port that returns takes its place again.
+//! 3. *Which of its ports.* At most `max_ports`, those with a current partner that has not given us up first, then by port
+//!    priority and number as the system with the better (lower) id has them (6.7.1). The choice is made anew whenever
+//!    something changes, so a better port that returns takes its place again.
 //! 4. *When they attach.* `ready` says when WAITING ends.
 
 use std::cmp::Reverse;
@@ -116,7 +116,8 @@ struct Worth {
 /// *Agreed* (ours): data can flow, because the partner shows Sync. So links that a rebooting switch brings up with a default
 /// identity do not take over from good ones. Two systems that stand by on each other's choice must not wait, nor swap,
 /// for ever: the one with the better id leads, and takes an agreement of the same partner for granted while data flows; the
-/// other one follows.
+/// other one follows. But nobody follows who does not hear us: while that is so on every link of the active aggregator (a
+/// one-way fault, a silent partner), the leading one, too, goes where it is agreed.
 fn choose_active(ports: &[Port], active: Option<u16>, context: &Context<'_>) -> Option<u16> {
     let lag_of = |id| {
         let mut known = ports.iter().filter_map(|port| port.aggregator);
@@ -125,11 +126,17 @@ fn choose_active(ports: &[Port], active: Option<u16>, context: &Context<'_>) -> 
             .map(|(_, lag)| lag)
     };
     let usable = |port: &Port| port.link.is_usable() && port.drain == Drain::No;
-    let in_sync = |port: &Port| port.partner.state.has(Flags::SYNC);
+    // Who has not heard us in time keeps showing Sync for 3 s, and collects nothing.
+    let expired = |port: &Port| port.partner.state.has(Flags::EXPIRED);
+    let in_sync = |port: &Port| port.partner.state.has(Flags::SYNC) && !expired(port);
     let flows = ports
         .iter()
         .any(|port| usable(port) && in_sync(port) && port.aggregator.map(|(id, _)| id) == active);
     let leads_to = lag_of(active).map(|lag| lag.partner_system);
+    let hears = |port: &Port| port.is_current() && port.is_seen(context.config) && !expired(port);
+    let heard = ports
+        .iter()
+        .any(|port| usable(port) && hears(port) && port.aggregator.map(|(id, _)| id) == active);
     let mut worths: Vec<Worth> = Vec::new();
     for port in ports {
         let Some((id, lag)) = port.aggregator else {
@@ -154,10 +161,10 @@ fn choose_active(ports: &[Port], active: Option<u16>, context: &Context<'_>) -> 
         worth.priority += u64::from(port.priority);
         worth.partner |= port.has_partner();
         worth.sane |= port.partner_churn.state != churn::State::Churned;
-        worth.agreed |= if active == Some(id) || !we_decide(port, context) {
+        worth.agreed |= if active == Some(id) || !we_decide(port, context) || !heard {
             in_sync(port)
         } else {
-            flows && (in_sync(port) || leads_to == Some(port.partner.system))
+            flows && (in_sync(port) || hears(port) && leads_to == Some(port.partner.system))
         };
     }
     let works = |worth: &Worth| (worth.usable > 0, worth.partner, worth.sane, worth.agreed);
@@ -184,6 +191,12 @@ fn we_decide(port: &Port, context: &Context<'_>) -> bool {
     us < (port.partner.system_priority, port.partner.system)
 }
 
+/// The partner speaks and has waited for us in vain: the link works in one direction only.
+fn given_up(port: &Port) -> bool {
+    let partner = port.partner.state;
+    partner.has(Flags::DEFAULTED) && !partner.has(Flags::EXPIRED)
+}
+
 /// Decides who of the active aggregator carries traffic. All others stand by.
 fn place(ports: &mut [Port], active: Option<u16>, context: &Context<'_>) -> bool {
     let mut members: Vec<&Port> = ports
@@ -197,7 +210,8 @@ fn place(ports: &mut [Port], active: Option<u16>, context: &Context<'_>) -> bool
         } else {
             (port.priority, port.number())
         };
-        (!port.is_current(), port.is_leaving(), priority, number)
+        let works = port.is_current() && !given_up(port);
+        (!works, port.is_leaving(), priority, number)
     });
     let most = context.config.max_ports.max(1);
     let carry: Vec<PortId> = members.iter().take(most).map(|port| port.id).collect();
