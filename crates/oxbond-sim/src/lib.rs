@@ -17,6 +17,7 @@
 pub mod fault;
 pub mod host;
 pub mod invariant;
+pub mod lacp;
 pub mod rng;
 pub mod simulation;
 pub mod world;

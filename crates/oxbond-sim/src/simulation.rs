@@ -42,6 +42,8 @@ const QUIET: Duration = Duration::from_secs(2);
 /// A run that broke an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// Which test it is a run of.
+    pub test: &'static str,
     /// Which run.
     pub seed: u64,
     /// When.
@@ -56,11 +58,12 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {} after {:.6} s: {}\nreproduce: OXBOND_SIM_SEED={} cargo test -p oxbond-sim --test seeds",
+            "seed {} after {:.6} s: {}\nreproduce: OXBOND_SIM_SEED={} cargo test -p oxbond-sim --test {}",
             self.seed,
             self.at.as_nanos() as f64 / 1e9,
             self.violation,
-            self.seed
+            self.seed,
+            self.test
         )?;
         f.write_str(&self.trace)
     }
@@ -95,6 +98,7 @@ fn attempt(
 ) -> Result<Counters, Box<Failure>> {
     let failed = |at, violation, trace| {
         Box::new(Failure {
+            test: "seeds",
             seed,
             at,
             violation,
