@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use oxbond_config::diagnostic::{self, Diagnostic};
 use oxbond_config::dialect::{Dialect, Reading};
+use oxbond_config::lint::{Facts, lint};
 use oxbond_config::model::DesiredNetwork;
 use oxbond_config::name::check_interface_name;
 use oxbond_config::report::Fate;
@@ -26,6 +27,7 @@ fn read(dialect: Dialect, text: &str) {
     let sources = files(text);
     let reading = dialect.read(&sources);
     told(dialect, &reading, &sources);
+    linted(dialect, &sources);
     for to in Dialect::ALL {
         let written = to.write(&reading.network);
         let mut again = Sources::default();
@@ -47,6 +49,16 @@ fn read(dialect: Dialect, text: &str) {
             let texts = [&second.network, &reading.network].map(ToString::to_string);
             assert_eq!(texts[0], texts[1], "{}", place());
         }
+    }
+}
+
+/// What is found can be shown to people and to programs, and has a place.
+fn linted(dialect: Dialect, sources: &Sources) {
+    let dialects = sources.iter().map(|(file, _)| (file, dialect)).collect();
+    for finding in lint(sources, &dialects, &Facts::default()) {
+        assert!(finding.span.is_some(), "{finding:?}");
+        assert!(!diagnostic::render(&finding, sources, false).is_empty());
+        assert_eq!(finding.plain(sources).code, finding.code);
     }
 }
 
