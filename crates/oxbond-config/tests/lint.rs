@@ -6,16 +6,21 @@
 //! and its permission bits. Lines `NAME SPEED` below `==> interfaces <==` are what the machine has.
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+#[path = "common/foreign.rs"]
+mod foreign;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use foreign::fixtures;
 use oxbond_config::detect::Gathered;
 use oxbond_config::diagnostic::{self, Code, Diagnostic, Severity};
 use oxbond_config::dialect::Dialect;
 use oxbond_config::lint::{Facts, Interface, lint};
 use oxbond_config::rule::RULES;
+use oxbond_config::span::FileId;
 
 const UPDATE: &str = "OXBOND_UPDATE_FIXTURES";
 
@@ -69,6 +74,26 @@ fn each_rule_is_broken_by_its_bad_fixture_and_not_by_its_good_one() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What is found in the fixtures of the dialects, a line for each finding, in the `.lint` beside them.
+#[test]
+fn each_fixture_of_a_dialect_has_the_findings_it_should() {
+    for (dialect, path, sources) in fixtures() {
+        let dialects: BTreeMap<FileId, Dialect> =
+            sources.iter().map(|(file, _)| (file, dialect)).collect();
+        let found = lint(&sources, &dialects, &Facts::default());
+        let mut text = String::new();
+        for finding in &found {
+            if let Some(span) = finding.span {
+                let (name, at) = (&sources.get(span.file).name, sources.position(span));
+                write!(text, "{name}:{}:{}: ", at.line, at.column).unwrap();
+            }
+            let severity = finding.severity.as_str();
+            writeln!(text, "{severity}[{}]: {}", finding.code, finding.message).unwrap();
+        }
+        compare(&path.with_extension("lint"), &text);
+    }
 }
 
 #[test]
