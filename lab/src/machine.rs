@@ -70,6 +70,18 @@ impl Machine {
         &self.run_dir
     }
 
+    /// The file that stands for the host's `/etc/resolv.conf`.
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.resolv_conf_at(End::Host)
+    }
+
+    fn resolv_conf_at(&self, end: End) -> PathBuf {
+        self.run_dir.join(match end {
+            End::Host => "resolv.conf",
+            End::Peer => "resolv-peer.conf",
+        })
+    }
+
     /// Starts a daemon and waits until it answers.
     ///
     /// # Errors
@@ -153,6 +165,8 @@ impl Machine {
         let mut command = namespace.command(&self.program);
         // Below it each network namespace has a directory of its own.
         command.env("OXBOND_RUN_DIR", &self.run_dir);
+        // Namespaces of the network share the machine's files.
+        command.env("OXBOND_RESOLV_CONF", self.resolv_conf_at(end));
         command
     }
 

@@ -13,6 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 /// Name servers that glibc and musl ask; further ones in `resolv.conf` are not looked at (resolv.conf(5), `MAXNS`).
 const MOST_SERVERS: usize = 3;
 
@@ -23,7 +25,7 @@ const RESOLVED: &str = "/run/systemd/resolve/io.systemd.Resolve";
 const HEADING: &str = "# Written by oxbond; what was here before returns with 'oxbond down'.";
 
 /// What a device brings along.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameService {
     /// Name servers, the first is asked first.
     pub servers: Vec<IpAddr>,

@@ -63,6 +63,15 @@ pub(crate) fn grammar() -> Command {
                         .action(ArgAction::Append)
                         .value_parser(value_parser!(PathBuf))
                         .help("Apply this configuration file or directory at the start; a missing directory is no error"),
+                )
+                .arg(
+                    Arg::new("resolv-conf")
+                        .long("resolv-conf")
+                        .value_name("FILE")
+                        .env("OXBOND_RESOLV_CONF")
+                        .default_value("/etc/resolv.conf")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Where name servers of devices are written, unless systemd-resolved serves this namespace"),
                 ),
         )
         .subcommand(
@@ -364,7 +373,8 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
                 .unwrap_or_default()
                 .cloned()
                 .collect::<Vec<_>>();
-            crate::daemon::run(run_root, &apply)
+            let resolv_conf = m.get_one::<PathBuf>("resolv-conf").cloned();
+            crate::daemon::run(run_root, &apply, resolv_conf.unwrap_or_default())
         }
         Some(("up", m)) => {
             let mut request = BondRequest {

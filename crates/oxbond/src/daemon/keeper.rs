@@ -4,9 +4,10 @@
 //! | file | there | a daemon that finds it at its start |
 //! |---|---|---|
 //! | `network.json` | always, once something was applied | knows by it what is ours |
+//! | `leases.json` | while servers have lent addresses ([`leases`](super::leases)) | knows by it which they are |
 //! | `undo.json` | from before the first step until all are taken, or the trial is confirmed | goes back at once |
 //!
-//! Both are written whole beside their place, synced, and moved there.
+//! Each is written whole beside their place, synced, and moved there.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -89,7 +90,8 @@ fn failed(what: &str, path: &Path, e: &dyn std::fmt::Display) -> Failure {
     Failure::new(Blame::Kernel, why)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
+/// Reads such a file; `None` when there is none.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
@@ -99,7 +101,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
     }
 }
 
-fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+/// Replaces such a file, or leaves it as it was.
+pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_vec(value).map_err(|e| {
         let why = format!("cannot encode {}: {e}", path.display());
         Failure::new(Blame::Bug, why)

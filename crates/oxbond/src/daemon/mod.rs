@@ -15,6 +15,7 @@ mod change;
 mod explain;
 mod follow;
 mod keeper;
+mod leases;
 mod network;
 mod probing;
 mod rejoin;
@@ -49,14 +50,15 @@ use service::Service;
 const REQUESTS_WAITING: usize = 64;
 
 /// Runs the daemon until it is told to end. The bonds stay.
-pub(crate) fn run(run_root: &Path, apply: &[PathBuf]) -> Result<(), Failure> {
+pub(crate) fn run(run_root: &Path, apply: &[PathBuf], resolv_conf: PathBuf) -> Result<(), Failure> {
     start_log();
     let paths = RunPaths::here(run_root)?;
     paths.create()?;
     let _lock = take_lock(&paths.lock())?;
     let bpffs = oxbond_linux::bpffs::find_or_mount(run_root)
         .map_err(|e| Failure::new(Blame::Kernel, format!("no place to pin eBPF programs: {e}")))?;
-    let mut service = Service::start(&paths, &bpffs)?;
+    let (tell_leases, lease_news) = mpsc::unbounded_channel();
+    let mut service = Service::start(&paths, &bpffs, resolv_conf, tell_leases)?;
     drop_privileges()?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -69,7 +71,7 @@ pub(crate) fn run(run_root: &Path, apply: &[PathBuf]) -> Result<(), Failure> {
         if !apply.is_empty() {
             apply_at_start(&mut service, apply);
         }
-        event_loop(&mut service, listener).await
+        event_loop(&mut service, listener, lease_news).await
     })
 }
 
@@ -89,6 +91,7 @@ fn apply_at_start(service: &mut Service, paths: &[PathBuf]) {
 async fn event_loop(
     service: &mut Service,
     listener: tokio::net::UnixListener,
+    mut lease_news: mpsc::UnboundedReceiver<leases::ClientNews>,
 ) -> Result<(), Failure> {
     let broken = |what: &str, e: std::io::Error| {
         Failure::new(Blame::Kernel, format!("cannot wait for {what}: {e}"))
@@ -117,6 +120,7 @@ async fn event_loop(
         warn!("cannot tell systemd that the daemon is ready: {e}");
     }
     info!("ready");
+    service.look_at_leases();
     // What the data path has comes first, but not twice in a row: a storm of frames must leave room for the rest.
     let mut records_last = false;
     loop {
@@ -148,6 +152,7 @@ async fn event_loop(
                 // A client that hung up meanwhile does not undo what it asked for.
                 let _ = answer.send(service.on_request(request));
             }
+            Some(news) = lease_news.recv() => service.on_lease_news(news),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // All that is ready above has had its turn.
@@ -228,16 +233,18 @@ fn take_lock(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// From here on nothing but networking: what the daemon needs to steer links and programs.
+/// From here on nothing but networking: what the daemon needs to steer links and programs, and the ports 68 and 546 that
+/// DHCP servers answer to.
 fn drop_privileges() -> Result<(), Failure> {
     let keep = CapabilitySet::NET_ADMIN
         | CapabilitySet::NET_RAW
+        | CapabilitySet::NET_BIND_SERVICE
         | CapabilitySet::BPF
         | CapabilitySet::PERFMON;
     set_capabilities(None, CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() })
         .map_err(|e| {
             let why = format!(
-                "cannot keep the capabilities NET_ADMIN, NET_RAW, BPF and PERFMON ({e}); run the daemon as root, or grant them"
+                "cannot keep the capabilities NET_ADMIN, NET_RAW, NET_BIND_SERVICE, BPF and PERFMON ({e}); run the daemon as root, or grant them"
             );
             Failure::new(Blame::Permission, why)
         })

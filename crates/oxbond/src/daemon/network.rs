@@ -14,6 +14,7 @@ use oxbond_core::input::Input;
 use oxbond_linux::inspect::{self, PortRefusal};
 use oxbond_linux::ipv6;
 use oxbond_linux::netlink::BridgeSetting;
+use oxbond_linux::resolver::NameService;
 use tracing::{info, warn};
 
 use super::change::Step as BondStep;
@@ -22,7 +23,7 @@ use super::request::{parse_mac, parse_options, parse_port_options};
 use super::service::{Service, now};
 use crate::control::protocol::{PortRequest, Reply};
 use crate::exit::{Blame, Failure};
-use crate::network::{Planned, Record, Running, Step, Undo, Wanted, plan};
+use crate::network::{Family, Planned, Record, Running, Step, Undo, Wanted, plan};
 
 /// Times that the way back is planned anew: what one round could not see, such as an address that came with the first
 /// port, the next one mends.
@@ -121,6 +122,8 @@ impl Service {
         for (name, bond) in &self.bonds {
             running.bonds.insert(name.clone(), bond.running());
         }
+        running.dhcp = self.leases.wanted();
+        running.names.clone_from(&self.names);
         Ok(running)
     }
 
@@ -233,6 +236,10 @@ impl Service {
             }
             Step::BondMtu { bond, mtu } => (bond, BondStep::Mtu(*mtu)),
             Step::BondMac { bond, mac } => (bond, BondStep::Mac(*mac)),
+            Step::Dhcp { device, families } => {
+                return Ok(self.ask_for_addresses(device, families, step));
+            }
+            Step::Names { device, names } => return Ok(self.let_know(device, names, step)),
             other => {
                 self.take_in_kernel(other)?;
                 return Ok(match other {
@@ -246,6 +253,33 @@ impl Service {
         self.change(bond, |bond, netlink, now| {
             bond.carry_out(netlink, now, &taken, vec![step])
         })
+    }
+
+    /// From now on a device wants addresses in these families.
+    fn ask_for_addresses(
+        &mut self,
+        device: &str,
+        families: &BTreeSet<Family>,
+        step: &Step,
+    ) -> Vec<String> {
+        self.leases.want(&mut self.netlink, device, families);
+        self.leases.look(&mut self.netlink);
+        let complaint = self.tell_names().err().map(|e| format!("{device}: {e}"));
+        [step.done()].into_iter().chain(complaint).collect()
+    }
+
+    /// From now on a device brings these names along. A resolver that belongs to another program must not keep the rest
+    /// from being as wanted: it is told.
+    fn let_know(&mut self, device: &str, names: &NameService, step: &Step) -> Vec<String> {
+        if *names == NameService::default() {
+            self.names.remove(device);
+        } else {
+            self.names.insert(device.to_owned(), names.clone());
+        }
+        vec![match self.tell_names() {
+            Ok(()) => step.done(),
+            Err(e) => format!("{device}: {e}"),
+        }]
     }
 
     fn index(&mut self, name: &str) -> Result<u32, Failure> {
@@ -364,7 +398,9 @@ impl Service {
             | Step::RemovePort { .. }
             | Step::PortOptions { .. }
             | Step::BondMtu { .. }
-            | Step::BondMac { .. } => Ok(()),
+            | Step::BondMac { .. }
+            | Step::Dhcp { .. }
+            | Step::Names { .. } => Ok(()),
         }
         .map_err(kernel)
     }
@@ -491,10 +527,26 @@ impl Service {
                 Err(failure) => warn!("what ports lent was not given back: {failure}"),
             }
         }
+        self.end_services(&record);
         if let Err(failure) = self.keeper.set_record(record) {
             warn!("{failure}");
         }
         said
+    }
+
+    /// Ends the services of devices that the record does not have any more.
+    fn end_services(&mut self, record: &Record) {
+        for device in self.leases.wanted().into_keys() {
+            if !record.dhcp.contains_key(&device) {
+                self.leases
+                    .want(&mut self.netlink, &device, &BTreeSet::new());
+            }
+        }
+        self.names
+            .retain(|device, _| record.names.contains_key(device));
+        if let Err(e) = self.tell_names() {
+            warn!("{e}");
+        }
     }
 }
 

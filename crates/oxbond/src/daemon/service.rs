@@ -10,13 +10,15 @@ use oxbond_core::time::Instant;
 use oxbond_linux::engine::{EbpfEngine, EngineError};
 use oxbond_linux::events::{Monitor, Notice};
 use oxbond_linux::netlink::Netlink;
+use oxbond_linux::resolver::{NameService, Resolver, ResolverError};
 use rustix::event::epoll;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 
 use super::bond::ManagedBond;
 use super::keeper::Keeper;
+use super::leases::{ClientNews, Leases};
 use super::state::StateDir;
 use super::trial::Trials;
 use crate::control::protocol::{BondRequest, Numbered, Reply, Request};
@@ -36,6 +38,11 @@ pub(crate) struct Service {
     /// What we made beside bonds.
     pub(super) keeper: Keeper,
     pub(super) trials: Trials,
+    /// Addresses by DHCP.
+    pub(super) leases: Leases,
+    resolver: Resolver,
+    /// What the resolver is let know of devices, but for what servers say.
+    pub(super) names: BTreeMap<String, NameService>,
     listeners: broadcast::Sender<Numbered>,
     sequence: u64,
 }
@@ -52,7 +59,15 @@ pub(super) fn now() -> Instant {
 
 impl Service {
     /// Opens the sockets and takes over the bonds an earlier daemon left.
-    pub(crate) fn start(paths: &RunPaths, bpffs: &Path) -> Result<Self, Failure> {
+    ///
+    /// `resolv_conf` is the file that tells the system's resolver its servers; news of leases go to `lease_news`, and come
+    /// back by [`Service::on_lease_news`].
+    pub(crate) fn start(
+        paths: &RunPaths,
+        bpffs: &Path,
+        resolv_conf: PathBuf,
+        lease_news: mpsc::UnboundedSender<ClientNews>,
+    ) -> Result<Self, Failure> {
         let kernel = |what: &str, e: &dyn std::fmt::Display| {
             Failure::new(Blame::Kernel, format!("cannot {what}: {e}"))
         };
@@ -68,10 +83,18 @@ impl Service {
             bonds: BTreeMap::new(),
             keeper: Keeper::open(paths.dir()),
             trials: Trials::new(),
+            leases: Leases::open(paths.dir(), lease_news),
+            resolver: Resolver::new(
+                resolv_conf,
+                paths.dir().join("resolv.conf.before"),
+                oxbond_linux::netns::is_first(),
+            ),
+            names: BTreeMap::new(),
             listeners: broadcast::Sender::new(EVENT_BACKLOG),
             sequence: 0,
         };
         service.adopt_all()?;
+        service.serve_as_before();
         service.go_back_at_start();
         Ok(service)
     }
@@ -158,10 +181,48 @@ impl Service {
             }
         }
         self.look_at(&changed, &gone, addresses);
+        self.leases.look(&mut self.netlink);
         if overrun {
             self.names().iter().for_each(|name| self.look_again(name));
         }
         more
+    }
+
+    /// A server was heard, or not, about an address.
+    pub(crate) fn on_lease_news(&mut self, news: ClientNews) {
+        if self.leases.on_news(&mut self.netlink, news)
+            && let Err(e) = self.tell_names()
+        {
+            warn!("{e}");
+        }
+    }
+
+    /// Starts what waits for a device that can carry traffic. To be called from within the event loop.
+    pub(crate) fn look_at_leases(&mut self) {
+        self.leases.look(&mut self.netlink);
+    }
+
+    /// Lets the resolver know what devices bring along, by file and by server.
+    pub(super) fn tell_names(&mut self) -> Result<(), ResolverError> {
+        let mut names = self.names.clone();
+        for (device, leased) in self.leases.name_services() {
+            let names = names.entry(device).or_default();
+            names.servers.extend(leased.servers);
+            names.search.extend(leased.search);
+        }
+        self.resolver.set(&names).map(drop)
+    }
+
+    /// Takes up the services of devices where an earlier daemon left them.
+    fn serve_as_before(&mut self) {
+        let record = self.keeper.record().clone();
+        for (device, families) in &record.dhcp {
+            self.leases.want(&mut self.netlink, device, families);
+        }
+        self.names = record.names;
+        if let Err(e) = self.tell_names() {
+            warn!("{e}");
+        }
     }
 
     /// What one bond may have missed.

@@ -24,4 +24,4 @@ pub(crate) use record::Record;
 pub(crate) use running::{Running, RunningBond};
 pub(crate) use step::Step;
 pub(crate) use undo::Undo;
-pub(crate) use wanted::Wanted;
+pub(crate) use wanted::{Family, Wanted};

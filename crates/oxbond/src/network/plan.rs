@@ -19,12 +19,13 @@ use oxbond_config::model::{Cidr, VidRange};
 use oxbond_core::option::{BondOptions, Mode, OptionId};
 use oxbond_linux::inspect::MtuRefusal;
 use oxbond_linux::netlink::{BridgeSettings, Route};
+use oxbond_linux::resolver::NameService;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use super::running::{Device, Running, RunningBond, cidr_of};
 use super::step::Step;
-use super::wanted::{AcceptRa, Settings, Wanted, WantedBond, WantedBridge, WantedVlan};
+use super::wanted::{AcceptRa, Family, Settings, Wanted, WantedBond, WantedBridge, WantedVlan};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
 use crate::request::port_changes;
@@ -234,14 +235,19 @@ impl<'a> Planner<'a> {
             let settings = &self.wanted.settings;
             let addressed = |name: &&&str| {
                 let settings = settings.get(**name);
-                settings.is_some_and(|settings| !settings.addresses.is_empty())
+                settings.is_some_and(|s| !(s.addresses.is_empty() && s.dhcp.is_empty()))
             };
             let stack = self.wanted.stack_on(owner);
             let heir = stack.iter().find(addressed);
             match heir {
                 Some(heir) => {
+                    let leased = settings.get(*heir).is_some_and(|s| s.addresses.is_empty());
+                    let for_how_long = match leased {
+                        true => "some seconds, as a server has to give them",
+                        false => "some milliseconds",
+                    };
                     interrupts = Some(format!(
-                        "what goes over {port} rests for some milliseconds, until {heir} has its addresses"
+                        "what goes over {port} rests until {heir} has its addresses: {for_how_long}"
                     ));
                 }
                 None => {
@@ -250,7 +256,7 @@ impl<'a> Planner<'a> {
                         .map(ToString::to_string)
                         .unwrap_or_default();
                     self.refuse(format!(
-                        "{port} is in use ({what}), and neither {owner} nor a device on it would have a static address: \
+                        "{port} is in use ({what}), and neither {owner} nor a device on it would have an address: \
                          this machine would be cut off; give {owner} the address of {port}"
                     ));
                 }
@@ -899,6 +905,26 @@ impl<'a> Planner<'a> {
             );
         }
         self.network(name, device, &settings.addresses, &settings.routes);
+        self.services(name, &settings.dhcp, &settings.names);
+    }
+
+    /// What servers are asked for a device, and what the resolver knows of it.
+    fn services(&mut self, name: &str, dhcp: &BTreeSet<Family>, names: &NameService) {
+        let running = self.running;
+        let (no_family, no_names) = (BTreeSet::new(), NameService::default());
+        let gone = dhcp.is_empty() && *names == no_names;
+        let phase = if gone { Phase::Clear } else { Phase::Route };
+        let device = || name.to_owned();
+        if running.dhcp.get(name).unwrap_or(&no_family) != dhcp {
+            let families = dhcp.clone();
+            let device = device();
+            self.step(phase, Step::Dhcp { device, families });
+        }
+        if running.names.get(name).unwrap_or(&no_names) != names {
+            let names = names.clone();
+            let device = device();
+            self.step(phase, Step::Names { device, names });
+        }
     }
 
     /// Addresses and routes of a device that is there, or is made.
@@ -996,8 +1022,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Addresses and routes of ours on devices of which nothing is wanted.
+    /// Addresses, routes and services of ours on devices of which nothing is wanted.
     fn unwanted_network(&mut self) {
+        let served = self.running.dhcp.keys().chain(self.running.names.keys());
+        let served: BTreeSet<&String> = served.collect();
+        for name in served {
+            if !self.wanted.settings.contains_key(name) {
+                self.services(name, &BTreeSet::new(), &NameService::default());
+            }
+        }
         let names: BTreeSet<&'a String> = self
             .ours
             .addresses

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_config::model::Cidr;
 use oxbond_linux::netlink::{AddressRecord, Route, RouteRecord};
+use oxbond_linux::resolver::NameService;
 use serde::{Deserialize, Serialize};
 
 use super::running::{Running, RunningBond, cidr_of};
 use super::step::Step;
-use super::wanted::{Wanted, default_route};
+use super::wanted::{Family, Wanted, default_route};
 
 /// Ours, by name of the device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,10 @@ pub(crate) struct Record {
     pub(crate) bridge_vids: BTreeMap<String, BTreeSet<u16>>,
     /// What interfaces had before they became ports.
     pub(crate) lent: BTreeMap<String, Lent>,
+    /// Families in which servers are asked for addresses.
+    pub(crate) dhcp: BTreeMap<String, BTreeSet<Family>>,
+    /// What the resolver is let know.
+    pub(crate) names: BTreeMap<String, NameService>,
 }
 
 /// What an interface gets back when it is a port no longer.
@@ -153,6 +158,8 @@ impl Record {
             });
             !vids.is_empty()
         });
+        self.dhcp.clone_from(&running.dhcp);
+        self.names.clone_from(&running.names);
         self.lent.retain(|port, _| {
             let in_bond = running
                 .bonds
@@ -217,6 +224,8 @@ impl Record {
         self.routes.remove(device);
         self.members.remove(device);
         self.bridge_vids.remove(device);
+        self.dhcp.remove(device);
+        self.names.remove(device);
     }
 }
 

@@ -7,9 +7,10 @@ use oxbond_core::option::BondOptions;
 use oxbond_linux::error::KernelError;
 use oxbond_linux::ipv6;
 use oxbond_linux::netlink::{AddressRecord, BridgeSettings, Netlink, PortVlan, Route, RouteRecord};
+use oxbond_linux::resolver::NameService;
 use oxbond_wire::MacAddr;
 
-use super::wanted::Wanted;
+use super::wanted::{Family, Wanted};
 use crate::control::protocol::BondRequest;
 
 /// A picture of the system.
@@ -19,6 +20,10 @@ pub(crate) struct Running {
     pub(crate) devices: BTreeMap<String, Device>,
     /// The daemon's bonds, by name.
     pub(crate) bonds: BTreeMap<String, RunningBond>,
+    /// Families in which the daemon asks servers for addresses, by device.
+    pub(crate) dhcp: BTreeMap<String, BTreeSet<Family>>,
+    /// What the daemon lets the resolver know of devices, but for what servers say.
+    pub(crate) names: BTreeMap<String, NameService>,
 }
 
 /// A device of the system.
@@ -161,7 +166,7 @@ impl Running {
         }
         Ok(Self {
             devices,
-            bonds: BTreeMap::new(),
+            ..Self::default()
         })
     }
 }

@@ -1,14 +1,17 @@
 //! The steps of a plan: each changes one thing, and says in words what.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use oxbond_config::model::Cidr;
 use oxbond_core::option::{OptionChange, PortOptionChange};
 use oxbond_linux::netlink::{AddressRecord, Route, RouteRecord};
+use oxbond_linux::resolver::NameService;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use super::running::cidr_of;
+use super::wanted::Family;
 use crate::control::protocol::{BondRequest, PortRequest};
 
 /// One change of the system. Devices go by their names.
@@ -202,6 +205,20 @@ pub(crate) enum Step {
         /// The route.
         route: Route,
     },
+    /// Ask servers for addresses in these families, and in no others.
+    Dhcp {
+        /// The device.
+        device: String,
+        /// The families.
+        families: BTreeSet<Family>,
+    },
+    /// Let the system's resolver know these name servers and domains of a device, and no others.
+    Names {
+        /// The device.
+        device: String,
+        /// What it brings along.
+        names: NameService,
+    },
     /// Put back what the kernel drops along with an address that goes.
     Keep {
         /// The device.
@@ -271,6 +288,8 @@ impl Step {
             | Self::DelAddress { device, .. }
             | Self::AddRoute { device, .. }
             | Self::DelRoute { device, .. }
+            | Self::Dhcp { device, .. }
+            | Self::Names { device, .. }
             | Self::Keep { device, .. }
             | Self::TakeAddress { device, .. }
             | Self::TakeRoute { device, .. }
@@ -386,6 +405,29 @@ impl Step {
             Self::DelAddress { address, .. } => removed(format!("address {address}")),
             Self::AddRoute { route, .. } => set(routed(route)),
             Self::DelRoute { route, .. } => removed(routed(&told(route))),
+            Self::Dhcp { families, .. } if families.is_empty() => (
+                "give up addresses by DHCP".to_owned(),
+                "addresses by DHCP given up".to_owned(),
+            ),
+            Self::Dhcp { families, .. } => {
+                let protocols: Vec<&str> = families.iter().map(|family| family.protocol()).collect();
+                let what = format!("addresses by {}", protocols.join(" and "));
+                (format!("ask for {what}"), format!("{what} asked for"))
+            }
+            Self::Names { names, .. } if *names == NameService::default() => {
+                removed("name servers".to_owned())
+            }
+            Self::Names { names, .. } => {
+                let servers: Vec<String> = names.servers.iter().map(ToString::to_string).collect();
+                let mut parts = Vec::new();
+                if !servers.is_empty() {
+                    parts.push(format!("name servers {}", servers.join(", ")));
+                }
+                if !names.search.is_empty() {
+                    parts.push(format!("search domains {}", names.search.join(", ")));
+                }
+                set(parts.join(", "))
+            }
             Self::Keep { .. } => (
                 "keep what the kernel drops along with an address".to_owned(),
                 "what went along with an address is back".to_owned(),

@@ -81,7 +81,11 @@ fn as_it_is(steps: &[Planned], wanted: &Wanted, before: &Record, running: &Runni
     let names: Vec<String> = back.devices().map(str::to_owned).collect();
     for name in names {
         if let Some(device) = running.devices.get(&name) {
-            let settings = settings(&name, device, steps, &ours);
+            let settings = Settings {
+                dhcp: running.dhcp.get(&name).cloned().unwrap_or_default(),
+                names: running.names.get(&name).cloned().unwrap_or_default(),
+                ..settings(&name, device, steps, &ours)
+            };
             back.settings.insert(name, settings);
         }
     }
@@ -149,5 +153,6 @@ fn settings(name: &str, device: &Device, steps: &[Planned], ours: &Record) -> Se
         routes,
         accept_ra: device.accept_ra.filter(|_| ra).map(AcceptRa::Exactly),
         down: !device.up,
+        ..Settings::default()
     }
 }

@@ -1,12 +1,13 @@
 //! What is wanted of the system, as it travels from a client to the daemon: the model without its places in files, and
 //! without what cannot be applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use oxbond_config::model::{Cidr, DesiredBridge, DesiredNetwork, DeviceSettings};
 use oxbond_core::option::{BondContext, BondOptions, Mode};
 use oxbond_linux::netlink::Route;
+use oxbond_linux::resolver::NameService;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
@@ -120,8 +121,32 @@ pub(crate) struct Settings {
     pub(crate) routes: Vec<Route>,
     /// Whether routers' advertisements are heard; `None` leaves it.
     pub(crate) accept_ra: Option<AcceptRa>,
+    /// Families in which a server is asked for an address.
+    pub(crate) dhcp: BTreeSet<Family>,
+    /// Name servers and search domains it brings along.
+    pub(crate) names: NameService,
     /// It is to be down, as it was.
     pub(crate) down: bool,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Family {
+    /// With DHCP of RFC 2131.
+    V4,
+    /// With DHCPv6 of RFC 8415.
+    V6,
+}
+
+impl Family {
+    /// What a server is asked with.
+    pub(crate) const fn protocol(self) -> &'static str {
+        match self {
+            Self::V4 => "DHCP",
+            Self::V6 => "DHCPv6",
+        }
+    }
 }
 
 /// Whether routers' advertisements are heard.
@@ -153,36 +178,6 @@ impl fmt::Display for NotApplied {
     }
 }
 
-/// What of a device's settings we do not do. This is the one place that decides it: whoever learns to do one of these
-/// takes its line out.
-fn not_applied(device: &str, settings: &DeviceSettings) -> Vec<NotApplied> {
-    let asked = |flag: &Option<oxbond_config::span::Located<bool>>| {
-        flag.as_ref().is_some_and(|flag| flag.value)
-    };
-    let mut found = Vec::new();
-    let mut add = |unwanted: bool, what, way_out| {
-        if unwanted {
-            let device = device.to_owned();
-            found.push(NotApplied {
-                device,
-                what,
-                way_out,
-            });
-        }
-    };
-    add(
-        asked(&settings.dhcp_v4) || asked(&settings.dhcp_v6),
-        "addresses by DHCP",
-        "run a DHCP client on it, or give it static addresses",
-    );
-    add(
-        !settings.dns.is_empty() || !settings.search.is_empty(),
-        "name servers and search domains",
-        "set them in /etc/resolv.conf or with resolvectl",
-    );
-    found
-}
-
 /// The kernel's default forward delay, in hundredths of a second.
 const FORWARD_DELAY: u32 = 1500;
 
@@ -194,16 +189,14 @@ impl Wanted {
     pub(crate) fn of(network: &DesiredNetwork) -> (Self, Vec<NotApplied>) {
         let mut wanted = Self::default();
         let mut left_out = Vec::new();
-        let mut left_out_ports = Vec::new();
         let mut take = |name: &str, device: &DeviceSettings, own: bool| {
-            left_out.extend(not_applied(name, device));
             let settings = settings_of(device, own);
             wanted.settings.insert(name.to_owned(), settings);
         };
         for bond in &network.bonds {
             take(&bond.name.value, &bond.device, false);
             if !bond.selectors.is_empty() {
-                left_out_ports.push(NotApplied {
+                left_out.push(NotApplied {
                     device: bond.name.value.clone(),
                     what: "ports by what they are",
                     way_out: "name them",
@@ -231,7 +224,6 @@ impl Wanted {
             take(&bridge.name.value, &bridge.device, true);
             wanted.bridges.push(bridge_of(bridge));
         }
-        left_out.append(&mut left_out_ports);
         (wanted, left_out)
     }
 
@@ -321,6 +313,11 @@ fn settings_of(device: &DeviceSettings, own: bool) -> Settings {
     let mut routes: Vec<Route> = routes.chain(gateways).collect();
     // What is on the link comes first: others may lead through it.
     routes.sort_by_key(|route| route.via.is_some());
+    let dhcp = [(Family::V4, &device.dhcp_v4), (Family::V6, &device.dhcp_v6)];
+    let dhcp = dhcp
+        .into_iter()
+        .filter(|(_, asked)| asked.as_ref().is_some_and(|asked| asked.value))
+        .map(|(family, _)| family);
     Settings {
         mtu: device.mtu.as_ref().map(|mtu| mtu.value).filter(|_| own),
         mac: device.mac.as_ref().map(|mac| mac.value).filter(|_| own),
@@ -330,6 +327,15 @@ fn settings_of(device: &DeviceSettings, own: bool) -> Settings {
             true => AcceptRa::Heard,
             false => AcceptRa::Ignored,
         }),
+        dhcp: dhcp.collect(),
+        names: NameService {
+            servers: device.dns.iter().map(|server| server.value).collect(),
+            search: device
+                .search
+                .iter()
+                .map(|domain| domain.value.clone())
+                .collect(),
+        },
         down: false,
     }
 }

@@ -8,6 +8,7 @@
     reason = "clippy knows tests by their attribute, and helpers of tests have none"
 )]
 
+mod addresses;
 mod administration;
 mod apply;
 mod common;
