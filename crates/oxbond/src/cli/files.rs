@@ -98,9 +98,5 @@ pub(crate) fn read_files(dialect: Option<Dialect>, paths: &[PathBuf]) -> Result<
         );
         return Err(Failure::new(Blame::Configuration, why));
     }
-    let (wanted, left_out) = Wanted::of(&reading.network);
-    for what in left_out {
-        eprintln!("oxbond: {what}");
-    }
-    Ok(wanted)
+    Ok(Wanted::of(&reading.network))
 }

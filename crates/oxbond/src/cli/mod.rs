@@ -387,6 +387,8 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
                         options: Vec::new(),
                     })
                     .collect(),
+                selectors: Vec::new(),
+                expected: 0,
                 mtu: m.get_one::<u32>("mtu").copied(),
                 mac: m.get_one::<String>("mac").cloned(),
                 addresses: texts(m, "address"),

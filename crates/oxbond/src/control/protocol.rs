@@ -6,8 +6,10 @@
 
 use std::net::IpAddr;
 
-use oxbond_config::model::DesiredBond;
+use oxbond_config::model::{DesiredBond, DesiredPort, DesiredSelector};
+use oxbond_config::span::Located;
 use oxbond_core::event::Event;
+use oxbond_core::option::PortOptionChange;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Blame, Failure};
@@ -194,6 +196,12 @@ pub(crate) struct BondRequest {
     pub(crate) options: Vec<(String, String)>,
     /// The ports, in list order.
     pub(crate) ports: Vec<PortRequest>,
+    /// Ports by what they are.
+    #[serde(default)]
+    pub(crate) selectors: Vec<PortSelector>,
+    /// How many ports there should be, where `selectors` expect more than have been found.
+    #[serde(default)]
+    pub(crate) expected: usize,
     /// MTU of bond and ports.
     pub(crate) mtu: Option<u32>,
     /// Address of the bond, as text.
@@ -215,6 +223,23 @@ pub(crate) struct PortRequest {
     /// Interface name.
     pub(crate) name: String,
     /// Option names and values.
+    pub(crate) options: Vec<(String, String)>,
+}
+
+/// Ports by what they are: every interface that fits all that is given (see [`oxbond_config::select`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PortSelector {
+    /// The address it was made with, as text.
+    pub(crate) mac: Option<String>,
+    /// Where it is plugged in, a pattern.
+    pub(crate) path: Option<String>,
+    /// Its driver, a pattern.
+    pub(crate) driver: Option<String>,
+    /// Its name, a pattern.
+    pub(crate) name: Option<String>,
+    /// How many should be found.
+    pub(crate) expect: Option<u32>,
+    /// Option names and values of each.
     pub(crate) options: Vec<(String, String)>,
 }
 
@@ -283,18 +308,9 @@ impl From<&DesiredBond> for BondRequest {
                 .iter()
                 .map(|o| (o.value.id.to_string(), o.value.text()))
                 .collect(),
-            ports: bond
-                .ports
-                .iter()
-                .map(|port| PortRequest {
-                    name: port.name.value.clone(),
-                    options: port
-                        .options
-                        .iter()
-                        .map(|o| (o.value.id.to_string(), o.value.text()))
-                        .collect(),
-                })
-                .collect(),
+            ports: bond.ports.iter().map(PortRequest::from).collect(),
+            selectors: bond.selectors.iter().map(PortSelector::from).collect(),
+            expected: 0,
             mtu: bond.device.mtu.as_ref().map(|mtu| mtu.value),
             mac: bond.device.mac.as_ref().map(|mac| mac.value.to_string()),
             addresses: bond
@@ -308,4 +324,34 @@ impl From<&DesiredBond> for BondRequest {
             down: false,
         }
     }
+}
+
+impl From<&DesiredPort> for PortRequest {
+    fn from(port: &DesiredPort) -> Self {
+        Self {
+            name: port.name.value.clone(),
+            options: words(&port.options),
+        }
+    }
+}
+
+impl From<&DesiredSelector> for PortSelector {
+    fn from(asked: &DesiredSelector) -> Self {
+        let text = |value: &Option<Located<String>>| value.as_ref().map(|text| text.value.clone());
+        Self {
+            mac: asked.mac.as_ref().map(|mac| mac.value.to_string()),
+            path: text(&asked.path),
+            driver: text(&asked.driver),
+            name: text(&asked.name),
+            expect: asked.expect.as_ref().map(|expect| expect.value),
+            options: words(&asked.options),
+        }
+    }
+}
+
+/// Options of a port as they travel.
+fn words(options: &[Located<PortOptionChange>]) -> Vec<(String, String)> {
+    let each = options.iter().map(|option| &option.value);
+    each.map(|change| (change.id.to_string(), change.text()))
+        .collect()
 }

@@ -265,6 +265,13 @@ impl ManagedBond {
         self.wanted = request;
     }
 
+    /// Waits for a port that is not there.
+    pub(super) fn expect_port(&mut self, port: PortRequest) -> Result<Vec<String>, Failure> {
+        self.wanted.ports.push(port);
+        self.save()?;
+        Ok(Vec::new())
+    }
+
     /// Index of the front device.
     pub(crate) fn ifindex(&self) -> u32 {
         self.engine.ifindex()
@@ -577,7 +584,7 @@ impl ManagedBond {
             failed => format!("better ones failed here: {failed}"),
         };
         Ok(BondReport {
-            status: self.core.status(now, &self.expected()),
+            status: self.core.status(now, &self.expected_ports()),
             engine: EngineReport {
                 engine: "ebpf".into(),
                 front: path.front.to_string(),
@@ -753,6 +760,14 @@ impl ManagedBond {
             .ports()
             .map(|(id, _)| id)
             .find(|id| self.engine.port_name(*id) == Some(name))
+    }
+
+    /// What is told of the ports asked for: their names, and a place for each that no selector has found yet.
+    fn expected_ports(&self) -> Vec<String> {
+        let mut expected = self.expected();
+        let missing = self.wanted.expected.saturating_sub(expected.len());
+        expected.extend((1..=missing).map(|number| format!("unknown-{number}")));
+        expected
     }
 
     /// Names of the ports asked for.

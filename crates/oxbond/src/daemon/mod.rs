@@ -19,6 +19,7 @@ mod leases;
 mod network;
 mod probing;
 mod rejoin;
+mod select;
 mod service;
 pub(crate) mod state;
 mod trial;

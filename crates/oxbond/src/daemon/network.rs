@@ -32,6 +32,7 @@ const ROUNDS_BACK: usize = 3;
 impl Service {
     /// What would be done.
     pub(super) fn plan(&mut self, wanted: &Wanted) -> Result<Reply, Failure> {
+        let wanted = &self.with_found_ports(wanted)?;
         let running = self.running(wanted)?;
         let (steps, refusals) = plan(wanted, self.keeper.record(), &running);
         all_of(refusals)?;
@@ -40,6 +41,7 @@ impl Service {
 
     /// Makes the system be as wanted, or leaves it as it was.
     pub(crate) fn apply(&mut self, wanted: &Wanted) -> Result<Vec<String>, Failure> {
+        let wanted = &self.with_found_ports(wanted)?;
         let writes = self.netlink.writes();
         let Some((said, undo)) = self.take_steps(wanted)? else {
             info!("applied: {} writes", self.netlink.writes() - writes);
@@ -225,6 +227,10 @@ impl Service {
             Step::DeleteBond { bond } => return Ok(self.remove(bond)),
             Step::BondOptions { bond, changes } => (bond, BondStep::Options(changes.clone())),
             Step::AddPort { bond, port } => (bond, BondStep::AddPort(port.clone())),
+            Step::ExpectPort { bond, port } => {
+                self.change(bond, |bond, _, _| bond.expect_port(port.clone()))?;
+                return Ok(vec![step.done()]);
+            }
             Step::RemovePort { bond, port } => (bond, BondStep::RemovePort(port.clone())),
             Step::PortOptions {
                 bond,
@@ -395,6 +401,7 @@ impl Service {
             | Step::DeleteBond { .. }
             | Step::BondOptions { .. }
             | Step::AddPort { .. }
+            | Step::ExpectPort { .. }
             | Step::RemovePort { .. }
             | Step::PortOptions { .. }
             | Step::BondMtu { .. }

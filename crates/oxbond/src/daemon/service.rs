@@ -41,6 +41,8 @@ pub(crate) struct Service {
     /// Addresses by DHCP.
     pub(super) leases: Leases,
     resolver: Resolver,
+    /// What udev and systemd-resolved say is of our interfaces.
+    pub(super) first_namespace: bool,
     /// What the resolver is let know of devices, but for what servers say.
     pub(super) names: BTreeMap<String, NameService>,
     listeners: broadcast::Sender<Numbered>,
@@ -71,6 +73,7 @@ impl Service {
         let kernel = |what: &str, e: &dyn std::fmt::Display| {
             Failure::new(Blame::Kernel, format!("cannot {what}: {e}"))
         };
+        let first_namespace = oxbond_linux::netns::is_first();
         // The monitor listens before the first look, so that nothing falls between the two.
         let monitor = Monitor::open().map_err(|e| kernel("listen to link events", &e))?;
         let mut service = Self {
@@ -87,8 +90,9 @@ impl Service {
             resolver: Resolver::new(
                 resolv_conf,
                 paths.dir().join("resolv.conf.before"),
-                oxbond_linux::netns::is_first(),
+                first_namespace,
             ),
+            first_namespace,
             names: BTreeMap::new(),
             listeners: broadcast::Sender::new(EVENT_BACKLOG),
             sequence: 0,
@@ -179,6 +183,9 @@ impl Service {
                     break;
                 }
             }
+        }
+        if !changed.is_empty() {
+            self.find_late_ports();
         }
         self.look_at(&changed, &gone, addresses);
         self.leases.look(&mut self.netlink);

@@ -120,6 +120,7 @@ impl Service {
         gates: &[Gate],
         gates_within: Duration,
     ) -> Result<Vec<String>, Failure> {
+        let wanted = self.with_found_ports(&wanted)?;
         let gates = shut(&wanted, gates)?;
         let Some((said, undo)) = self.take_steps(&wanted)? else {
             return Ok(Vec::new());

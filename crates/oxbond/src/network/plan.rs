@@ -334,10 +334,13 @@ impl<'a> Planner<'a> {
             port: port.clone(),
         };
         if self.device(&port.name).is_none() {
-            self.refuse(format!(
-                "port {} of {bond} does not exist; `ip link` lists the interfaces",
-                port.name
-            ));
+            let made = self.made.get(bond).copied();
+            let (bond, port) = (bond.to_owned(), port.clone());
+            self.step(
+                made.unwrap_or(Phase::Change),
+                Step::ExpectPort { bond, port },
+            );
+            return;
         }
         if self.is_free(&port.name) {
             self.step(free, step);

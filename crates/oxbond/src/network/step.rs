@@ -39,6 +39,13 @@ pub(crate) enum Step {
         /// The port.
         port: PortRequest,
     },
+    /// Wait for a port that is not there; it joins when it appears.
+    ExpectPort {
+        /// The bond.
+        bond: String,
+        /// The port.
+        port: PortRequest,
+    },
     /// Take a port out.
     RemovePort {
         /// The bond.
@@ -266,6 +273,7 @@ impl Step {
             Self::DeleteBond { bond }
             | Self::BondOptions { bond, .. }
             | Self::AddPort { bond, .. }
+            | Self::ExpectPort { bond, .. }
             | Self::RemovePort { bond, .. }
             | Self::PortOptions { bond, .. }
             | Self::BondMtu { bond, .. }
@@ -343,6 +351,10 @@ impl Step {
             Self::AddPort { port, .. } => (
                 format!("join {}", port.name),
                 format!("{} joined", port.name),
+            ),
+            Self::ExpectPort { port, .. } => (
+                format!("wait for {}, which is not there", port.name),
+                format!("{} is not there and joins when it appears", port.name),
             ),
             Self::RemovePort { port, .. } => {
                 (format!("take {port} out"), format!("{port} was taken out"))

@@ -2,7 +2,6 @@
 //! without what cannot be applied.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use oxbond_config::model::{Cidr, DesiredBridge, DesiredNetwork, DeviceSettings};
 use oxbond_core::option::{BondContext, BondOptions, Mode};
@@ -160,24 +159,6 @@ pub(crate) enum AcceptRa {
     Exactly(u8),
 }
 
-/// Something that files want and that is not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotApplied {
-    device: String,
-    what: &'static str,
-    way_out: &'static str,
-}
-
-impl fmt::Display for NotApplied {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: not applied: {}; {}",
-            self.device, self.what, self.way_out
-        )
-    }
-}
-
 /// The kernel's default forward delay, in hundredths of a second.
 const FORWARD_DELAY: u32 = 1500;
 
@@ -185,23 +166,15 @@ const FORWARD_DELAY: u32 = 1500;
 const DEFAULT_PVID: u16 = 1;
 
 impl Wanted {
-    /// What a network wants of the system, and what of it is not done.
-    pub(crate) fn of(network: &DesiredNetwork) -> (Self, Vec<NotApplied>) {
+    /// What a network wants of the system.
+    pub(crate) fn of(network: &DesiredNetwork) -> Self {
         let mut wanted = Self::default();
-        let mut left_out = Vec::new();
         let mut take = |name: &str, device: &DeviceSettings, own: bool| {
             let settings = settings_of(device, own);
             wanted.settings.insert(name.to_owned(), settings);
         };
         for bond in &network.bonds {
             take(&bond.name.value, &bond.device, false);
-            if !bond.selectors.is_empty() {
-                left_out.push(NotApplied {
-                    device: bond.name.value.clone(),
-                    what: "ports by what they are",
-                    way_out: "name them",
-                });
-            }
             let request = BondRequest {
                 addresses: Vec::new(),
                 gateways: Vec::new(),
@@ -224,7 +197,7 @@ impl Wanted {
             take(&bridge.name.value, &bridge.device, true);
             wanted.bridges.push(bridge_of(bridge));
         }
-        (wanted, left_out)
+        wanted
     }
 
     /// The addresses and routes of a record, as something to be wanted.
