@@ -18,7 +18,7 @@ use crate::exit::{Blame, Failure};
 use crate::network::Wanted;
 
 /// Where configuration files live unless told otherwise.
-const CONFIG_DIR: &str = "/etc/oxbond";
+pub(super) const CONFIG_DIR: &str = "/etc/oxbond";
 
 /// The arguments `--from DIALECT` and `PATH...`.
 pub(super) fn arguments() -> [Arg; 2] {

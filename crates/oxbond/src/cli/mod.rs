@@ -6,6 +6,7 @@ mod explain;
 mod files;
 mod lint;
 mod plan;
+mod save;
 mod trial;
 mod wait;
 
@@ -179,6 +180,7 @@ pub(crate) fn grammar() -> Command {
                         .help("The exact text the kernel's driver shows in /proc/net/bonding/BOND"),
                 ),
         )
+        .subcommand(save::grammar())
         .subcommand(wait::grammar())
         .subcommand(explain::grammar())
         .subcommand(lint::grammar())
@@ -344,6 +346,7 @@ fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
 
 fn port_request(matches: &ArgMatches) -> PortRequest {
     PortRequest {
+        found: false,
         name: text(matches, "member"),
         options: given_options(matches, Scope::Port),
     }
@@ -383,6 +386,7 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
                 ports: texts(m, "port")
                     .into_iter()
                     .map(|name| PortRequest {
+                        found: false,
                         name,
                         options: Vec::new(),
                     })
@@ -437,6 +441,7 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
             })?)
         }
         Some(("status", m)) => status(&mut connect()?, m),
+        Some(("save", m)) => save::run(run_root, m),
         Some(("wait", m)) => wait::run(run_root, m),
         Some(("explain", m)) => explain::run(run_root, m),
         Some(("events", m)) => events(&mut connect()?, m.get_flag("json")),

@@ -121,6 +121,8 @@ pub(crate) enum Request {
         /// Name and options.
         port: PortRequest,
     },
+    /// All that runs, as something to be wanted.
+    Wanted,
     /// The state of one bond, or of all.
     Status {
         /// Just this one.
@@ -146,6 +148,7 @@ impl Request {
                 | Self::Confirm
                 | Self::Rollback
                 | Self::Trial
+                | Self::Wanted
                 | Self::Status { .. }
                 | Self::Frame { .. }
                 | Self::Events
@@ -224,6 +227,9 @@ pub(crate) struct PortRequest {
     pub(crate) name: String,
     /// Option names and values.
     pub(crate) options: Vec<(String, String)>,
+    /// A selector found it; no name was given.
+    #[serde(default)]
+    pub(crate) found: bool,
 }
 
 /// Ports by what they are: every interface that fits all that is given (see [`oxbond_config::select`]).
@@ -259,6 +265,8 @@ pub(crate) enum Reply {
         /// The steps, in order.
         steps: Vec<Planned>,
     },
+    /// All that runs.
+    Wanted(Box<Wanted>),
     /// What has become of the trial.
     Trial(TrialState),
     /// The state of bonds.
@@ -331,6 +339,7 @@ impl From<&DesiredPort> for PortRequest {
         Self {
             name: port.name.value.clone(),
             options: words(&port.options),
+            found: false,
         }
     }
 }

@@ -113,6 +113,20 @@ impl Service {
         self.with_bond(&request.name, |bond, _| bond.remember(request.clone()));
     }
 
+    /// All that runs and is ours, as something to be wanted: settings as they were applied, the rest as it is now.
+    pub(super) fn as_wanted(&mut self) -> Result<Wanted, Failure> {
+        let nothing = Wanted::default();
+        let running = self.running(&nothing)?;
+        let record = self.keeper.record();
+        let mut wanted = Undo::new(&[], &nothing, record, &running).wanted;
+        for (device, settings) in &mut wanted.settings {
+            if let Some(applied) = record.settings.get(device) {
+                settings.clone_from(applied);
+            }
+        }
+        Ok(wanted)
+    }
+
     /// What a plan needs to see.
     fn running(&mut self, wanted: &Wanted) -> Result<Running, Failure> {
         let asked = wanted.settings.iter();

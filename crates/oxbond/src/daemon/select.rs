@@ -46,7 +46,7 @@ impl Service {
             let request = &mut bond.request;
             let named = request.ports.len();
             let found_now = found.ports.iter().skip(named);
-            request.ports.extend(found_now.map(PortRequest::from));
+            request.ports.extend(found_now.map(found_port));
             let running = self
                 .bonds
                 .get(&request.name)
@@ -98,7 +98,7 @@ impl Service {
                     "{}: {} is one of the ports it waits for",
                     request.name, port.name.value
                 );
-                request.ports.push(PortRequest::from(port));
+                request.ports.push(found_port(port));
             }
             if request.ports.len() > known {
                 let name = request.name.clone();
@@ -122,6 +122,13 @@ impl Service {
             });
         }
         Ok(interfaces)
+    }
+}
+
+fn found_port(port: &DesiredPort) -> PortRequest {
+    PortRequest {
+        found: true,
+        ..PortRequest::from(port)
     }
 }
 

@@ -334,6 +334,10 @@ impl Service {
             Request::SetPort { bond, port } => self.change(&bond, |bond, netlink, now| {
                 bond.set_port_options(netlink, now, port)
             }),
+            Request::Wanted => {
+                let wanted = self.as_wanted().map(Box::new);
+                return Answer::One(wanted.map_or_else(Reply::Failed, Reply::Wanted));
+            }
             Request::Status { bond } => return Answer::One(self.status(bond.as_deref())),
             Request::Frame { bond, frame } => return Answer::One(self.frame(&bond, &frame)),
             Request::Events => {

@@ -123,6 +123,7 @@ pub(super) fn set(
         world.call(Request::SetPort {
             bond,
             port: PortRequest {
+                found: false,
                 name: port,
                 options,
             },
@@ -166,6 +167,7 @@ fn change_master(
     // The driver opens a port that joins, which therefore is asked to be down before.
     words.others.retain(|(keyword, _)| *keyword != "down");
     let request = PortRequest {
+        found: false,
         name: device.to_owned(),
         options: Vec::new(),
     };

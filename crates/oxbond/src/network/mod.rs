@@ -12,6 +12,7 @@
 mod plan;
 mod record;
 mod running;
+mod saved;
 mod step;
 mod undo;
 mod wanted;

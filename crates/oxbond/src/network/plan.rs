@@ -1095,7 +1095,7 @@ fn is_vlan(device: &Device, vlan: &WantedVlan) -> bool {
 }
 
 /// A mode has an option.
-fn is_known(id: OptionId, mode: Mode) -> bool {
+pub(super) fn is_known(id: OptionId, mode: Mode) -> bool {
     id.spec().settable_in(true).contains(mode)
 }
 

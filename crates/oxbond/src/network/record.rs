@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::running::{Running, RunningBond, cidr_of};
 use super::step::Step;
-use super::wanted::{Family, Wanted, default_route};
+use super::wanted::{Family, Settings, Wanted, default_route};
 
 /// Ours, by name of the device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub(crate) struct Record {
     pub(crate) bridge_vids: BTreeMap<String, BTreeSet<u16>>,
     /// What interfaces had before they became ports.
     pub(crate) lent: BTreeMap<String, Lent>,
+    /// Settings of devices as they were applied.
+    pub(crate) settings: BTreeMap<String, Settings>,
     /// Families in which servers are asked for addresses.
     pub(crate) dhcp: BTreeMap<String, BTreeSet<Family>>,
     /// What the resolver is let know.
@@ -158,6 +160,7 @@ impl Record {
             });
             !vids.is_empty()
         });
+        self.settings.clone_from(&wanted.settings);
         self.dhcp.clone_from(&running.dhcp);
         self.names.clone_from(&running.names);
         self.lent.retain(|port, _| {
@@ -224,6 +227,7 @@ impl Record {
         self.routes.remove(device);
         self.members.remove(device);
         self.bridge_vids.remove(device);
+        self.settings.remove(device);
         self.dhcp.remove(device);
         self.names.remove(device);
     }

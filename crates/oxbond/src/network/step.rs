@@ -422,7 +422,8 @@ impl Step {
                 "addresses by DHCP given up".to_owned(),
             ),
             Self::Dhcp { families, .. } => {
-                let protocols: Vec<&str> = families.iter().map(|family| family.protocol()).collect();
+                let protocols: Vec<&str> =
+                    families.iter().map(|family| family.protocol()).collect();
                 let what = format!("addresses by {}", protocols.join(" and "));
                 (format!("ask for {what}"), format!("{what} asked for"))
             }
@@ -467,7 +468,7 @@ fn routed(route: &Route) -> String {
 }
 
 /// A route as it would be asked for: the metric that the kernel gives by itself is not told.
-fn told(route: &Route) -> Route {
+pub(super) fn told(route: &Route) -> Route {
     let bare = Route {
         metric: None,
         ..*route

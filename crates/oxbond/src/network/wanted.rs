@@ -160,10 +160,10 @@ pub(crate) enum AcceptRa {
 }
 
 /// The kernel's default forward delay, in hundredths of a second.
-const FORWARD_DELAY: u32 = 1500;
+pub(super) const FORWARD_DELAY: u32 = 1500;
 
 /// The kernel's default for the VLAN of untagged frames.
-const DEFAULT_PVID: u16 = 1;
+pub(super) const DEFAULT_PVID: u16 = 1;
 
 impl Wanted {
     /// What a network wants of the system.

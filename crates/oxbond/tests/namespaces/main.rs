@@ -25,6 +25,7 @@ mod loss;
 mod modes;
 mod partners;
 mod probing;
+mod save;
 mod selectors;
 mod stations;
 mod trial;
