@@ -100,5 +100,5 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     written
         .and_then(|()| fs::rename(&draft, path))
         .inspect_err(|_| drop(fs::remove_file(&draft)))?;
-    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(dir.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }

@@ -242,13 +242,14 @@ impl<'a> Planner<'a> {
             match heir {
                 Some(heir) => {
                     let leased = settings.get(*heir).is_some_and(|s| s.addresses.is_empty());
-                    let for_how_long = match leased {
-                        true => "some seconds, as a server has to give them",
-                        false => "some milliseconds",
-                    };
-                    interrupts = Some(format!(
-                        "what goes over {port} rests until {heir} has its addresses: {for_how_long}"
-                    ));
+                    interrupts = Some(match leased {
+                        true => format!(
+                            "what goes over {port} rests for some seconds, until a server has given {heir} its addresses"
+                        ),
+                        false => format!(
+                            "what goes over {port} rests for some milliseconds, until {heir} has its addresses"
+                        ),
+                    });
                 }
                 None => {
                     let what = lendings

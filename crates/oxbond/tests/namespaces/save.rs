@@ -11,6 +11,7 @@ fn root_what_runs_is_written_and_read_again_as_it_is() {
     );
     subject.must("add-port bond0 enp4s0 --prio 7");
     subject.must("set bond0 --updelay 300 --num-grat-arp 3");
+    subject.wait_link(1, "up");
     let before = subject.must("status --proc");
 
     let file = subject.run_dir().join("etc/oxbond.toml");
@@ -25,6 +26,8 @@ fn root_what_runs_is_written_and_read_again_as_it_is() {
     let apply = || subject.must(&format!("apply {}", file.display()));
     assert!(apply().contains("created"));
     assert_eq!(apply().trim(), "nothing to change");
+    // The second port waits for its updelay.
+    subject.wait_link(1, "up");
     assert_eq!(subject.must("status --proc"), before);
     let route = subject.host().ip("route show default").unwrap();
     assert!(route.contains("via 10.77.0.1 dev bond0"), "{route}");
