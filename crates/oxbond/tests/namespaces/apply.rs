@@ -90,6 +90,19 @@ fn root_a_bridge_on_a_bond_is_applied_once_and_then_nothing_is_written() {
     assert!(routes("route show default").contains("via 10.77.0.1 dev vmbr0"));
     assert!(routes("route show table 100").contains("198.51.100.0/24 via 10.77.0.9 dev vmbr0"));
     assert!(routes("route show 203.0.113.0/24").contains("via 192.0.2.1 dev vmbr0"));
+    wait_until(
+        PATIENCE,
+        "the ports take all addresses, as the bridge asks",
+        || {
+            let flags = &subject.host().link("enp3s0").unwrap()["flags"];
+            flags
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|flag| flag == "PROMISC")
+        },
+    )
+    .unwrap();
     let first = settled(&subject);
     assert_eq!(writes(&subject, &apply), 0);
     assert_eq!(subject.oxbond(&plan).unwrap().status.code(), Some(0));
