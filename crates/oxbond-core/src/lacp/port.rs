@@ -115,7 +115,7 @@ impl Port {
         }
     }
 
-    /// LACP_Enabled: not on links that are half duplex (802.1AX-2014, 6.1.1).
+    /// LACP_Enabled: not on links that are half duplex (802.1AX-2014, 6.4.8).
     pub(super) const fn lacp_enabled(&self) -> bool {
         !matches!(self.link.duplex, Duplex::Half)
     }
