@@ -41,6 +41,8 @@ pub enum Action {
     },
     /// Let the system repeat its multicast group reports (IGMP and MLD) through the bond.
     RejoinMulticast,
+    /// Say which stations are reached through the bond, by [`crate::input::Input::Guests`].
+    ListGuests,
     /// Give a port this address.
     SetPortMac {
         /// The port.

@@ -117,6 +117,12 @@ pub enum Input {
         /// The complete list of ids; replaces the one before.
         ids: Vec<u16>,
     },
+    /// The answer to [`crate::action::Action::ListGuests`]: stations that are reached through the bond and are not the bond
+    /// itself.
+    Guests {
+        /// The complete list.
+        guests: Vec<Guest>,
+    },
     /// Take a port out of the traffic, or let it take part again: nothing new is sent on it, what is under way still arrives,
     /// and [`crate::event::Event::Drained`] tells when nothing is left. A request: unknown ports and the last one that
     /// works are refused.
@@ -153,6 +159,15 @@ pub struct Announced {
     /// advertisement says that it is none (RFC 4861, section 7.2.5), so this must be what the system itself says.
     #[serde(default)]
     pub router: bool,
+}
+
+/// A station behind the bond: a virtual machine on a bridge that the bond is a port of, that bridge itself, a macvlan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Guest {
+    /// Its link-layer address.
+    pub mac: MacAddr,
+    /// VLAN ids around its frames when they leave the bond, outermost first.
+    pub vlans: Vec<u16>,
 }
 
 /// How probes get to one target.

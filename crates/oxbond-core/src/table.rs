@@ -247,6 +247,14 @@ impl TransmitTable {
         })
     }
 
+    /// Ports that it sends on while all links are there.
+    pub fn senders(&self) -> &[PortId] {
+        match self.spread {
+            Spread::Failover => self.order.get(..1).unwrap_or_default(),
+            _ => &self.order,
+        }
+    }
+
     /// The active port now: where [`Spread::Failover`] and exempt frames go.
     pub fn active(&self, standing: PortStanding) -> Option<PortId> {
         let first = |left| {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod ethtool;
 pub mod events;
 mod genl;
+pub mod guests;
 pub mod hardware;
 pub mod igmp;
 pub mod inspect;

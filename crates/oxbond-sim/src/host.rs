@@ -571,7 +571,10 @@ impl Host {
                 }
                 self.bond_mac = mac;
             }
-            Action::SendFrame { .. } | Action::SendOnPort { .. } | Action::RejoinMulticast => {
+            Action::SendFrame { .. }
+            | Action::SendOnPort { .. }
+            | Action::RejoinMulticast
+            | Action::ListGuests => {
                 self.counters.announcements += 1;
             }
             Action::SetStandingAnswer { .. } | Action::Event(_) => {}

@@ -16,6 +16,7 @@ pub mod marker;
 pub mod mld;
 pub mod ndp;
 pub mod probe;
+pub mod rarp;
 pub mod slow;
 
 pub use error::DecodeError;

@@ -9,7 +9,7 @@ use crate::event::{Cause, Event};
 use crate::lacp::{self, Config, Drain, Joining, Lacp, Output};
 use crate::option::{Mode, Switch};
 use crate::port::{LinkState, PortId};
-use crate::table::{Spread, TransmitTable};
+use crate::table::TransmitTable;
 use crate::time::Instant;
 
 impl Bond {
@@ -92,9 +92,9 @@ impl Bond {
             return;
         };
         let other_mode = !before.tap.slow_protocols;
-        let carries_anew = |id: &PortId| other_mode || !senders(before).contains(id);
+        let carries_anew = |id: &PortId| other_mode || !before.senders().contains(id);
         let wanted = !lacp.fallback().is_empty() || self.options.broadcast_neighbor == Switch::On;
-        if self.admin_up && wanted && senders(&self.table).iter().any(carries_anew) {
+        if self.admin_up && wanted && self.table.senders().iter().any(carries_anew) {
             self.peers = Repeat::start(self.options.num_grat_arp, now);
         }
     }
@@ -148,7 +148,7 @@ impl Bond {
     /// The port that carries the traffic without a partner, if a frame with the own address of this one belies it.
     fn misleads(&self, port: PortId) -> Option<PortId> {
         let alone = !self.lacp.as_ref()?.fallback().is_empty();
-        let senders = senders(&self.table);
+        let senders = self.table.senders();
         let under_bonds_address = self.port(port)?.permanent_mac == self.mac;
         let carrying = senders
             .first()
@@ -227,13 +227,5 @@ impl Bond {
         let delivers = |id: &PortId| order.contains(id) || collecting.contains(id);
         let ports = self.ports.iter().map(|port| port.id);
         ports.filter(delivers).collect()
-    }
-}
-
-/// Ports that a table sends on while all links are there.
-fn senders(table: &TransmitTable) -> &[PortId] {
-    match table.spread {
-        Spread::Failover => table.order.get(..1).unwrap_or_default(),
-        _ => &table.order,
     }
 }

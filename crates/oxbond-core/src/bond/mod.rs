@@ -13,6 +13,7 @@ mod aggregation;
 mod drain;
 mod error;
 mod forward;
+mod guests;
 mod probing;
 mod report;
 mod stations;
@@ -24,6 +25,7 @@ use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ConfigError, InputError};
+use self::guests::Guests;
 use crate::action::Action;
 use crate::announce::{self, REJOIN_INTERVAL, Repeat};
 use crate::balance::Balancer;
@@ -85,6 +87,9 @@ pub struct Bond {
     /// In mode 802.3ad.
     #[serde(default)]
     lacp: Option<Lacp>,
+    /// To be announced after a failover.
+    #[serde(default)]
+    guests: Guests,
     actions: VecDeque<Action>,
 }
 
@@ -165,6 +170,7 @@ impl Bond {
             learning: Learning::default(),
             monitor: Monitor::default(),
             lacp: None,
+            guests: Guests::default(),
             actions: VecDeque::new(),
         };
         bond.tell_adapted(&applied);
@@ -229,6 +235,7 @@ impl Bond {
                 }
                 if !up {
                     (self.peers, self.groups) = (Repeat::default(), Repeat::default());
+                    self.forget_guests();
                 }
                 self.keep_learning(now);
                 self.announce(now);
@@ -238,6 +245,7 @@ impl Bond {
                 self.client_addresses_changed();
             }
             Input::Vlans { ids } => self.vlans = ids,
+            Input::Guests { guests } => self.guests_listed(now, guests),
             Input::Loads {
                 over,
                 buckets,
@@ -306,6 +314,7 @@ impl Bond {
             .chain(self.teach_due())
             .chain(self.monitor.next)
             .chain(self.next_drained())
+            .chain(self.guests.due())
             .chain(self.lacp.as_ref().and_then(Lacp::next_timeout))
             .min()
     }
@@ -831,6 +840,7 @@ impl Bond {
         self.failovers += u64::from(before.is_some());
         self.active = next;
         let Some(id) = next else {
+            self.forget_guests();
             (self.peers, self.groups) = (Repeat::default(), Repeat::default());
             self.tell(Event::ActivePort {
                 from,
@@ -863,6 +873,7 @@ impl Bond {
                 self.peers = Repeat::start(self.options.num_grat_arp, now);
             }
             self.groups = Repeat::start(self.options.resend_igmp, now);
+            self.guests_moved(now);
         }
     }
 
@@ -881,6 +892,7 @@ impl Bond {
             let stations_changed = table.stations != self.table.stations;
             let before = core::mem::replace(&mut self.table, table.clone());
             self.aggregate_moved(now, &before);
+            self.guests_follow(now, &before);
             self.maybe_left = self
                 .ports
                 .iter()
@@ -947,6 +959,7 @@ impl Bond {
         if self.groups.take(now, REJOIN_INTERVAL) {
             self.actions.push_back(Action::RejoinMulticast);
         }
+        self.announce_guests(now);
         self.teach(now);
     }
 

@@ -598,9 +598,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         kind: Kind::Number { min: 0, max: 255 },
         default: "1",
         acts_in: ModeSet::of(&[Mode::ActiveBackup, Mode::Ieee8023ad]),
+        extended_to: ModeSet::of(&[Mode::BalanceXor, Mode::BalanceTlb, Mode::BalanceAlb]),
         netlink: Some(16),
         depends: "num_grat_arp and num_unsol_na are one value; in 802.3ad it acts with broadcast_neighbor, and \
-                  while no port has a partner",
+                  while no port has a partner; in balance-xor, balance-tlb and balance-alb for guests on a bridge",
         help: "how many times peers are told of a failover (gratuitous ARP, unsolicited NA)",
         spellings: Spellings {
             networkd: &["GratuitousARP"],

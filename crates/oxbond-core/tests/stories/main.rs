@@ -11,6 +11,7 @@ mod balance_tlb;
 mod balance_xor;
 mod broadcast;
 mod drain;
+mod guests;
 mod lacp;
 mod live;
 mod monitor;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use oxbond_core::action::Action;
 use oxbond_core::bond::{Bond, Handled, InputError};
 use oxbond_core::event::{Cause, Event};
-use oxbond_core::input::Input;
+use oxbond_core::input::{Guest, Input};
 use oxbond_core::option::{OptionChange, PortOptionChange};
 use oxbond_core::port::{Duplex, LinkState, PortId, PortInfo};
 use oxbond_core::status::{BondStatus, PortStatus};
@@ -58,6 +58,8 @@ pub(crate) struct Rig {
     pub(crate) carrier: bool,
     pub(crate) bond_mac: MacAddr,
     pub(crate) port_macs: BTreeMap<String, MacAddr>,
+    /// Stations behind the bond.
+    pub(crate) guests: Vec<Guest>,
     /// Everything asked for since the last look, in order, with its time in milliseconds.
     pub(crate) log: Vec<(u64, Action)>,
 }
@@ -105,6 +107,7 @@ impl Rig {
             carrier: true,
             bond_mac: mac.unwrap_or(DEVICE_MAC),
             port_macs: BTreeMap::new(),
+            guests: Vec::new(),
             log: Vec::new(),
         };
         rig.drain();
@@ -377,9 +380,17 @@ impl Rig {
                 | Action::SendOnPort { .. }
                 | Action::SetStandingAnswer { .. }
                 | Action::RejoinMulticast
+                | Action::ListGuests
                 | Action::Event(_) => {}
             }
+            let asked = action == Action::ListGuests;
             self.log.push((self.millis(), action));
+            if asked && !self.guests.is_empty() {
+                let guests = self.guests.clone();
+                self.bond
+                    .handle(self.now, Input::Guests { guests })
+                    .unwrap();
+            }
         }
         assert_eq!(
             &self.table,

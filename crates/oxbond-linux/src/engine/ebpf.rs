@@ -598,7 +598,8 @@ impl EbpfEngine {
             }
             Action::SetBondMac { mac } => Ok(nl.set_mac(self.record.ifindex, *mac)?),
             Action::SetCarrier { up, .. } => self.set_carrier(nl, *up),
-            Action::Event(_) => Ok(()),
+            // The caller's to answer.
+            Action::ListGuests | Action::Event(_) => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod bridge;
+mod forwarding;
 mod link;
 mod neighbour;
 mod route;
@@ -13,6 +14,7 @@ mod vlan;
 
 pub use address::{Address, AddressRecord, Lifetime};
 pub use bridge::{BridgeSetting, BridgeSettings, PortVlan};
+pub use forwarding::Station;
 pub use link::{ALIAS_MARK, Link, OperState};
 pub use route::{DefaultRoute, Route, RouteRecord, Way};
 pub(crate) use transport::{Failure, Messages, Transport, retry_interrupted};

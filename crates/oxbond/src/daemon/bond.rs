@@ -60,7 +60,7 @@ pub(crate) struct ManagedBond {
     /// When such a state is saved nevertheless.
     next_save: Instant,
     /// The last moment that the core was told of.
-    told: Instant,
+    pub(super) told: Instant,
 }
 
 /// Time between two saves of a state in which only the ARP monitor went on, and of one in which only LACP did: a later
@@ -694,6 +694,7 @@ impl ManagedBond {
                     self.acted = true;
                     self.events.push(event);
                 }
+                Action::ListGuests => self.tell_guests(netlink),
                 action => {
                     self.acted |= !matches!(
                         action,

@@ -7,7 +7,7 @@ use oxbond_core::port::PortId;
 use oxbond_core::time::Instant;
 use oxbond_linux::error::KernelError;
 use oxbond_linux::netlink::{Link, Netlink};
-use oxbond_linux::{ipv6, stack};
+use oxbond_linux::{guests, ipv6, stack};
 use tracing::{error, info, warn};
 
 use super::bond::ManagedBond;
@@ -115,6 +115,22 @@ impl ManagedBond {
             ),
         }
         self.look_at_paths(netlink, now);
+    }
+
+    /// The core asks who is behind the bond: stations on its bridges have moved with it to another port.
+    pub(super) fn tell_guests(&mut self, netlink: &mut Netlink) {
+        match guests::behind(netlink, self.engine.ifindex()) {
+            Ok(guests) => {
+                let input = Input::Guests { guests };
+                if let Err(e) = self.core.handle(self.told, input) {
+                    error!("{}: a bug of ours: {e}", self.name());
+                }
+            }
+            Err(e) => warn!(
+                "{}: cannot read who is behind it, so nobody is told where they are now: {e}",
+                self.name()
+            ),
+        }
     }
 
     /// The addresses by which the bond is reached, and the ids of the VLANs directly above it.

@@ -19,6 +19,7 @@ mod explain;
 mod failover;
 mod frames;
 mod guest;
+mod guests;
 mod inside;
 mod iproute;
 mod loss;
