@@ -2,6 +2,10 @@
 
 use oxbond_core::option::{Dialect, OptionKey, OptionSpec, find_in_dialect};
 
+/// More characters than anything has that could be meant. The comparison takes time and memory by the product of both
+/// lengths, and files hold words of any length.
+const LONGEST: usize = 64;
+
 /// The candidate closest to `word`, if one is close enough to be meant. Upper and lower case and `-` and `_` count as
 /// the same.
 pub(crate) fn closest<'a>(
@@ -9,11 +13,16 @@ pub(crate) fn closest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let fold = |text: &str| text.to_lowercase().replace('-', "_");
+    let long = |text: &str| text.chars().nth(LONGEST).is_some();
+    if long(word) {
+        return None;
+    }
     let word = fold(word);
     // A third of the letters may be wrong, and two of a short word.
     let tolerated = (word.chars().count() / 3).max(2);
     candidates
         .into_iter()
+        .filter(|candidate| !long(candidate))
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&word, &fold(candidate)),
@@ -75,6 +84,9 @@ mod tests {
         ] {
             assert_eq!(closest(word, words), meant, "{word}");
         }
+        // Compared, two such words would take more memory than there is.
+        let long = "x".repeat(1 << 20);
+        assert_eq!(closest(&long, ["mtu", &long]), None);
     }
 
     #[test]

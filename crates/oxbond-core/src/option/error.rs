@@ -210,10 +210,13 @@ impl OptionError {
 /// The known word nearest to a misspelt one, if one is near: at most one slip in three letters.
 pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_ascii_lowercase();
+    let most = |word: &str| word.len().max(given.len()) / 3;
     known
+        // Each letter that one has more is a slip: what is far longer need not be compared, however long it is.
+        .filter(|word| word.len().abs_diff(given.len()) <= most(word))
         .map(|word| (distance(&given, &word.to_ascii_lowercase()), word))
         .min_by_key(|(slips, _)| *slips)
-        .filter(|(slips, word)| *slips <= word.len().max(given.len()) / 3)
+        .filter(|(slips, word)| *slips <= most(word))
         .map(|(_, word)| word)
 }
 
