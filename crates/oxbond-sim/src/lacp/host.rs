@@ -811,6 +811,7 @@ impl Host {
             Action::Event(event) => self.line(now, format_args!("    event: {event}")),
             Action::SendFrame { .. }
             | Action::RejoinMulticast
+            | Action::ListGuests
             | Action::SetPortMac { .. }
             | Action::SetBondMac { .. } => {}
         }
