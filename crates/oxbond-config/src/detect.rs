@@ -71,6 +71,14 @@ pub fn detect(path: &str, text: &str) -> Option<Dialect> {
             yaml(text)
         });
     }
+    let is_nmcli = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("sudo ").unwrap_or(line);
+        line.starts_with("nmcli ")
+    };
+    if text.lines().any(is_nmcli) {
+        return Some(Dialect::Nmcli);
+    }
     if text.lines().any(is_ip) {
         return Some(Dialect::Iproute);
     }
@@ -353,6 +361,11 @@ mod tests {
                 Some(Dialect::Keyfile),
             ),
             ("bond0.nmconnection", "", Some(Dialect::Keyfile)),
+            (
+                "nm.sh",
+                "#!/bin/sh\nsudo nmcli con add type bond ifname bond0\n",
+                Some(Dialect::Nmcli),
+            ),
             (
                 "bond.sh",
                 "#!/bin/sh\nsudo ip link add bond0 type bond\n",

@@ -18,8 +18,8 @@ use super::common::{
     mtu, name, number, option, parsed, refused, set, set_option, unknown_key, unselected, unspelt,
     vid,
 };
-use super::shell::{End, Grammar, Statements, Word, quoted};
-use super::{OutputFile, Reading, Written, route_words};
+use super::shell::{Word, quoted};
+use super::{OutputFile, Reading, Written, route_words, script};
 use crate::ip::options::{self, Scope};
 use crate::ip::words::{Change, Globals, Master, Oddity, Verb, is_link, is_short_for, verb};
 use crate::model::{
@@ -31,15 +31,6 @@ use crate::span::{FileId, Located, Sources, Span};
 
 /// Where it is written to.
 const HOME: &str = "/usr/local/sbin/network-up";
-
-/// Words of a shell with which something begins that is not run from top to bottom, and with which it ends.
-const OPENING: [&str; 6] = ["if", "for", "while", "until", "case", "{"];
-const CLOSING: [&str; 4] = ["fi", "done", "esac", "}"];
-
-/// Commands without an effect on the network.
-const IDLE: [&str; 10] = [
-    "set", "exit", ":", "true", "echo", "sleep", "printf", "ping", "cat", "udevadm",
-];
 
 /// Reads all files of a set, one after the other.
 pub fn read(sources: &Sources) -> Reading {
@@ -63,7 +54,6 @@ struct Command {
     words: Vec<Word>,
     /// The same as texts.
     texts: Vec<String>,
-    file: FileId,
     span: Span,
     /// `-6` was given.
     is_v6: bool,
@@ -72,9 +62,9 @@ struct Command {
 impl Command {
     /// Where a word is.
     fn place(&self, at: usize) -> Span {
-        self.words
-            .get(at)
-            .map_or(self.span, |word| Span::new(self.file, word.range.clone()))
+        self.words.get(at).map_or(self.span, |word| {
+            Span::new(self.span.file, word.range.clone())
+        })
     }
 
     fn places(&self, range: Range<usize>) -> Span {
@@ -82,7 +72,7 @@ impl Command {
             self.place(range.start),
             self.place(range.end.saturating_sub(1)),
         );
-        Span::new(self.file, first.start..last.end.max(first.start))
+        Span::new(self.span.file, first.start..last.end.max(first.start))
     }
 }
 
@@ -101,8 +91,6 @@ enum Program {
 #[derive(Default)]
 struct Reader {
     report: Report,
-    /// Variables of the script.
-    variables: BTreeMap<String, String>,
     /// Names of everything that a line makes or puts into something.
     ours: BTreeSet<String>,
     devices: BTreeMap<String, Device>,
@@ -159,111 +147,22 @@ impl Device {
 impl Reader {
     /// Splits a text into commands; notes what is none of ours.
     fn commands(&mut self, file: FileId, text: &str, sources: &Sources, found: &mut Vec<Command>) {
-        let mut statements = Statements::new(text, Grammar::Script);
-        let mut depth = 0_usize;
-        // What the statement before ended with, and whether it only looked.
-        let mut before = (End::Line, false);
-        self.variables.clear();
-        loop {
-            let variables = &self.variables;
-            let Some(statement) = statements.next(|name| variables.get(name).cloned()) else {
-                break;
-            };
-            let span = Span::new(file, statement.range.clone());
-            let (end, looked) = core::mem::replace(&mut before, (statement.end, false));
-            let first = statement.words[0].text.as_str();
-            if OPENING.contains(&first) || first.ends_with("()") {
-                depth += 1;
-            }
-            if depth > 0 {
-                let why = "what stands in a shell's conditions, loops and functions is not read";
-                let way_out = "write the commands one after the other";
-                self.report.unsupported(span, why, way_out);
-                if CLOSING.contains(&first) {
-                    depth -= 1;
-                }
+        // Whether the command before only showed something.
+        let mut looked = false;
+        for line in script::lines(file, text, &mut self.report) {
+            if !line.counts(core::mem::take(&mut looked), &mut self.report) {
                 continue;
             }
-            if statement.is_open {
-                self.report.unsupported(
-                    span,
-                    "a quote in it is not closed on its line",
-                    "close it",
-                );
-                continue;
-            }
-            if self.assignments(&statement.words, span) {
-                continue;
-            }
-            if let Some(output) = &statement.output {
-                let why = format!("it writes to {output}, and commands are not run");
-                self.report
-                    .unsupported(span, why, "write a command of iproute2 in its place");
-                continue;
-            }
-            if statement.words.iter().any(|word| word.expands) && !IDLE.contains(&first) {
-                let why = "a shell would replace a part of it, and what with is not said here";
-                self.report.unsupported(span, why, "write the value itself");
-                continue;
-            }
-            if end == End::Or && !IDLE.contains(&first) {
-                if !looked {
-                    let why = "it runs only if the command before it fails";
-                    self.report.unsupported(
-                        span,
-                        why,
-                        "write it as a line of its own, or remove it",
-                    );
-                    continue;
-                }
-                let what = "it is taken over as if the command before it had failed";
-                self.report.changed(span, what);
-            }
-            match self.program(statement.words, file, span, sources) {
+            match self.program(line.words, line.span, sources) {
                 Some(Found::Command(command)) => found.push(command),
-                Some(Found::Look) => before.1 = true,
+                Some(Found::Look) => looked = true,
                 None => {}
             }
         }
     }
 
-    /// Takes variables in, if the words are nothing else.
-    fn assignments(&mut self, words: &[Word], span: Span) -> bool {
-        let skipped = usize::from(matches!(
-            words[0].text.as_str(),
-            "export" | "local" | "readonly"
-        ));
-        let mut found = Vec::new();
-        for word in &words[skipped..] {
-            let Some((name, value)) = word.text.split_once('=') else {
-                return false;
-            };
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.is_empty() || !name.chars().all(is_name) {
-                return false;
-            }
-            if !word.expands {
-                found.push((name.to_owned(), value.to_owned()));
-            } else {
-                self.variables.remove(name);
-            }
-        }
-        self.variables.extend(found);
-        self.report.mapped(span);
-        true
-    }
-
     /// Finds out whose command it is.
-    fn program(
-        &mut self,
-        mut words: Vec<Word>,
-        file: FileId,
-        span: Span,
-        sources: &Sources,
-    ) -> Option<Found> {
-        while matches!(words.first()?.text.as_str(), "sudo" | "exec" | "-E" | "-n") {
-            words.remove(0);
-        }
+    fn program(&mut self, mut words: Vec<Word>, span: Span, sources: &Sources) -> Option<Found> {
         let first = words.first()?.text.clone();
         let program = first.rsplit('/').next().unwrap_or("").to_owned();
         let command = |program: Program, words: Vec<Word>, is_v6: bool| {
@@ -272,7 +171,6 @@ impl Reader {
                 program,
                 words,
                 texts,
-                file,
                 span,
                 is_v6,
             }))
@@ -319,10 +217,6 @@ impl Reader {
                 let why = "parameters of the module are not read in a script";
                 let way_out = "write them behind ip link add, or in modprobe.d";
                 self.report.unsupported(span, why, way_out);
-                return None;
-            }
-            known if IDLE.contains(&known) => {
-                self.report.mapped(span);
                 return None;
             }
             // A line for `ip -batch`.

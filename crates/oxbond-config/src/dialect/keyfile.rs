@@ -206,13 +206,26 @@ pub(super) fn settle(bond: &mut DesiredBond, report: &mut Report) {
 pub fn read(sources: &Sources) -> Reading {
     let mut reader = Reader::default();
     let profiles = reader.profiles(sources);
-    for profile in &profiles {
-        reader.device(profile);
-    }
-    for profile in &profiles {
-        reader.membership(profile, &profiles);
-    }
-    reader.finish()
+    reader.read(&profiles)
+}
+
+/// Reads profiles that are in no files, in this order: the id of each, and what stands in it.
+pub(super) fn read_profiles(profiles: Vec<(String, Vec<Section>)>, report: Report) -> Reading {
+    let mut reader = Reader {
+        report,
+        ..Reader::default()
+    };
+    let mut seen = BTreeSet::new();
+    let profiles: Vec<Profile> = profiles
+        .into_iter()
+        .filter_map(|(id, sections)| reader.profile(&id, sections, &mut seen))
+        .collect();
+    reader.read(&profiles)
+}
+
+/// Names of properties it knows.
+pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
+    TAKEN.into_iter().chain(NOT_TAKEN)
 }
 
 /// Sets an option of a port: the last line counts.
@@ -298,67 +311,8 @@ impl Reader {
             let text = &sources.get(file).text;
             let mut sections = ini::sections(file, text, Grammar::Keyfile, &mut self.report);
             self.drop_replaced(&mut sections);
-            let value = |section: &str, key: &str| {
-                entry(&sections, section, key).map_or_else(String::new, |entry| entry.value.clone())
-            };
-            let uuid = value("connection", "uuid");
-            if !uuid.is_empty() && !seen.insert(uuid.clone()) {
-                let why = "a profile with the same UUID hides this one";
-                if let Some(section) = sections.first() {
-                    let finding = Diagnostic::new(Code::HiddenFile, section.name.span, why);
-                    self.report
-                        .finding(finding.with_help("remove it, or give it a UUID of its own"));
-                }
-                self.give_up(&sections, why);
-                continue;
-            }
-            let kind = match value("connection", "type").as_str() {
-                "802-3-ethernet" => "ethernet".to_owned(),
-                kind => kind.to_owned(),
-            };
-            if !matches!(kind.as_str(), "bond" | "ethernet" | "vlan" | "bridge") {
-                self.give_up(
-                    &sections,
-                    &format!("profiles of type {kind:?} are not taken over"),
-                );
-                continue;
-            }
-            // Older versions kept the name in the section of the type.
-            let named = entry(&sections, "connection", "interface-name")
-                .or_else(|| entry(&sections, &kind, "interface-name"));
-            let default = format!("{}.{}", value("vlan", "parent"), value("vlan", "id"));
-            let device = match named {
-                Some(entry) => name(&entry.value, entry.span, &mut self.report),
-                None if kind == "vlan" => sections
-                    .first()
-                    .and_then(|section| name(&default, section.name.span, &mut self.report)),
-                None => None,
-            };
-            let selectors = if kind == "ethernet" && named.is_none() {
-                selectors(&sections, &mut self.report)
-            } else {
-                Vec::new()
-            };
-            let nameless = selectors
-                .first()
-                .map(|found| Located::new(String::new(), found.span));
-            let Some(device) = device.or(nameless) else {
-                self.give_up(
-                    &sections,
-                    "it does not say the name of its device (interface-name)",
-                );
-                continue;
-            };
-            let id = value("connection", "id");
             let stem = base.strip_suffix(".nmconnection").unwrap_or(base);
-            profiles.push(Profile {
-                id: if id.is_empty() { stem.to_owned() } else { id },
-                uuid,
-                kind,
-                name: device,
-                selectors,
-                sections,
-            });
+            profiles.extend(self.profile(stem, sections, &mut seen));
         }
         profiles
     }
@@ -378,6 +332,85 @@ impl Reader {
             kept.reverse();
             section.entries = kept;
         }
+    }
+
+    /// A profile; none for one that does not count. `id` is its id where it does not say it.
+    fn profile(
+        &mut self,
+        id: &str,
+        sections: Vec<Section>,
+        seen: &mut BTreeSet<String>,
+    ) -> Option<Profile> {
+        let value = |section: &str, key: &str| {
+            entry(&sections, section, key).map_or_else(String::new, |entry| entry.value.clone())
+        };
+        let uuid = value("connection", "uuid");
+        if !uuid.is_empty() && !seen.insert(uuid.clone()) {
+            let why = "a profile with the same UUID hides this one";
+            if let Some(section) = sections.first() {
+                let finding = Diagnostic::new(Code::HiddenFile, section.name.span, why);
+                self.report
+                    .finding(finding.with_help("remove it, or give it a UUID of its own"));
+            }
+            self.give_up(&sections, why);
+            return None;
+        }
+        let kind = match value("connection", "type").as_str() {
+            "802-3-ethernet" => "ethernet".to_owned(),
+            kind => kind.to_owned(),
+        };
+        if !matches!(kind.as_str(), "bond" | "ethernet" | "vlan" | "bridge") {
+            self.give_up(
+                &sections,
+                &format!("profiles of type {kind:?} are not taken over"),
+            );
+            return None;
+        }
+        // Older versions kept the name in the section of the type.
+        let named = entry(&sections, "connection", "interface-name")
+            .or_else(|| entry(&sections, &kind, "interface-name"));
+        let default = format!("{}.{}", value("vlan", "parent"), value("vlan", "id"));
+        let device = match named {
+            Some(entry) => name(&entry.value, entry.span, &mut self.report),
+            None if kind == "vlan" => sections
+                .first()
+                .and_then(|section| name(&default, section.name.span, &mut self.report)),
+            None => None,
+        };
+        let selectors = if kind == "ethernet" && named.is_none() {
+            selectors(&sections, &mut self.report)
+        } else {
+            Vec::new()
+        };
+        let nameless = selectors
+            .first()
+            .map(|found| Located::new(String::new(), found.span));
+        let Some(device) = device.or(nameless) else {
+            self.give_up(
+                &sections,
+                "it does not say the name of its device (interface-name)",
+            );
+            return None;
+        };
+        let own = value("connection", "id");
+        Some(Profile {
+            id: if own.is_empty() { id.to_owned() } else { own },
+            uuid,
+            kind,
+            name: device,
+            selectors,
+            sections,
+        })
+    }
+
+    fn read(mut self, profiles: &[Profile]) -> Reading {
+        for profile in profiles {
+            self.device(profile);
+        }
+        for profile in profiles {
+            self.membership(profile, profiles);
+        }
+        self.finish()
     }
 
     /// What a profile's device is, and how it is set up.

@@ -18,8 +18,10 @@ pub mod keyfile;
 pub mod modprobe;
 pub mod netplan;
 pub mod networkd;
+pub mod nmcli;
 pub mod nmstate;
 mod route_words;
+mod script;
 mod shell;
 pub mod toml;
 mod yaml;
@@ -92,6 +94,8 @@ pub enum Dialect {
     Iproute,
     /// cloud-init's network configuration.
     CloudInit,
+    /// Lines of NetworkManager's `nmcli`.
+    Nmcli,
 }
 
 impl Dialect {
@@ -108,6 +112,7 @@ impl Dialect {
         Self::Nmstate,
         Self::Iproute,
         Self::CloudInit,
+        Self::Nmcli,
     ];
 
     /// Its name on the command line.
@@ -124,6 +129,7 @@ impl Dialect {
             Self::Nmstate => "nmstate",
             Self::Iproute => "iproute2",
             Self::CloudInit => "cloud-init",
+            Self::Nmcli => "nmcli",
         }
     }
 
@@ -157,7 +163,7 @@ impl Dialect {
             Self::Ifupdown => Spelling::Ifenslave,
             Self::Ifupdown2 => Spelling::Ifupdown2,
             Self::Netplan => Spelling::Netplan,
-            Self::Keyfile => Spelling::NetworkManager,
+            Self::Keyfile | Self::Nmcli => Spelling::NetworkManager,
             Self::Ifcfg => Spelling::Ifcfg,
             Self::Modprobe => Spelling::Module,
             Self::Nmstate => Spelling::Nmstate,
@@ -183,6 +189,7 @@ impl Dialect {
             Self::Nmstate => nmstate::read(sources),
             Self::Iproute => iproute::read(sources),
             Self::CloudInit => cloudinit::read(sources),
+            Self::Nmcli => nmcli::read(sources),
         };
         // An option set to nothing (an empty list, no name) is as it is when nothing is said, and many dialects have no
         // way to write it.
@@ -207,6 +214,7 @@ impl Dialect {
             Self::Nmstate => nmstate::write(network),
             Self::Iproute => iproute::write(network),
             Self::CloudInit => cloudinit::write(network),
+            Self::Nmcli => nmcli::write(network),
         }
     }
 
@@ -223,7 +231,8 @@ impl Dialect {
             | Self::Modprobe
             | Self::Nmstate
             | Self::Iproute
-            | Self::CloudInit => ifupdown::is_comment(line),
+            | Self::CloudInit
+            | Self::Nmcli => ifupdown::is_comment(line),
         }
     }
 
