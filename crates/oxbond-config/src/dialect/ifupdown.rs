@@ -8,7 +8,9 @@
 use core::net::IpAddr;
 use std::fmt::Write as _;
 
-use oxbond_core::option::{Dialect, Kind, Mode, OptionId, OptionKey, OptionSpec, find_in_dialect};
+use oxbond_core::option::{
+    Dialect, Kind, Mode, OptionId, OptionKey, OptionSpec, OptionValue, find_in_dialect,
+};
 
 use super::common::{
     mac, mode, mtu, name, number, option, parsed, port_option, prefix_len, refused, unknown_key,
@@ -617,11 +619,16 @@ impl Reader {
             }
             return unknown_key(key, span, self.flavour.dialect(), &TAKEN, &mut self.report);
         };
+        // ifenslave sets it when the port joins.
+        let of_port =
+            self.flavour == Flavour::Classic && spec.key == OptionKey::Bond(OptionId::Primary);
+        let has_port =
+            |bond: &DesiredBond, name: &str| bond.ports.iter().any(|port| port.name.value == name);
         let Some(at) = self
             .network
             .bonds
             .iter()
-            .position(|bond| bond.name.value == own)
+            .position(|bond| bond.name.value == own || (of_port && has_port(bond, own)))
         else {
             let why = format!("{own} is no bond");
             return self.report.unsupported(span, why, "write it for the bond");
@@ -893,6 +900,9 @@ impl Reader {
         for bridge in &mut self.network.bridges {
             bridge.settle_vids();
         }
+        for bond in &self.network.bonds {
+            self.report.extend(monitors(self.flavour, bond));
+        }
         if self.flavour == Flavour::Second {
             for bond in &self.network.bonds {
                 let mode = mode(bond);
@@ -916,6 +926,36 @@ impl Reader {
             diagnostics: Vec::new(),
         }
     }
+}
+
+/// What the tools make of monitors that do not fit each other.
+fn monitors(flavour: Flavour, bond: &DesiredBond) -> Report {
+    let mut report = Report::default();
+    let on = |id: OptionId| {
+        let option = bond.option(id)?;
+        (option.value.value != OptionValue::Number(0)).then_some(option.span)
+    };
+    match (on(OptionId::Miimon), on(OptionId::ArpInterval), flavour) {
+        (Some(_), Some(arp), Flavour::Classic) => {
+            let what = "ifenslave sets bond-miimon after it, which switches ARP monitoring off";
+            report.changed(arp, what);
+        }
+        (Some(miimon), Some(arp), Flavour::Second) => {
+            for span in [miimon, arp] {
+                report.changed(span, "ifupdown2 sets neither monitor where both are given");
+            }
+        }
+        (None, _, Flavour::Second) => {
+            for span in [OptionId::Updelay, OptionId::Downdelay]
+                .into_iter()
+                .filter_map(on)
+            {
+                report.changed(span, "ifupdown2 leaves it out without bond-miimon");
+            }
+        }
+        _ => {}
+    }
+    report
 }
 
 /// What the lines below belong to.

@@ -7,43 +7,53 @@ use oxbond_config::dialect::Dialect;
 use oxbond_config::model::{DesiredNetwork, DeviceSettings};
 use oxbond_config::report::LineReport;
 use oxbond_config::span::Sources;
+use oxbond_core::option::OptionId;
 
 use crate::bench::{Bench, Root};
 use crate::{difference, foreign, has_complaint, is_told, samples, sources, text, written};
 
-/// Lays `/etc/network` out for each set of files, with what the packages have there, and runs `judge` in it.
-const LAY: &str = r#"
-one() {
-    case=$1
-    mount -t tmpfs tmpfs /run
-    mkdir /run/network
-    mount -t tmpfs tmpfs /tmp
-    cp -r /etc/network/. /tmp
-    cp -r "$case"/etc/network/. /tmp
-    mount --bind /tmp /etc/network
-    judge "$case"
-}
-export -f one judge
-printf '%s\n' /work/* | xargs -P 2 -I CASE unshare --mount --net --propagation unchanged bash -u -c 'one CASE'
-"#;
-
+/// Runs ifupdown2 on each set of files: once started it is forked for each, since starting takes it longest.
 const SECOND: &str = r#"
-judge() {
-    ifquery -a >"$1/understood" 2>"$1/said"
-    ifup -a --syntax-check >>"$1/said" 2>&1
-    true
-}
+mkdir -p /run/network
+python3 - /work/* <<'END'
+import os, sys
+
+MAIN = "/usr/share/ifupdown2/__main__.py"
+sys.path.insert(0, os.path.dirname(MAIN))
+with open(MAIN) as source:
+    program = compile(source.read(), MAIN, "exec")
+import ifupdown.client, ifupdown.main, lib.log, lib.nlcache, lib.status
+
+def run(case, out, *words):
+    child = os.fork()
+    if child == 0:
+        for path, fd in ((out, 1), (case + "/said", 2)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), fd)
+        sys.argv = [*words, "-a", "-i", case + "/etc/network/interfaces"]
+        try:
+            exec(program, {"__name__": "__main__", "__file__": MAIN})
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+    os.waitpid(child, 0)
+
+for case in sys.argv[1:]:
+    run(case, case + "/understood", "/sbin/ifquery")
+    run(case, case + "/said", "/sbin/ifup", "--syntax-check")
+END
 "#;
 
 const CLASSIC: &str = r#"
-judge() {
-    : >"$1/understood"
-    for name in $(cat "$1/names"); do
-        echo "iface $name inet manual" >>"$1/understood"
-        ifquery "$name" >>"$1/understood" 2>>"$1/said" || echo "no $name" >>"$1/said"
+for case in /work/*; do
+    file=$case/etc/network/interfaces
+    : >"$case/understood"
+    for name in $(cat "$case/names"); do
+        echo "iface $name inet manual" >>"$case/understood"
+        ifquery -i "$file" "$name" >>"$case/understood" 2>>"$case/said" || echo "no $name" >>"$case/said"
     done
-    ifquery --list >/dev/null 2>>"$1/said" || true
-}
+    ifquery -i "$file" --list >/dev/null 2>>"$case/said" || true
+done
 "#;
 
 struct Judged {
@@ -72,14 +82,17 @@ fn judge(root: Root, script: &str, cases: &[(Sources, DesiredNetwork)]) -> Vec<J
                 "/etc/network/"
             };
             let path = format!("{number}/{home}{}", source.name);
-            let mut text = source.text.clone();
+            // They stand in a directory of their own.
+            let mut text = source
+                .text
+                .replace(" /etc/network/", &format!(" /work/{number}/etc/network/"));
             if index == 0 && matches!(root, Root::Tools) {
                 let _ = write!(text, "\nauto {}\n", names.join(" "));
             }
             bench.put(&path, &text);
         }
     }
-    bench.run(root, &format!("{script}{LAY}"));
+    bench.run(root, script);
     let get =
         |number: usize, name: &str| bench.get(&format!("{number}/{name}")).unwrap_or_default();
     (0..cases.len())
@@ -152,6 +165,7 @@ fn root_ifupdown2_reads_the_fixtures_as_we_do() {
             let told = lines.iter().any(|line| {
                 is_told(line)
                     && (complaint.contains("main exception")
+                        || complaint.contains("error getting dependent interfaces")
                         || key(line).is_some_and(|key| complaint.contains(key)))
             });
             if !told {
@@ -234,11 +248,14 @@ fn of_ifquery(understood: &str) -> DesiredNetwork {
     )
 }
 
-/// Without what is not of bonds, VLANs and bridges themselves, and without ports, which other stanzas may name.
+/// Without what is not of bonds, VLANs and bridges themselves, and without ports and the primary, which other
+/// stanzas may name.
 fn bare(mut network: DesiredNetwork) -> DesiredNetwork {
     for bond in &mut network.bonds {
         bond.device = DeviceSettings::default();
         bond.ports.clear();
+        bond.options
+            .retain(|option| option.value.id != OptionId::Primary);
     }
     for vlan in &mut network.vlans {
         vlan.device = DeviceSettings::default();
