@@ -9,6 +9,7 @@ mod plan;
 mod save;
 mod trial;
 mod wait;
+mod words;
 
 pub(crate) use files::read_files;
 
@@ -181,6 +182,7 @@ pub(crate) fn grammar() -> Command {
                 ),
         )
         .subcommand(save::grammar())
+        .subcommands(words::grammar())
         .subcommand(wait::grammar())
         .subcommand(explain::grammar())
         .subcommand(lint::grammar())
@@ -358,6 +360,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         .get_one::<PathBuf>("run-dir")
         .cloned()
         .unwrap_or_else(|| RUN_ROOT.into());
+    if let Some(words) = words::translated(matches) {
+        let program = ["oxbond".to_owned(), "--run-dir".to_owned()];
+        let root = run_root.to_string_lossy().into_owned();
+        let words = program.into_iter().chain([root]).chain(words);
+        return run(&grammar().get_matches_from(words));
+    }
     match matches.subcommand() {
         Some(("ip", m)) => Ok(crate::ip::run(&run_root, &texts(m, "words"))),
         Some(("lint", m)) => lint::run(m),

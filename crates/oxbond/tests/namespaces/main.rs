@@ -20,6 +20,7 @@ mod failover;
 mod frames;
 mod guest;
 mod guests;
+mod guides;
 mod inside;
 mod iproute;
 mod loss;
