@@ -164,7 +164,7 @@ struct Reader {
     mtus: Vec<(String, Located<u32>)>,
     /// Ethernets (id, place) that are given addresses.
     addressed: Vec<(String, Span)>,
-    /// Places of the files in the order in which they are merged.
+    /// Places of netplan's own files in the order in which they are merged.
     ranks: BTreeMap<FileId, usize>,
     /// The rank of the file that first defines an id.
     defined: BTreeMap<String, usize>,
@@ -959,7 +959,8 @@ impl Reader {
         let (defined, ranks) = (&self.defined, &self.ranks);
         let mut resolve = |reference: &mut Reference| -> bool {
             used.insert(reference.value.clone());
-            if defined.get(&reference.value) > ranks.get(&reference.span.file) {
+            let rank = ranks.get(&reference.span.file);
+            if rank.is_some_and(|rank| defined.get(&reference.value) > Some(rank)) {
                 let id = &reference.value;
                 let what = format!(
                     "netplan refuses the file, since {id} is defined in one that is read later; here the order does \
