@@ -9,6 +9,7 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use serde::{Deserialize, Serialize};
 
 use super::{Netlink, body_of, named};
 use crate::error::KernelError;
@@ -54,7 +55,7 @@ pub enum BridgeSetting {
 }
 
 /// VLANs that a bridge port (or the bridge itself, as its own port) lets through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortVlan {
     /// The VLAN.
     pub vid: u16,
@@ -176,13 +177,40 @@ impl Netlink {
         pvid: bool,
     ) -> Result<(), KernelError> {
         let object = self.vlans_text(index, &vids);
-        let message = port_vlans_message(index, of_bridge, vids, pvid);
+        let flags = match pvid {
+            true => BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged,
+            false => BridgeVlanInfoFlags::empty(),
+        };
+        let message = port_vlans_message(index, of_bridge, vids, flags);
         self.write(
             &RouteNetlinkMessage::SetLink(message),
             0,
             "add to the bridge VLANs of",
             object,
         )
+    }
+
+    /// Makes these the VLANs that a bridge port lets through; writes what differs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_port_vlans(&mut self, index: u32, vlans: &[PortVlan]) -> Result<(), KernelError> {
+        let have = self.port_vlans()?.remove(&index).unwrap_or_default();
+        for vlan in vlans.iter().filter(|vlan| !have.contains(vlan)) {
+            let object = self.vlans_text(index, &(vlan.vid..=vlan.vid));
+            let mut flags = BridgeVlanInfoFlags::empty();
+            flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);
+            flags.set(BridgeVlanInfoFlags::Untagged, vlan.untagged);
+            let message = port_vlans_message(index, false, vlan.vid..=vlan.vid, flags);
+            let message = RouteNetlinkMessage::SetLink(message);
+            self.write(&message, 0, "add to the bridge VLANs of", object)?;
+        }
+        for gone in have {
+            if !vlans.iter().any(|vlan| vlan.vid == gone.vid) {
+                self.del_port_vlans(index, false, gone.vid..=gone.vid)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets VLANs no longer through.
@@ -196,7 +224,7 @@ impl Netlink {
         vids: RangeInclusive<u16>,
     ) -> Result<(), KernelError> {
         let object = self.vlans_text(index, &vids);
-        let message = port_vlans_message(index, of_bridge, vids, false);
+        let message = port_vlans_message(index, of_bridge, vids, BridgeVlanInfoFlags::empty());
         self.write(
             &RouteNetlinkMessage::DelLink(message),
             0,
@@ -232,14 +260,10 @@ fn port_vlans_message(
     index: u32,
     of_bridge: bool,
     vids: RangeInclusive<u16>,
-    pvid: bool,
+    mut flags: BridgeVlanInfoFlags,
 ) -> LinkMessage {
-    let mut flags = BridgeVlanInfoFlags::empty();
     if of_bridge {
         flags |= BridgeVlanInfoFlags::Brentry;
-    }
-    if pvid {
-        flags |= BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
     }
     let info = |vid, more| {
         AfSpecBridge::VlanInfo(BridgeVlanInfo {

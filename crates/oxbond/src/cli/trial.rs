@@ -26,6 +26,7 @@ pub(super) fn grammar() -> [Command; 3] {
              not open in its time, on Ctrl-C, on 'oxbond rollback', and when the daemon is killed as soon as it is started \
              again. If only this command is killed, the time goes on. The files are not touched.",
         )
+        .after_help("Exit code: 0 when it was confirmed or nothing differs, 3 when everything went back; else as of every command.")
         .args(files::arguments())
         .arg(
             Arg::new("timeout")

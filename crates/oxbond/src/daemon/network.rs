@@ -7,7 +7,7 @@
 //!                                        plan from here to what was before, step, step, ...
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_core::bond::Bond;
 use oxbond_core::input::Input;
@@ -169,12 +169,13 @@ impl Service {
             })
             .collect();
         let taken = self.taken();
-        let mut cores: std::collections::BTreeMap<String, Bond> = self
-            .bonds
-            .iter()
-            .map(|(name, bond)| (name.clone(), bond.core.clone()))
-            .collect();
+        let mut cores: BTreeMap<String, Bond> = BTreeMap::new();
         for planned in steps {
+            let name = planned.step.device();
+            if let Some(bond) = self.bonds.get(name) {
+                let core = cores.entry(name.to_owned());
+                core.or_insert_with(|| bond.core.clone());
+            }
             let (bond, ports): (&str, &[PortRequest]) = match &planned.step {
                 Step::CreateBond(request) => {
                     if !going.contains(request.name.as_str()) {
@@ -342,7 +343,14 @@ impl Service {
             Step::VlanFiltering { on, .. } => {
                 nl.set_bridge(index, BridgeSetting::VlanFiltering(*on))
             }
-            Step::Master { .. } | Step::PutBackMaster { .. } => nl.set_master(index, master),
+            Step::Master { .. } => nl.set_master(index, master),
+            Step::PutBackMaster { vlans, .. } => {
+                nl.set_master(index, master).map_err(kernel)?;
+                match vlans.as_slice() {
+                    [] => Ok(()),
+                    vlans => nl.set_port_vlans(index, vlans),
+                }
+            }
             Step::AddVlans {
                 bridge,
                 first,

@@ -347,12 +347,24 @@ impl<'a> Planner<'a> {
             self.step(free, step);
             return;
         }
+        if let Some(holder) = self.ports.held.get(port.name.as_str()).copied()
+            && !self.ports.bonds.contains_key(holder)
+            && !self.going.contains(holder)
+        {
+            let name = &port.name;
+            self.refuse(format!(
+                "port {name} is in {holder} already, which no file names; take it out there first: oxbond remove-port \
+                 {holder} {name}"
+            ));
+        }
         let interrupts = self.free(&port.name, bond);
-        if let Some(was) = self.device(&port.name).and_then(|d| d.master.clone()) {
+        let device = self.device(&port.name);
+        if let Some((was, device)) = device.and_then(|d| Some((d.master.clone()?, d))) {
             let out = Step::Master {
                 port: port.name.clone(),
                 master: None,
                 was: Some(was),
+                vlans: device.vlans.clone(),
             };
             self.interrupting(Phase::Release, interrupts.clone(), out);
         }
@@ -704,6 +716,7 @@ impl<'a> Planner<'a> {
                     port: port.name.clone(),
                     master: Some(bridge.name.clone()),
                     was: was.filter(|was| *was != bridge.name),
+                    vlans: device.map(|d| d.vlans.clone()).unwrap_or_default(),
                 };
                 self.interrupting(phase, interrupts, step);
                 if device.is_some_and(|device| !device.up) {
@@ -842,6 +855,7 @@ impl<'a> Planner<'a> {
                     port: port.clone(),
                     master: None,
                     was: Some(bridge.clone()),
+                    vlans: Vec::new(),
                 };
                 self.step(phase, step);
             }

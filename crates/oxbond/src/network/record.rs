@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_config::model::Cidr;
-use oxbond_linux::netlink::{AddressRecord, Route, RouteRecord};
+use oxbond_linux::netlink::{AddressRecord, PortVlan, Route, RouteRecord};
 use oxbond_linux::resolver::NameService;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,8 @@ pub(crate) struct Lent {
     pub(crate) routes: Vec<RouteRecord>,
     /// The bridge it was a port of.
     pub(crate) master: Option<String>,
+    /// Its VLANs there.
+    pub(crate) vlans: Vec<PortVlan>,
 }
 
 impl Record {
@@ -96,11 +98,17 @@ impl Record {
             Step::AddRoute { device, route } => {
                 insert(&mut self.routes, device, route.as_read_back());
             }
-            Step::Master { port, master, was } => {
+            Step::Master {
+                port,
+                master,
+                was,
+                vlans,
+            } => {
                 let ours = self.members.get(port) == was.as_ref();
                 if let Some(was) = was.as_ref().filter(|_| !ours) {
                     let lent = self.lent.entry(port.clone()).or_default();
                     lent.master = Some(was.clone());
+                    lent.vlans.clone_from(vlans);
                 }
                 if let Some(bridge) = master {
                     self.members.insert(port.clone(), bridge.clone());
@@ -186,6 +194,7 @@ impl Record {
             steps.push(Step::PutBackMaster {
                 port: name(),
                 master: master.clone(),
+                vlans: lent.vlans.clone(),
             });
         }
         let elsewhere = |address: &Cidr| {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use oxbond_config::model::Cidr;
 use oxbond_core::option::{OptionChange, PortOptionChange};
-use oxbond_linux::netlink::{AddressRecord, Route, RouteRecord};
+use oxbond_linux::netlink::{AddressRecord, PortVlan, Route, RouteRecord};
 use oxbond_linux::resolver::NameService;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,8 @@ pub(crate) enum Step {
         master: Option<String>,
         /// The bridge it was in.
         was: Option<String>,
+        /// Its VLANs there.
+        vlans: Vec<PortVlan>,
     },
     /// Give an interface back to the bridge it came from.
     PutBackMaster {
@@ -131,6 +133,8 @@ pub(crate) enum Step {
         port: String,
         /// The bridge.
         master: String,
+        /// Its VLANs there.
+        vlans: Vec<PortVlan>,
     },
     /// Let VLANs through a bridge port.
     AddVlans {

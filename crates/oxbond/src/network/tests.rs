@@ -318,6 +318,23 @@ fn what_somebody_else_made_is_in_the_way_and_stays() {
         words(&plan(&wanted(""), &record, &running).0),
         ["v5: remove device"]
     );
+    // A bond made by hand keeps its ports.
+    let mut by_hand = RunningBond {
+        request: Default::default(),
+        options: BondOptions::own(),
+        mac: MacAddr::ZERO,
+        mtu: 1500,
+        attached: vec!["b".to_owned()],
+    };
+    by_hand.request.name = "hand0".to_owned();
+    let mut held = bare(&["a", "b", "hand0"]);
+    held.bonds.insert("hand0".to_owned(), by_hand);
+    let (steps, refusals) = plan(&wanted(STACK), &Record::default(), &held);
+    assert!(
+        refusals[0].message.contains("oxbond remove-port hand0 b"),
+        "{refusals:?}"
+    );
+    assert!(!words(&steps).contains(&"hand0: remove bond"));
     let missing = "[bond.bond0]\nmode = \"active-backup\"\nports = [\"a\", \"z\"]\n";
     let (steps, refusals) = plan(&wanted(missing), &Record::default(), &running);
     assert_eq!(refusals, []);

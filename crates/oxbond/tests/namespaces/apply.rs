@@ -156,6 +156,14 @@ fn root_each_thing_is_changed_alone_and_read_back() {
             "vmbr0: MTU 1300 set",
         ),
         (
+            with("").replace("addresses:", "accept-ra: false\n      addresses:"),
+            "vmbr0: routers' advertisements are ignored",
+        ),
+        (
+            with("").replace("addresses:", "accept-ra: true\n      addresses:"),
+            "vmbr0: routers' advertisements are heard",
+        ),
+        (
             with("").replace("interfaces: [bond0]", "interfaces: []"),
             "bond0: was taken out of vmbr0",
         ),

@@ -188,7 +188,7 @@ fn inside_a_vlan_aware_bridge_is_applied_as_its_guides_say() {
     ] {
         assert!(said.contains(mention), "{mention}: {said}");
     }
-    let few = file(&subject, "interfaces", &interfaces("5-6"));
+    let few = file(&subject, "few/interfaces", &interfaces("5-6"));
     let said = subject.must(&format!("apply {}", few.display()));
     assert_eq!(
         said.trim(),
@@ -207,6 +207,30 @@ fn inside_a_vlan_aware_bridge_is_applied_as_its_guides_say() {
     let none = file(&subject, "interfaces", "auto lo\niface lo inet loopback\n");
     subject.must(&format!("apply {}", none.display()));
     as_before(&subject, &before);
+
+    // Where another tool had all this without a bond, the port gets its place in the bridge back, with its VLANs.
+    let host = subject.host();
+    for words in [
+        "link add vmbr0 type bridge vlan_filtering 1 stp_state 0 forward_delay 0",
+        "link set enp3s0 master vmbr0",
+        "link set vmbr0 up",
+        "address add 10.77.0.2/24 dev vmbr0",
+    ] {
+        host.ip(words).unwrap();
+    }
+    host.execute("bridge", "vlan add dev enp3s0 vid 5-7")
+        .unwrap();
+    host.execute("bridge", "vlan add dev enp3s0 vid 9 untagged")
+        .unwrap();
+    let vlans = || host.execute("bridge", "vlan show dev enp3s0").unwrap();
+    let before = vlans();
+    assert!(before.contains("9 Egress Untagged"), "{before}");
+    let said = subject
+        .oxbond(&format!("try --timeout 1 {}", few.display()))
+        .unwrap();
+    assert_eq!(said.status.code(), Some(3), "{said:?}");
+    assert_eq!(vlans(), before);
+    subject.wait_peer(&PEER[..1]).unwrap();
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use oxbond_lab::machine::PATIENCE;
+use oxbond_lab::machine::{End, PATIENCE};
 use oxbond_lab::proc::{Process, Signal, wait_until};
+use oxbond_lab::rig::{Plan, Topology};
 
 use crate::administration::settled;
 use crate::apply::{as_before, file, hasty, remote};
-use crate::common::{PEER, Subject};
+use crate::common::{PEER, PORTS, Subject};
 
 /// A bond in a bridge that takes over the only address.
 const NEW: &str = "network:\n  version: 2\n  ethernets: {enp3s0: {}, enp4s0: {}}\n  bonds:\n    bond0:\n      interfaces: \
@@ -24,7 +25,7 @@ fn new(subject: &Subject, gateway: &str) -> String {
 /// Starts a trial and waits until its steps are taken.
 fn tried(subject: &Subject, words: &str) -> Process {
     let mut command: Command = subject.command();
-    command.args(["try", "--from", "netplan"]);
+    command.arg("try");
     command.args(words.split_whitespace());
     let mut process = Process::start("oxbond try", command).unwrap();
     process
@@ -194,4 +195,24 @@ fn root_a_daemon_killed_while_a_bond_changes_is_followed_by_one_that_goes_back()
     println!("from another bond: {steps} steps");
     assert!(steps > 8, "{steps} steps");
     assert_eq!(options(&subject), before);
+}
+
+#[test]
+fn root_an_lacp_partner_opens_its_gate() {
+    let mut subject = Subject::new(Plan::new(Topology::Cabled, &PORTS));
+    subject.start_peer_daemon().unwrap();
+    let there = "up bond0 --mode 802.3ad --lacp-rate fast --port enp3s0 --port enp4s0 --address 10.77.0.1/24";
+    subject.ok_at(End::Peer, there).unwrap();
+    let text = "[bond.bond0]\nmode = \"802.3ad\"\nlacp_rate = \"fast\"\nports = [\"enp3s0\", \"enp4s0\"]\naddress = \
+                [\"10.77.0.2/24\"]\n";
+    let toml = file(&subject, "bond0.toml", text);
+    let mut trial = tried(&subject, &format!("--gate partner {}", toml.display()));
+    wait_until(PATIENCE, "the partner has spoken", || {
+        let log = subject.daemon().unwrap().stderr();
+        log.contains("there is an LACP partner of bond0")
+    })
+    .unwrap();
+    subject.wait_peer(&PEER[..1]).unwrap();
+    subject.must("confirm");
+    assert!(trial.wait_exit(PATIENCE).unwrap().success());
 }
