@@ -8,6 +8,7 @@
 //! monitor puts out the other one as it is set; `ip4` makes the method manual, `ipv4.addresses` does not; a connection
 //! is called `TYPE-IFNAME` unless it is told its name.
 
+use core::net::IpAddr;
 use core::ops::Range;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use super::ini::{self, Entry, Section};
 use super::keyfile;
 use super::shell::{Word, quoted};
 use super::{OutputFile, Reading, Written, script};
-use crate::model::DesiredNetwork;
+use crate::model::{DesiredNetwork, DesiredSelector};
 use crate::report::Report;
 use crate::span::{Located, Sources, Span};
 use crate::suggest::closest;
@@ -75,6 +76,9 @@ const ALIASES: [(&str, &str, &str, &str); 40] = [
 
 /// Properties whose names the keyfile has otherwise.
 const OTHER_KEYS: [&str; 2] = ["routes", "options"];
+
+/// Properties that only `ipv6` has.
+const IPV6_KEYS: [&str; 2] = ["addr-gen-mode", "ip6-privacy"];
 
 /// Settings that may be cut short.
 const SETTINGS: [&str; 10] = [
@@ -187,10 +191,11 @@ impl Reader {
         let is_short_for = |word: &str, full: &str| !word.is_empty() && full.starts_with(word);
         let (object, verb) = (text(at), text(at + 1));
         let rest = words.get(at + 2..).unwrap_or(&[]);
+        let is_connection = is_short_for(object, "connection");
         let looks = ["status", "show", "monitor"]
             .iter()
             .any(|look| is_short_for(verb, look));
-        if verb.is_empty() || looks {
+        if verb.is_empty() || (looks && !is_connection) {
             self.report.mapped(span);
             return true;
         }
@@ -200,16 +205,20 @@ impl Reader {
             self.report.mapped(span);
             return false;
         }
-        if !is_short_for(object, "connection") {
+        if !is_connection {
             self.foreign(span, format!("nmcli {object} {verb} is not taken over"));
             return false;
         }
         // In the order in which nmcli compares them.
         let verbs = [
-            "show", "up", "down", "add", "modify", "clone", "edit", "delete", "monitor", "reload",
-            "load", "import", "export", "migrate",
+            "show", "up", "down", "add", "edit", "delete", "reload", "load", "modify", "clone",
+            "import", "export", "monitor", "migrate",
         ];
         match verbs.iter().find(|known| is_short_for(verb, known)) {
+            Some(&("show" | "monitor")) => {
+                self.report.mapped(span);
+                return true;
+            }
             Some(&("up" | "down" | "reload" | "load")) => self.report.mapped(span),
             Some(&"add") => self.add(rest, span),
             Some(&"modify") => self.modify(rest, span),
@@ -458,6 +467,11 @@ impl Reader {
                 }
             }
             ("bond", key) => self.bond_option(profile, key, text, span),
+            ("match", _) => {
+                let why = "nmcli refuses it for ports, though NetworkManager has it";
+                self.report
+                    .unsupported(span, why, "name the port, or write a keyfile");
+            }
             ("ipv4" | "ipv6", "addresses" | "routes" | "dns" | "dns-search") => {
                 if change == Change::Set {
                     self.lost(profile.remove(setting, key));
@@ -473,7 +487,15 @@ impl Reader {
                         self.lost(profile.properties.extract_if(.., same));
                         self.report.mapped(place);
                     } else {
-                        push(profile, part, place);
+                        let host = part.parse::<IpAddr>().ok().filter(|_| key == "addresses");
+                        let Some(host) = host else {
+                            push(profile, part, place);
+                            continue;
+                        };
+                        let bits = if host.is_ipv4() { 32 } else { 128 };
+                        let what = format!("without a length its prefix has {bits} bits");
+                        self.report.changed(place, what);
+                        push(profile, format!("{host}/{bits}"), place);
                     }
                 }
             }
@@ -592,6 +614,7 @@ fn property(kind: &str, name: &str) -> Option<(String, String)> {
         other => only(other, SETTINGS.into_iter()).unwrap_or(other),
     };
     let keys = keyfile::known_keys().chain(OTHER_KEYS);
+    let keys = keys.filter(|key| setting != "ipv4" || !IPV6_KEYS.contains(key));
     let key = only(key, keys).unwrap_or(key);
     Some((setting.to_owned(), key.to_owned()))
 }
@@ -741,7 +764,21 @@ fn route(text: &str, is_v4: bool) -> (String, String) {
 
 /// Writes one line for each profile.
 pub fn write(network: &DesiredNetwork) -> Written {
-    let Written { files, report } = keyfile::write(network);
+    // Which nmcli refuses for ports, though NetworkManager has it.
+    let needs_match = |selector: &DesiredSelector| selector.criteria().any(|(key, _)| key != "mac");
+    let mut network = network.clone();
+    let mut lost = Vec::new();
+    for bond in &mut network.bonds {
+        lost.extend(
+            bond.selectors
+                .extract_if(.., |selector| needs_match(selector)),
+        );
+    }
+    let Written { files, mut report } = keyfile::write(&network);
+    for selector in lost {
+        let why = "nmcli takes ports by their names and addresses alone";
+        report.unsupported(selector.span, why, "name the ports, or write keyfiles");
+    }
     let mut text = "#!/bin/sh\n# Adds the profiles: run it once, as root.\nset -e\n".to_owned();
     for file in files {
         let mut sources = Sources::default();
@@ -815,7 +852,7 @@ fn line(sections: &[Section]) -> String {
             &bond.join(","),
         );
     }
-    for section in ["ethernet", "match", "bridge", "bond-port", "bridge-port"] {
+    for section in ["ethernet", "bridge", "bond-port", "bridge-port"] {
         for entry in entries(section) {
             put(
                 &format!("{section}.{}", entry.key),

@@ -11,6 +11,7 @@ mod netplan;
 mod networkd;
 #[path = "../common/networks.rs"]
 mod networks;
+mod nmcli;
 
 use oxbond_config::dialect::{Dialect, OutputFile, Reading};
 use oxbond_config::model::DesiredNetwork;
