@@ -172,6 +172,16 @@ struct Reader {
     links: BTreeMap<String, Reference>,
     ids: BTreeMap<String, Located<u16>>,
     vlans: Vec<(Located<String>, DeviceSettings)>,
+    /// Where the device of an id stands.
+    places: BTreeMap<String, Place>,
+}
+
+/// A device among those of its kind, which stay in the order in which they were defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Bond(usize),
+    Vlan(usize),
+    Bridge(usize),
 }
 
 impl Reader {
@@ -253,40 +263,44 @@ impl Reader {
         };
         self.report.mapped(definition.key_span);
         // Files add to what earlier ones say of the same id.
-        match kind {
-            "bonds"
-                if !self
-                    .network
-                    .bonds
-                    .iter()
-                    .any(|bond| bond.name.value == id.value) =>
-            {
+        let (bonds, bridges) = (self.network.bonds.len(), self.network.bridges.len());
+        let new = match kind {
+            "bonds" => Place::Bond(bonds),
+            "bridges" => Place::Bridge(bridges),
+            _ => Place::Vlan(self.vlans.len()),
+        };
+        let place = *self.places.entry(id.value.clone()).or_insert(new);
+        match (place, new) {
+            (Place::Bond(at), Place::Bond(next)) if at == next => {
                 self.network.bonds.push(DesiredBond::new(id.clone()));
             }
-            "bridges"
-                if !self
-                    .network
-                    .bridges
-                    .iter()
-                    .any(|bridge| bridge.name.value == id.value) =>
-            {
+            (Place::Bridge(at), Place::Bridge(next)) if at == next => {
                 self.network.bridges.push(DesiredBridge::new(id.clone()));
             }
-            "vlans" if !self.vlans.iter().any(|(name, _)| name.value == id.value) => {
+            (Place::Vlan(at), Place::Vlan(next)) if at == next => {
                 self.vlans.push((id.clone(), DeviceSettings::default()));
             }
-            _ => {}
+            (Place::Bond(_), Place::Bond(_))
+            | (Place::Bridge(_), Place::Bridge(_))
+            | (Place::Vlan(_), Place::Vlan(_)) => {}
+            _ => {
+                let why = format!(
+                    "netplan refuses the file, since {} is of another kind before",
+                    id.value
+                );
+                return self.report.breach(
+                    Code::DuplicateDevice,
+                    definition.span,
+                    why,
+                    "give one of them another name",
+                );
+            }
         }
         for entry in &keys {
             match (kind, entry.key) {
                 ("bonds", "interfaces") => {
                     let names = self.texts(file, entry);
-                    if let Some(bond) = self
-                        .network
-                        .bonds
-                        .iter_mut()
-                        .find(|bond| bond.name.value == id.value)
-                    {
+                    if let Some(bond) = self.bond(&id.value) {
                         for name in names {
                             if !bond.ports.iter().any(|port| port.name.value == name.value) {
                                 let options = Vec::new();
@@ -297,12 +311,7 @@ impl Reader {
                 }
                 ("bridges", "interfaces") => {
                     let names = self.texts(file, entry);
-                    if let Some(bridge) = self
-                        .network
-                        .bridges
-                        .iter_mut()
-                        .find(|bridge| bridge.name.value == id.value)
-                    {
+                    if let Some(bridge) = self.bridge(&id.value) {
                         for name in names {
                             if !bridge
                                 .ports
@@ -322,8 +331,7 @@ impl Reader {
                 }
                 ("bridges", "parameters") => {
                     self.report.mapped(entry.key_span);
-                    let mut bridges = self.network.bridges.iter_mut();
-                    if let Some(bridge) = bridges.find(|bridge| bridge.name.value == id.value) {
+                    if let Some(bridge) = self.bridge(&id.value) {
                         bridge
                             .stp
                             .get_or_insert_with(|| Located::new(true, entry.key_span));
@@ -353,6 +361,20 @@ impl Reader {
                 }
                 _ => self.device_key(file, &id.value, entry),
             }
+        }
+    }
+
+    fn bond(&mut self, id: &str) -> Option<&mut DesiredBond> {
+        match self.places.get(id) {
+            Some(Place::Bond(at)) => self.network.bonds.get_mut(*at),
+            _ => None,
+        }
+    }
+
+    fn bridge(&mut self, id: &str) -> Option<&mut DesiredBridge> {
+        match self.places.get(id) {
+            Some(Place::Bridge(at)) => self.network.bridges.get_mut(*at),
+            _ => None,
         }
     }
 
@@ -486,14 +508,10 @@ impl Reader {
         let Some(text) = self.option_text(file, bond, spec, id, entry) else {
             return;
         };
-        let Some(bond) = self
-            .network
-            .bonds
-            .iter_mut()
-            .find(|known| known.name.value == bond)
-        else {
+        let Some(Place::Bond(at)) = self.places.get(bond).copied() else {
             return;
         };
+        let bond = &mut self.network.bonds[at];
         if matches!(spec.kind, Kind::PortName) {
             let known = bond.option(id).map(|known| known.value.text());
             if known.is_some_and(|known| known != text) {
@@ -610,11 +628,10 @@ impl Reader {
 
     fn bridge_parameter(&mut self, bridge: &str, entry: &Entry<'_>) {
         let (span, report) = (entry.span, &mut self.report);
-        let found = self
-            .network
-            .bridges
-            .iter_mut()
-            .find(|known| known.name.value == bridge);
+        let found = match self.places.get(bridge) {
+            Some(Place::Bridge(at)) => Some(&mut self.network.bridges[*at]),
+            _ => None,
+        };
         match (entry.key, found, entry.value.text()) {
             ("stp", Some(bridge), Some(text)) => match boolean(text) {
                 // Before it is said, it is on because there are parameters.
@@ -665,7 +682,8 @@ impl Reader {
                         continue;
                     }
                     for text in self.texts(file, &part) {
-                        let Some(device) = find_device(&mut self.network, &mut self.vlans, id)
+                        let Some(device) =
+                            find_device(&mut self.network, &mut self.vlans, &self.places, id)
                         else {
                             continue;
                         };
@@ -721,7 +739,7 @@ impl Reader {
             return;
         };
         let report = &mut self.report;
-        let Some(device) = find_device(&mut self.network, &mut self.vlans, id) else {
+        let Some(device) = find_device(&mut self.network, &mut self.vlans, &self.places, id) else {
             return;
         };
         match entry.key {
@@ -792,9 +810,10 @@ impl Reader {
         };
         let span = Span::new(file, range);
         let address = parsed::<Cidr>(text, span, &mut self.report);
-        if let (Some(device), Some(address)) =
-            (find_device(&mut self.network, &mut self.vlans, id), address)
-        {
+        if let (Some(device), Some(address)) = (
+            find_device(&mut self.network, &mut self.vlans, &self.places, id),
+            address,
+        ) {
             self.report.mapped(span);
             if !device
                 .addresses
@@ -858,7 +877,10 @@ impl Reader {
         let to = to.or_else(|| {
             default.then(|| route.via.map_or(Network::DEFAULT_V4, Network::default_like))
         });
-        match (to, find_device(&mut self.network, &mut self.vlans, id)) {
+        match (
+            to,
+            find_device(&mut self.network, &mut self.vlans, &self.places, id),
+        ) {
             (Some(to), Some(device)) if whole => {
                 route.to = to;
                 device.add_route(Located::new(route, span));
@@ -1150,13 +1172,13 @@ impl Reader {
 fn find_device<'n>(
     network: &'n mut DesiredNetwork,
     vlans: &'n mut [(Located<String>, DeviceSettings)],
-    name: &str,
+    places: &BTreeMap<String, Place>,
+    id: &str,
 ) -> Option<&'n mut DeviceSettings> {
-    network.device_mut(name).or_else(|| {
-        vlans
-            .iter_mut()
-            .find(|(known, _)| known.value == name)
-            .map(|(_, device)| device)
+    Some(match *places.get(id)? {
+        Place::Bond(at) => &mut network.bonds[at].device,
+        Place::Vlan(at) => &mut vlans[at].1,
+        Place::Bridge(at) => &mut network.bridges[at].device,
     })
 }
 
@@ -1232,7 +1254,7 @@ impl Writer {
         let bonds = network.bonds.iter().map(|bond| &bond.name);
         let vlans = network.vlans.iter().map(|vlan| &vlan.name);
         let bridges = network.bridges.iter().map(|bridge| &bridge.name);
-        let defined: Vec<&str> = bonds
+        let mut known: BTreeSet<&str> = bonds
             .chain(vlans)
             .chain(bridges)
             .map(|name| name.value.as_str())
@@ -1243,7 +1265,7 @@ impl Writer {
             .chain(links)
             .map(|name| name.value.as_str())
         {
-            if !defined.contains(&name) && !names.contains(&name) {
+            if known.insert(name) {
                 names.push(name);
             }
         }
