@@ -25,6 +25,16 @@ use crate::suggest::closest;
 /// Where it is written to.
 const HOME: &str = "/usr/local/sbin/network-nmcli";
 
+/// A line of these words, as a shell would be given it, `nmcli` in front.
+pub fn typed(words: &[String]) -> String {
+    let words = words.iter().map(|word| quoted(word));
+    ["nmcli".to_owned()]
+        .into_iter()
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// Words that stand for properties, with the type of connection they are for; an empty one is for all.
 const ALIASES: [(&str, &str, &str, &str); 40] = [
     ("", "con-name", "connection", "id"),

@@ -5,6 +5,7 @@ mod convert;
 mod explain;
 mod files;
 mod lint;
+mod nmcli;
 mod plan;
 mod save;
 mod trial;
@@ -183,6 +184,7 @@ pub(crate) fn grammar() -> Command {
         )
         .subcommand(save::grammar())
         .subcommands(words::grammar())
+        .subcommand(nmcli::grammar())
         .subcommand(wait::grammar())
         .subcommand(explain::grammar())
         .subcommand(lint::grammar())
@@ -371,6 +373,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("lint", m)) => lint::run(m),
         Some(("convert", m)) => convert::run(m),
         Some(("plan", m)) => plan::run(&run_root, m),
+        Some(("nmcli", m)) => nmcli::run(&run_root, m),
         _ => run_own(matches, &run_root).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -35,11 +35,18 @@ pub(super) fn grammar() -> Command {
         )
 }
 
+/// Where it is written unless told otherwise.
+pub(super) fn default_file() -> PathBuf {
+    Path::new(CONFIG_DIR).join(FILE)
+}
+
 pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<(), Failure> {
-    let output = matches
-        .get_one::<PathBuf>("output")
-        .cloned()
-        .unwrap_or_else(|| Path::new(CONFIG_DIR).join(FILE));
+    let output = matches.get_one::<PathBuf>("output").cloned();
+    write(run_root, &output.unwrap_or_else(default_file))
+}
+
+/// Writes what runs to a file, `-` being standard output, and says so.
+pub(super) fn write(run_root: &Path, output: &Path) -> Result<(), Failure> {
     let paths = RunPaths::here(run_root)?;
     let reply = Client::connect(&paths.socket())?.call(Request::Wanted)?;
     let Reply::Wanted(wanted) = reply else {
@@ -50,11 +57,11 @@ pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<(), Failure> 
     if output == Path::new("-") {
         return say(&text);
     }
-    alone(&output)?;
-    if fs::read_to_string(&output).is_ok_and(|there| there == text) {
+    alone(output)?;
+    if fs::read_to_string(output).is_ok_and(|there| there == text) {
         return say(&format!("{} is as it should be\n", output.display()));
     }
-    replace(&output, &text).map_err(|e| {
+    replace(output, &text).map_err(|e| {
         let why = format!(
             "cannot write {}: {e}; what was there is as it was",
             output.display()

@@ -192,3 +192,95 @@ fn root_cloud_init() {
         "apply --from cloud-init DIR/network-config",
     );
 }
+
+#[test]
+fn root_nmcli_lines() {
+    works(
+        &[(
+            "bond.nmcli",
+            "nmcli con add type bond con-name bond0 ifname bond0 bond.options \"mode=active-backup,miimon=100,primary=enp3s0\"\n\
+             nmcli con add type ethernet con-name bond0-port1 ifname enp3s0 master bond0\n\
+             nmcli con add type ethernet slave-type bond con-name bond0-port2 ifname enp4s0 master bond0\n\
+             nmcli con modify bond0 ipv4.addresses 10.77.0.2/24 ipv4.gateway 10.77.0.1 ipv4.method manual\nnmcli con up bond0\n",
+        )],
+        "apply --from nmcli DIR/bond.nmcli",
+    );
+}
+
+#[test]
+fn root_nmcli_typed_line_by_line() {
+    let subject = Subject::switched();
+    let lines = subject.run_dir().join("var/nmcli.lines");
+    let saved = subject.run_dir().join("etc/oxbond.toml");
+    let nmcli = |words: &[&str]| {
+        let mut command = subject.command();
+        command
+            .args(["nmcli", "--lines"])
+            .arg(&lines)
+            .arg("--save")
+            .arg(&saved)
+            .args(words);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let must = |words: &[&str]| {
+        let (code, said) = nmcli(words);
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+    };
+    must(&[
+        "con",
+        "add",
+        "type",
+        "bond",
+        "con-name",
+        "bond0",
+        "ifname",
+        "bond0",
+        "bond.options",
+        "mode=active-backup,miimon=100",
+    ]);
+    must(&[
+        "con", "add", "type", "ethernet", "con-name", "p1", "ifname", "enp3s0", "master", "bond0",
+    ]);
+    must(&[
+        "con", "add", "type", "ethernet", "con-name", "p2", "ifname", "enp4s0", "master", "bond0",
+    ]);
+    must(&[
+        "connection",
+        "modify",
+        "bond0",
+        "ipv4.method",
+        "manual",
+        "ipv4.addresses",
+        "10.77.0.2/24",
+    ]);
+    assert!(
+        !subject
+            .host()
+            .ip("address show dev bond0")
+            .unwrap()
+            .contains("10.77.0.2")
+    );
+    must(&["con", "up", "bond0"]);
+    subject.wait_peer(&PEER[..1]).unwrap();
+
+    // A line that cannot be is not kept.
+    let kept = std::fs::read_to_string(&lines).unwrap();
+    let (code, said) = nmcli(&[
+        "con", "add", "type", "ethernet", "con-name", "p3", "ifname", "lo", "master", "bond0",
+    ]);
+    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(nmcli(&["radio", "wifi", "off"]).0, Some(2));
+    assert_eq!(std::fs::read_to_string(&lines).unwrap(), kept);
+
+    // The boot: what was saved is there again.
+    subject.must("down bond0");
+    subject.must(&format!("apply {}", saved.display()));
+    subject.wait_peer(&PEER[..1]).unwrap();
+    must(&["con", "del", "p2"]);
+    assert_eq!(
+        subject.bond("bond0").unwrap()["expected"],
+        serde_json::json!(["enp3s0"])
+    );
+}
