@@ -175,6 +175,9 @@ pub fn read(sources: &Sources) -> Reading {
         .collect();
     for file in &mut files {
         file.kind = reader.kind(file, &modular);
+        if file.mac.is_none() && file.kind != Class::Label {
+            reader.report.device(file.name.clone());
+        }
     }
     for file in &mut files {
         reader.device(file);
@@ -491,6 +494,8 @@ impl Reader {
         }
         if self.index.contains_key(&file.name.value) {
             let why = "an earlier file is for this device";
+            let finding = Diagnostic::new(Code::DuplicateDevice, file.name.span, why);
+            self.report.finding(finding.with_help("keep one of them"));
             return self.give_up(file, why, "keep one of them");
         }
         let at = match file.kind {

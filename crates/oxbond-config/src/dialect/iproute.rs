@@ -20,6 +20,7 @@ use super::common::{
 };
 use super::shell::{Word, quoted};
 use super::{OutputFile, Reading, Written, route_words, script};
+use crate::diagnostic::Code;
 use crate::ip::options::{self, Scope};
 use crate::ip::words::{Change, Globals, Master, Oddity, Verb, is_link, is_short_for, verb};
 use crate::model::{
@@ -343,7 +344,7 @@ impl Reader {
         {
             let why = format!("{named} is a port, which has no addresses of its own");
             let way_out = "write them for the device it is a port of";
-            self.report.unsupported(span, why, way_out);
+            self.report.breach(Code::PortAddressed, span, why, way_out);
             return None;
         }
         self.devices
@@ -471,7 +472,12 @@ impl Reader {
             match *word {
                 "up" => device.is_up = true,
                 "down" => device.is_up = false,
-                "mtu" if is_plain => report.changed(span, "ports take the bond's MTU"),
+                "mtu" if is_plain => {
+                    report.changed(span, "ports take the bond's MTU");
+                    if let Ok(mtu) = value.parse() {
+                        report.port_mtu(named, Located::new(mtu, span));
+                    }
+                }
                 "mtu" => {
                     if let Some(mtu) = mtu(value, span, report) {
                         set(&mut device.settings.mtu, mtu, report);
@@ -948,7 +954,8 @@ impl Reader {
                 None => {
                     let why = format!("no line makes {:?}", master.value);
                     let way_out = "write the line that makes it, or correct the name";
-                    self.report.unsupported(master.span, why, way_out);
+                    self.report
+                        .breach(Code::UndefinedReference, master.span, why, way_out);
                 }
             }
         }
