@@ -74,7 +74,7 @@ impl Service {
         self.keeper.set_undo(&undo)?;
         let mut said = Vec::new();
         for (number, planned) in steps.iter().enumerate() {
-            fault_point(number);
+            fault_point("step", number);
             match self.take(&planned.step) {
                 Ok(lines) => said.extend(lines),
                 Err(failure) => {
@@ -86,7 +86,7 @@ impl Service {
                 }
             }
         }
-        fault_point(steps.len());
+        fault_point("step", steps.len());
         if let Err(failure) = self.verify(wanted, &undo.during) {
             return Err(self.back_after(failure, &undo));
         }
@@ -485,7 +485,8 @@ impl Service {
                 complaints.extend(refusals.into_iter().map(|refusal| refusal.message));
                 break;
             }
-            for planned in steps {
+            for (number, planned) in steps.iter().enumerate() {
+                fault_point("back", number);
                 match self.take(&planned.step) {
                     Ok(lines) => {
                         lines.iter().for_each(|line| info!("going back: {line}"));
@@ -591,15 +592,15 @@ fn all_of(refusals: Vec<Failure>) -> Result<(), Failure> {
     })
 }
 
-/// Where a test kills the daemon: before the step of this number. No such place in a release.
+/// Where a test kills the daemon: before the step of this number, there or back. No such place in a release.
 #[cfg(debug_assertions)]
-fn fault_point(step: usize) {
-    let at = std::env::var("OXBOND_TEST_KILLED_AT_STEP");
-    if at.is_ok_and(|at| at.parse() == Ok(step)) {
+fn fault_point(way: &str, number: usize) {
+    let at = std::env::var("OXBOND_TEST_KILLED_AT");
+    if at.is_ok_and(|at| at == format!("{way} {number}")) {
         let own = rustix::process::getpid();
         let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     }
 }
 
 #[cfg(not(debug_assertions))]
-const fn fault_point(_step: usize) {}
+const fn fault_point(_way: &str, _number: usize) {}

@@ -141,10 +141,13 @@ impl Service {
 
     /// Keeps what is on trial.
     pub(super) fn confirm(&mut self) -> Result<Vec<String>, Failure> {
-        let Some(trial) = self.trials.pending.take() else {
+        let Some(trial) = &self.trials.pending else {
             return Err(nothing_on_trial());
         };
-        self.settle_network(&trial.wanted)?;
+        let wanted = trial.wanted.clone();
+        // If that fails the trial goes on, and ends as it would have.
+        self.settle_network(&wanted)?;
+        self.trials.pending = None;
         self.trials.last = TrialState::Confirmed;
         Ok(vec!["the network is confirmed, and stays".to_owned()])
     }

@@ -143,7 +143,7 @@ fn killed_at_each_step(subject: &mut Subject, path: &str) -> usize {
     for step in 0.. {
         subject.kill_daemon().unwrap();
         subject
-            .start_daemon_with("OXBOND_TEST_KILLED_AT_STEP", &step.to_string())
+            .start_daemon_with("OXBOND_TEST_KILLED_AT", &format!("step {step}"))
             .unwrap();
         let mut command = subject.command();
         command.args(["try", "--from", "netplan", "--timeout", "60", path]);
@@ -195,6 +195,27 @@ fn root_a_daemon_killed_while_a_bond_changes_is_followed_by_one_that_goes_back()
     println!("from another bond: {steps} steps");
     assert!(steps > 8, "{steps} steps");
     assert_eq!(options(&subject), before);
+}
+
+#[test]
+fn root_a_daemon_killed_on_the_way_back_is_followed_by_one_that_goes_on() {
+    let mut subject = hasty();
+    remote(&subject);
+    let before = settled(&subject);
+    let path = new(&subject, PEER[0]);
+    for step in [0, 1, 3] {
+        subject.kill_daemon().unwrap();
+        subject
+            .start_daemon_with("OXBOND_TEST_KILLED_AT", &format!("back {step}"))
+            .unwrap();
+        let mut trial = tried(&subject, &path);
+        let said = subject.fails("rollback", 6);
+        assert!(said.contains("daemon"), "killed at step {step}: {said}");
+        trial.wait_exit(PATIENCE).unwrap();
+        subject.kill_daemon().unwrap();
+        subject.start_daemon().unwrap();
+        as_before(&subject, &before);
+    }
 }
 
 #[test]
