@@ -90,13 +90,14 @@ pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<ExitCode, Fai
         fs::create_dir_all(dir).map_err(unkept)?;
     }
     fs::write(&draft, &text).map_err(unkept)?;
-    let applied = read_files(Some(Dialect::Nmcli), &[draft.clone()]).and_then(|wanted| {
-        if matches!(verb, Verb::Note) {
-            return Ok(());
-        }
-        let paths = RunPaths::here(run_root)?;
-        done(Client::connect(&paths.socket())?.call(Request::Apply { wanted })?)
-    });
+    let applied =
+        read_files(Some(Dialect::Nmcli), std::slice::from_ref(&draft)).and_then(|wanted| {
+            if matches!(verb, Verb::Note) {
+                return Ok(());
+            }
+            let paths = RunPaths::here(run_root)?;
+            done(Client::connect(&paths.socket())?.call(Request::Apply { wanted })?)
+        });
     if let Err(failure) = applied {
         drop(fs::remove_file(&draft));
         return Err(failure);
