@@ -989,6 +989,17 @@ pub(super) fn bridge_vlans(
             report.mapped(span);
         }
     }
+    let pvid = port.pvid.iter().map(|pvid| (pvid.value, pvid.value));
+    let runs = port
+        .vids
+        .iter()
+        .map(|vids| (vids.value.first, vids.value.last));
+    let mut runs: Vec<(u16, u16)> = runs.chain(pvid).collect();
+    runs.sort_unstable();
+    if runs.windows(2).any(|pair| pair[1].0 <= pair[0].1) {
+        let what = "NetworkManager refuses a profile that names a VLAN twice; here it counts once";
+        report.changed(span, what);
+    }
 }
 
 /// The VLANs of a port of a bridge in that form; empty for none.
