@@ -4,6 +4,7 @@
 //! file. A line that nobody noted is told as unknown, so a gap in a dialect shows as one.
 
 use core::fmt;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +156,10 @@ impl Report {
     /// The fate of every line of every file. `is_comment` says of a line's text, without blanks around it, whether the
     /// file's dialect takes it for a comment.
     pub fn lines(&self, sources: &Sources, is_comment: impl Fn(&str) -> bool) -> Vec<LineReport> {
+        let mut notes: BTreeMap<FileId, Vec<&Note>> = BTreeMap::new();
+        for note in &self.notes {
+            notes.entry(note.span.file).or_default().push(note);
+        }
         let mut lines = Vec::new();
         for (file, source) in sources.iter() {
             let mut start = 0;
@@ -167,7 +172,7 @@ impl Report {
                     (at, raw.trim_end_matches(['\n', '\r']))
                 })
                 .collect();
-            let fates = self.fates(file, &texts);
+            let fates = fates(notes.get(&file).map_or(&[], Vec::as_slice), &texts);
             for (index, ((_, text), fates)) in texts.into_iter().zip(fates).enumerate() {
                 let silent = text.trim().is_empty() || is_comment(text.trim());
                 lines.push(LineReport {
@@ -185,35 +190,35 @@ impl Report {
         lines
     }
 
-    /// What was noted about each line of a file; that something is mapped goes without saying where there is more to
-    /// say.
-    fn fates(&self, file: FileId, lines: &[(usize, &str)]) -> Vec<Vec<Fate>> {
-        let mut all = vec![Vec::new(); lines.len()];
-        for note in self.notes.iter().filter(|note| note.span.file == file) {
-            // An empty line has its place too.
-            let end = |(start, text): &(usize, &str)| start + text.len().max(1);
-            let first = lines.partition_point(|line| end(line) <= note.span.start);
-            let touched = lines[first..]
-                .iter()
-                .take_while(|(start, _)| *start < note.span.end)
-                .count();
-            for fates in &mut all[first..first + touched] {
-                fates.push(note.fate.clone());
-            }
-        }
-        for fates in &mut all {
-            fates.sort();
-            fates.dedup();
-            if fates.len() > 1 {
-                fates.retain(|fate| *fate != Fate::Mapped);
-            }
-        }
-        all
-    }
-
     fn note(&mut self, span: Span, fate: Fate) {
         self.notes.push(Note { span, fate });
     }
+}
+
+/// What was noted about each line of a file; that something is mapped goes without saying where there is more to
+/// say.
+fn fates(notes: &[&Note], lines: &[(usize, &str)]) -> Vec<Vec<Fate>> {
+    let mut all = vec![Vec::new(); lines.len()];
+    for note in notes {
+        // An empty line has its place too.
+        let end = |(start, text): &(usize, &str)| start + text.len().max(1);
+        let first = lines.partition_point(|line| end(line) <= note.span.start);
+        let touched = lines[first..]
+            .iter()
+            .take_while(|(start, _)| *start < note.span.end)
+            .count();
+        for fates in &mut all[first..first + touched] {
+            fates.push(note.fate.clone());
+        }
+    }
+    for fates in &mut all {
+        fates.sort();
+        fates.dedup();
+        if fates.len() > 1 {
+            fates.retain(|fate| *fate != Fate::Mapped);
+        }
+    }
+    all
 }
 
 /// What became of one line.
