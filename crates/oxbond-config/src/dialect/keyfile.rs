@@ -6,7 +6,7 @@
 //! whole profile is refused; without `[ipv4]` or `[ipv6]` the method is auto; bridges speak STP unless told otherwise.
 
 use core::net::IpAddr;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use oxbond_core::option::{
@@ -285,6 +285,48 @@ fn entry<'s>(sections: &'s [Section], section: &str, key: &str) -> Option<&'s En
 struct Reader {
     network: DesiredNetwork,
     report: Report,
+    /// Devices that profiles so far make.
+    made: BTreeSet<String>,
+}
+
+/// Where things are, by the words that profiles have for them.
+struct Index<'p> {
+    /// Devices by their names, and by the ids and UUIDs of their profiles; of several, the first.
+    devices: BTreeMap<&'p str, &'p str>,
+    /// Places among the bonds.
+    bonds: BTreeMap<String, usize>,
+    /// Places among the bridges.
+    bridges: BTreeMap<String, usize>,
+}
+
+impl<'p> Index<'p> {
+    fn new(profiles: &'p [Profile], network: &DesiredNetwork) -> Self {
+        let mut devices = BTreeMap::new();
+        for profile in profiles {
+            let name = profile.name.value.as_str();
+            for word in [name, &profile.id, &profile.uuid] {
+                if !word.is_empty() {
+                    devices.entry(word).or_insert(name);
+                }
+            }
+        }
+        let bonds = network.bonds.iter().map(|bond| bond.name.value.clone());
+        let bridges = network.bridges.iter();
+        let bridges = bridges.map(|bridge| bridge.name.value.clone());
+        Self {
+            devices,
+            bonds: bonds.zip(0..).collect(),
+            bridges: bridges.zip(0..).collect(),
+        }
+    }
+
+    /// The device that a word stands for, which is the word itself where no profile has it.
+    fn device<'w>(&self, word: &'w str) -> &'w str
+    where
+        'p: 'w,
+    {
+        self.devices.get(word).copied().unwrap_or(word)
+    }
 }
 
 impl Reader {
@@ -407,8 +449,12 @@ impl Reader {
         for profile in profiles {
             self.device(profile);
         }
+        let index = Index::new(profiles, &self.network);
+        for vlan in &mut self.network.vlans {
+            vlan.link.value = index.device(&vlan.link.value).to_owned();
+        }
         for profile in profiles {
-            self.membership(profile, profiles);
+            self.membership(profile, &index);
         }
         self.finish()
     }
@@ -417,7 +463,7 @@ impl Reader {
     fn device(&mut self, profile: &Profile) {
         let is_port = profile.controller().is_some();
         self.report.device(profile.name.clone());
-        if self.network.device_mut(&profile.name.value).is_some() {
+        if self.made.contains(&profile.name.value) {
             let why = "an earlier profile is for this device";
             let finding = Diagnostic::new(Code::DuplicateDevice, profile.name.span, why);
             self.report
@@ -565,6 +611,13 @@ impl Reader {
                 device.accept_ra = Some(Located::new(true, own));
             }
         }
+        let is_made = match profile.kind.as_str() {
+            "vlan" => vlan.0.is_some() && vlan.1.is_some(),
+            kind => kind != "ethernet",
+        };
+        if is_made {
+            self.made.insert(profile.name.value.clone());
+        }
         match profile.kind.as_str() {
             "bond" => {
                 settle(&mut bond, &mut self.report);
@@ -594,31 +647,11 @@ impl Reader {
     }
 
     /// What a profile says about the device it belongs to.
-    fn membership(&mut self, profile: &Profile, profiles: &[Profile]) {
-        let device_of = |reference: &str| {
-            let by = |known: &&Profile| {
-                known.name.value == reference
-                    || known.id == reference
-                    || (known.uuid == reference && !reference.is_empty())
-            };
-            profiles
-                .iter()
-                .find(by)
-                .map_or(reference, |known| known.name.value.as_str())
-                .to_owned()
-        };
-        for vlan in self
-            .network
-            .vlans
-            .iter_mut()
-            .filter(|vlan| vlan.name.value == profile.name.value)
-        {
-            vlan.link.value = device_of(&vlan.link.value);
-        }
+    fn membership(&mut self, profile: &Profile, index: &Index<'_>) {
         let Some(entry) = profile.controller() else {
             return;
         };
-        let controller = device_of(&entry.value);
+        let controller = index.device(&entry.value).to_owned();
         let span = entry.span;
         match profile.port_type() {
             "bond" => {
@@ -641,12 +674,8 @@ impl Reader {
                         }
                     }
                 }
-                let bond = self
-                    .network
-                    .bonds
-                    .iter_mut()
-                    .find(|bond| bond.name.value == controller);
-                match bond {
+                let at = index.bonds.get(&controller);
+                match at.map(|at| &mut self.network.bonds[*at]) {
                     Some(bond) if !profile.selectors.is_empty() => {
                         let found = profile.selectors.iter().cloned();
                         bond.selectors.extend(found.map(|selector| DesiredSelector {
@@ -670,12 +699,8 @@ impl Reader {
                 if let Some(entry) = profile.last("bridge-port", "vlans") {
                     bridge_vlans(&mut port, &entry.value, entry.span, &mut self.report);
                 }
-                let bridge = self
-                    .network
-                    .bridges
-                    .iter_mut()
-                    .find(|bridge| bridge.name.value == controller);
-                match bridge {
+                let at = index.bridges.get(&controller);
+                match at.map(|at| &mut self.network.bridges[*at]) {
                     Some(bridge) => bridge.ports.push(port),
                     None => self.lost_controller(&controller, "bridge", span),
                 }
