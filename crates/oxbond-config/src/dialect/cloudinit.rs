@@ -855,24 +855,13 @@ impl Reader {
     }
 
     fn other_key(&mut self, entry: &Entry<'_>) {
-        if NOT_TAKEN.contains(&entry.key) {
-            let why = format!("{} is not taken over", entry.key);
-            self.report
-                .unsupported(entry.span, why, "set it by other means, or do without");
-        } else if TAKEN.contains(&entry.key) {
-            let why = format!("{} has no place here", entry.key);
-            let way_out = "move it to where it belongs";
-            self.report
-                .breach(Code::MisplacedKey, entry.span, why, way_out);
-        } else {
-            unknown_key(
-                entry.key,
-                entry.key_span,
-                Dialect::CloudInit,
-                &TAKEN,
-                &mut self.report,
-            );
-        }
+        yaml::other_key(
+            entry,
+            Dialect::CloudInit,
+            &TAKEN,
+            &NOT_TAKEN,
+            &mut self.report,
+        );
     }
 
     fn finish(mut self) -> Reading {

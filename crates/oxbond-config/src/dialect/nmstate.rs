@@ -19,7 +19,7 @@ use oxbond_core::option::{
 
 use super::common::{
     leads_out, mac, mode, mtu, name, network, number, option, parsed, port_option, refused,
-    replaced, set, set_option, uncounted, unknown_key, unspelt, vid,
+    replaced, set, set_option, uncounted, unspelt, vid,
 };
 use super::keyfile::{settle, unheard, unmonitored};
 use super::yaml::{self, Entry, Node, boolean, quoted};
@@ -905,21 +905,12 @@ impl Reader {
     fn other_key(&mut self, entry: &Entry<'_>) {
         if SHOWN.contains(&entry.key) {
             self.report.mapped(entry.span);
-        } else if NOT_TAKEN.contains(&entry.key) {
-            let why = format!("{} is not taken over", entry.key);
-            self.report
-                .unsupported(entry.span, why, "set it by other means, or do without");
-        } else if TAKEN.contains(&entry.key) {
-            let why = format!("{} has no place here", entry.key);
-            let way_out = "move it to where it belongs";
-            self.report
-                .breach(Code::MisplacedKey, entry.span, why, way_out);
         } else {
-            unknown_key(
-                entry.key,
-                entry.key_span,
+            yaml::other_key(
+                entry,
                 Dialect::Nmstate,
                 &TAKEN,
+                &NOT_TAKEN,
                 &mut self.report,
             );
         }

@@ -3,9 +3,11 @@
 
 use core::ops::Range;
 
+use oxbond_core::option::Dialect;
 use saphyr_parser::{Event, Parser};
 
-use super::common::refused;
+use super::common::{refused, unknown_key};
+use crate::diagnostic::Code;
 use crate::report::Report;
 use crate::span::{FileId, Located, Span};
 
@@ -165,6 +167,27 @@ pub(super) struct Entry<'n> {
     pub(super) key_span: Span,
     /// Key and value.
     pub(super) span: Span,
+}
+
+/// Tells why a key has no effect: nothing of it is taken over, it belongs elsewhere, or nobody knows it.
+pub(super) fn other_key(
+    entry: &Entry<'_>,
+    dialect: Dialect,
+    taken: &[&'static str],
+    not_taken: &[&'static str],
+    report: &mut Report,
+) {
+    let key = entry.key;
+    if not_taken.contains(&key) {
+        let why = format!("{key} is not taken over");
+        report.unsupported(entry.span, why, "set it by other means, or do without");
+    } else if taken.contains(&key) {
+        let why = format!("{key} has no place here");
+        let way_out = "move it to where it belongs";
+        report.breach(Code::MisplacedKey, entry.span, why, way_out);
+    } else {
+        unknown_key(key, entry.key_span, dialect, taken, report);
+    }
 }
 
 /// The entries of what must be a mapping; notes what is none.
