@@ -456,8 +456,14 @@ impl Reader {
         if file.name.value.contains(':') {
             return Class::Label;
         }
+        let is_vlan = kind == "vlan" || file.is_yes("VLAN") || has("ETHERDEVICE");
+        let is_bridge = kind == "bridge" || (file.is_suse && file.is_yes("BRIDGE"));
+        // Of a port that is found by its address the name of the file says nothing.
+        let is_nameless = file.mac.is_some() && !is_bond && !is_vlan && !is_bridge;
         let checked = crate::name::check_interface_name(&file.name.value);
-        let why = if let Err(e) = checked {
+        let why = if let Err(e) = checked
+            && !is_nameless
+        {
             e.to_string()
         } else if is_master && !is_bond {
             format!(
@@ -466,9 +472,9 @@ impl Reader {
             )
         } else if is_bond {
             return Class::Bond;
-        } else if kind == "vlan" || file.is_yes("VLAN") || has("ETHERDEVICE") {
+        } else if is_vlan {
             return Class::Vlan;
-        } else if kind == "bridge" || (file.is_suse && file.is_yes("BRIDGE")) {
+        } else if is_bridge {
             return Class::Bridge;
         } else if is_plain {
             // Whether anything has it for a port is not known yet.
@@ -701,9 +707,10 @@ impl Reader {
             };
             is_port = true;
             if class == Class::Bridge {
-                if let Some(mac) = &file.mac {
-                    let what = format!("the port is found by its name, {}", file.name.value);
-                    self.report.changed(mac.span, what);
+                if file.mac.is_some() {
+                    let why = "only ports of bonds are found by what they are";
+                    self.report.unsupported(span, why, "write DEVICE");
+                    continue;
                 }
                 let mut port = DesiredBridgePort::new(file.name.clone());
                 if let Some(vlans) = file.entries.remove("BRIDGE_PORT_VLANS") {
