@@ -191,12 +191,7 @@ impl Dialect {
             Self::CloudInit => cloudinit::read(sources),
             Self::Nmcli => nmcli::read(sources),
         };
-        // An option set to nothing (an empty list, no name) is as it is when nothing is said, and many dialects have no
-        // way to write it.
-        for bond in &mut reading.network.bonds {
-            let is_something = |option: &Located<OptionChange>| !option.value.text().is_empty();
-            bond.options.retain(is_something);
-        }
+        leave_out_what_none_can_write(&mut reading);
         reading
     }
 
@@ -239,6 +234,31 @@ impl Dialect {
     /// The fate of every line of the sources, from a report on them.
     pub fn lines(self, report: &Report, sources: &Sources) -> Vec<LineReport> {
         report.lines(sources, |line| self.is_comment(line))
+    }
+}
+
+/// Leaves out what most dialects have no way to write: options set to nothing (an empty list, no name), which are then as
+/// when nothing is said; and search domains that are none, with the signs in them that part one domain from the next
+/// elsewhere.
+fn leave_out_what_none_can_write(reading: &mut Reading) {
+    let Reading {
+        network, report, ..
+    } = reading;
+    for bond in &mut network.bonds {
+        let is_something = |option: &Located<OptionChange>| !option.value.text().is_empty();
+        bond.options.retain(is_something);
+    }
+    let bonds = network.bonds.iter_mut().map(|bond| &mut bond.device);
+    let vlans = network.vlans.iter_mut().map(|vlan| &mut vlan.device);
+    let bridges = network.bridges.iter_mut().map(|bridge| &mut bridge.device);
+    for device in bonds.chain(vlans).chain(bridges) {
+        // networkd has names behind a tilde.
+        let fits = |c: char| c.is_alphanumeric() || "-._~".contains(c);
+        let is_none = |domain: &mut Located<String>| !domain.value.chars().all(fits);
+        for domain in device.search.extract_if(.., is_none) {
+            let why = format!("{:?} is no domain", domain.value);
+            report.unsupported(domain.span, why, "correct it, or do without");
+        }
     }
 }
 
