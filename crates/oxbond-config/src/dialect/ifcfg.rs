@@ -1570,13 +1570,13 @@ impl<'n> Writer<'n> {
             };
             self.file(&port.name, &base, text);
         }
-        for (index, selector) in bond.selectors.iter().enumerate() {
-            self.selector(&bond.name.value, index, selector);
+        for selector in &bond.selectors {
+            self.selector(&bond.name.value, selector);
         }
     }
 
     /// The file of a port by the address it was made with.
-    fn selector(&mut self, bond: &str, index: usize, selector: &DesiredSelector) {
+    fn selector(&mut self, bond: &str, selector: &DesiredSelector) {
         let Some(mac) = &selector.mac else {
             let why = "ifcfg takes ports by their names and addresses alone";
             return self
@@ -1595,8 +1595,12 @@ impl<'n> Writer<'n> {
         line(&mut text, "SLAVE", "yes");
         line(&mut text, "BOOTPROTO", "none");
         self.port_options(&selector.options, &mut text);
+        // Without DEVICE the file's name stands for the interface's, which has 15 bytes at most: too few for the bond's too.
+        let stem = format!("{HOME}/ifcfg-select");
+        let known = |file: &&OutputFile| file.path.starts_with(&stem);
+        let index = self.files.iter().filter(known).count();
         self.files.push(OutputFile {
-            path: format!("{HOME}/ifcfg-{bond}-select{index:02}"),
+            path: format!("{stem}{index:02}"),
             mode: 0o644,
             text,
         });
