@@ -35,6 +35,7 @@ pub use datapath::{
     Arrivals, Counters, DataPath, Front, FrontKind, Hook, Hooks, Loads, PinnedProgram, PortCounters,
 };
 pub use error::DatapathError;
+pub use load::KernelTypes;
 pub use probe::Probe;
 pub use records::{LeftReason, LeftRecord, Record, TappedFrame};
 pub use sys::{TestInput, TestRun};

@@ -2,15 +2,17 @@
 //!
 //! aya reads the ELF file, finds the kernel's field offsets in its BTF and creates maps and programs. It parses the
 //! whole of `/sys/kernel/btf/vmlinux` for that (some 20 MB for some 40 ms); everything is freed again before
-//! [`Loaded::open`] returns, and the pages are given back to the system.
+//! [`Loaded::open`] returns, and the pages are given back to the system. Who makes many bonds keeps what was parsed meanwhile:
+//! [`KernelTypes`].
 
 use std::error::Error as _;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::programs::{ProgramError, SchedClassifier};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 
 use crate::error::DatapathError;
 
@@ -37,6 +39,57 @@ pub(crate) const fn object() -> &'static [u8] {
     &OBJECT.0
 }
 
+/// What was parsed of the kernel's type information, and how many want it kept.
+static TYPES: Mutex<(Option<Arc<Btf>>, usize)> = Mutex::new((None, 0));
+
+/// Keeps the kernel's type information, which the first bond made while this lives has parsed, for the next ones.
+#[derive(Debug)]
+pub struct KernelTypes(());
+
+impl KernelTypes {
+    /// From here on.
+    pub fn keep() -> Self {
+        let mut kept = TYPES.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.1 += 1;
+        Self(())
+    }
+}
+
+impl Drop for KernelTypes {
+    fn drop(&mut self) {
+        let mut kept = TYPES.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.1 -= 1;
+        if kept.1 == 0 && kept.0.take().is_some() {
+            give_back();
+        }
+    }
+}
+
+fn types() -> Result<Arc<Btf>, DatapathError> {
+    if !Path::new(BTF).exists() {
+        return Err(DatapathError::NoBtf);
+    }
+    let mut kept = TYPES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(types) = &kept.0 {
+        return Ok(Arc::clone(types));
+    }
+    let types = Btf::from_sys_fs().map_err(|error| load_error(&EbpfError::BtfError(error)))?;
+    let types = Arc::new(types);
+    if kept.1 > 0 {
+        kept.0 = Some(Arc::clone(&types));
+    }
+    Ok(types)
+}
+
+/// Gives free pages of the heap back to the system.
+fn give_back() {
+    // SAFETY: has no precondition.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 impl Loaded {
     /// Creates every map of the object anew and loads the programs named. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
     pub(crate) fn open(
@@ -44,24 +97,23 @@ impl Loaded {
         maps: &[&str],
         programs: &[&'static str],
     ) -> Result<Self, DatapathError> {
-        if !Path::new(BTF).exists() {
-            return Err(DatapathError::NoBtf);
-        }
-        let loaded = Self::open_with_aya(inner_ifindex, maps, programs);
-        // SAFETY: has no precondition; it returns free pages of the heap to the system.
-        #[cfg(target_env = "gnu")]
-        unsafe {
-            libc::malloc_trim(0);
+        let types = types()?;
+        let loaded = Self::open_with_aya(&types, inner_ifindex, maps, programs);
+        if Arc::strong_count(&types) == 1 {
+            drop(types);
+            give_back();
         }
         loaded
     }
 
     fn open_with_aya(
+        types: &Btf,
         inner_ifindex: u32,
         maps: &[&str],
         programs: &[&'static str],
     ) -> Result<Self, DatapathError> {
         let mut ebpf = EbpfLoader::new()
+            .btf(Some(types))
             .override_global("inner_ifindex", &inner_ifindex, true)
             .load(object())
             .map_err(|error| load_error(&error))?;
