@@ -1,7 +1,7 @@
 //! Sending whole Ethernet frames by an interface.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
@@ -12,6 +12,12 @@ use crate::netlink::retry_interrupted;
 #[derive(Debug)]
 pub struct FrameSender {
     socket: OwnedFd,
+}
+
+impl AsFd for FrameSender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl FrameSender {

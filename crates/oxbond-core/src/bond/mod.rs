@@ -340,6 +340,11 @@ impl Bond {
         &self.table
     }
 
+    /// The link of a port, as it was told last.
+    pub fn link_of(&self, id: PortId) -> Option<LinkState> {
+        self.port(id).map(|port| port.link)
+    }
+
     fn add_port(
         &mut self,
         now: Instant,

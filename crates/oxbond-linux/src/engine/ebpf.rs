@@ -10,7 +10,7 @@
 //! the state of its inner end: down there means no carrier here. Everything the engine makes outlives it; a later
 //! daemon takes it over with [`EbpfEngine::adopt`] and the [`EngineRecord`] that this one left.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -484,6 +484,12 @@ impl EbpfEngine {
             settings,
         });
         inspect::link_state(link, settings)
+    }
+
+    /// Whether a port is up and has a link, found out by one system call; `None` where its driver does not tell that way.
+    pub fn link_detected(&self, id: PortId) -> Option<bool> {
+        let port = self.port(id).ok()?;
+        ethtool::link_detected(self.sender.as_fd(), &port.name)
     }
 
     /// Takes down how an interface is that is about to be added, and writes nothing. Whoever saves the record before

@@ -19,9 +19,10 @@ use oxbond_core::status::PortStatus;
 use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
-use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError};
+use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError, EngineRecord};
 use oxbond_linux::inspect::{self, Candidate};
-use oxbond_linux::netlink::Netlink;
+use oxbond_linux::netlink::{Link, Netlink};
+use serde::Serialize;
 use tracing::{error, info, warn};
 
 use super::change::Step;
@@ -59,6 +60,8 @@ pub(crate) struct ManagedBond {
     routine: bool,
     /// When such a state is saved nevertheless.
     next_save: Instant,
+    /// How long LACP alone may go on between two saves.
+    lacp_save_interval: Duration,
     /// The last moment that the core was told of.
     pub(super) told: Instant,
 }
@@ -68,8 +71,22 @@ pub(crate) struct ManagedBond {
 const ARP_SAVE_INTERVAL: Duration = Duration::from_secs(1);
 const LACP_SAVE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// With many bonds the latter is longer, this for each of them and at most [`ARP_SAVE_INTERVAL`]: a thousand saves a second in
+/// all.
+const SAVE_INTERVAL_PER_BOND: Duration = Duration::from_millis(1);
+
 /// Time between two reports of what the buckets carry.
 const MEASUREMENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Borrowed twin of [`SavedBond`].
+#[derive(Serialize)]
+struct BorrowedSavedBond<'a> {
+    version: u32,
+    wanted: &'a BondRequest,
+    core: &'a Bond,
+    engine: &'a EngineRecord,
+    drained_away: &'a BTreeSet<String>,
+}
 
 impl ManagedBond {
     /// Makes the bond, its ports, addresses and gateways. Whatever fails, everything is as it was.
@@ -147,6 +164,7 @@ impl ManagedBond {
             acted: false,
             routine: false,
             next_save: Instant::ZERO,
+            lacp_save_interval: LACP_SAVE_INTERVAL,
             told: Instant::ZERO,
             hindered: BTreeMap::new(),
             drained_away: BTreeSet::new(),
@@ -243,6 +261,20 @@ impl ManagedBond {
         Ok((bond, differing))
     }
 
+    /// An expected port could not join; [`ManagedBond::on_timeout`] tries again.
+    pub(crate) fn is_hindered(&self) -> bool {
+        !self.hindered.is_empty()
+    }
+
+    /// Whether [`ManagedBond::on_link`] has work with this link.
+    pub(crate) fn is_concerned(&self, link: &Link) -> bool {
+        let front = self.engine.ifindex();
+        link.index == front
+            || link.lower == Some(front)
+            || self.port_at(link.index).is_some()
+            || self.is_missing(&link.name)
+    }
+
     /// Name of the bond.
     pub(crate) fn name(&self) -> &str {
         &self.wanted.name
@@ -296,19 +328,24 @@ impl ManagedBond {
 
     /// Writes the state file if anything differs from what it says.
     fn save(&mut self) -> Result<(), Failure> {
-        // Borrowed twin of `SavedBond`.
-        let text = serde_json::to_string(&serde_json::json!({
-            "version": STATE_VERSION,
-            "wanted": self.wanted,
-            "core": self.core,
-            "engine": self.engine.record(),
-            "drained_away": self.drained_away,
-        }));
+        let text = serde_json::to_string(&BorrowedSavedBond {
+            version: STATE_VERSION,
+            wanted: &self.wanted,
+            core: &self.core,
+            engine: self.engine.record(),
+            drained_away: &self.drained_away,
+        });
         let text = text.map_err(|e| {
             let why = format!("cannot encode the state of {}: {e}", self.name());
             Failure::new(Blame::Bug, why)
         })?;
         self.files.save(text)
+    }
+
+    /// Tells how many bonds the daemon has.
+    pub(crate) fn pace_saves(&mut self, bonds: u32) {
+        let each = SAVE_INTERVAL_PER_BOND * bonds;
+        self.lacp_save_interval = each.clamp(LACP_SAVE_INTERVAL, ARP_SAVE_INTERVAL);
     }
 
     /// Whether no more has happened than what an ARP monitor does at every tick, and LACP with every PDU. That is saved now
@@ -320,7 +357,7 @@ impl ManagedBond {
         let interval = if options.arp_interval > 0 {
             ARP_SAVE_INTERVAL
         } else if options.mode == Mode::Ieee8023ad {
-            LACP_SAVE_INTERVAL
+            self.lacp_save_interval
         } else {
             Duration::ZERO
         };
@@ -708,25 +745,26 @@ impl ManagedBond {
         }
     }
 
-    /// Sets the next look at the links: an interval after the last one was due, so that the rhythm does not drift.
+    /// Sets the next look at the links: at a multiple of the interval, so that the rhythm does not drift and bonds of one
+    /// interval are looked at together.
     pub(super) fn schedule_poll(&mut self, now: Instant) {
         let options = self.core.options();
         // One of the two is 0.
-        let interval = options.miimon.max(options.arp_interval);
-        let interval = Duration::from_millis(interval.into());
-        let due = self.next_poll.map_or(now, |last| last + interval);
-        let next = if due > now && due <= now + interval {
-            due
-        } else {
-            now + interval
-        };
-        self.next_poll = (!interval.is_zero()).then_some(next);
+        let interval = Duration::from_millis(options.miimon.max(options.arp_interval).into());
+        // Less than 2^31 ms, so that its nanoseconds fit.
+        let nanos = interval.as_nanos() as u64;
+        let looks = now.as_nanos().checked_div(nanos);
+        self.next_poll = looks.map(|looks| Instant::from_nanos((looks + 1) * nanos));
     }
 
+    /// The poll. Nearly always a port is as it was told, which one system call finds out.
     fn look_at_ports(&mut self, netlink: &mut Netlink, now: Instant) {
         let ports: Vec<PortId> = self.engine.ports().map(|(id, _)| id).collect();
         for port in ports {
-            self.look_at_port(netlink, now, port);
+            let known = self.core.link_of(port).map(|link| link.is_usable());
+            if known.is_none() || self.engine.link_detected(port) != known {
+                self.look_at_port(netlink, now, port);
+            }
         }
     }
 

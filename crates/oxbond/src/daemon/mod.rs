@@ -19,6 +19,7 @@ mod leases;
 mod network;
 mod probing;
 mod rejoin;
+mod schedule;
 mod select;
 mod service;
 pub(crate) mod state;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use oxbond_core::time::Instant;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -58,6 +60,7 @@ pub(crate) fn run(run_root: &Path, apply: &[PathBuf], resolv_conf: PathBuf) -> R
     let _lock = take_lock(&paths.lock())?;
     let bpffs = oxbond_linux::bpffs::find_or_mount(run_root)
         .map_err(|e| Failure::new(Blame::Kernel, format!("no place to pin eBPF programs: {e}")))?;
+    allow_descriptors();
     let (tell_leases, lease_news) = mpsc::unbounded_channel();
     let mut service = Service::start(&paths, &bpffs, resolv_conf, tell_leases)?;
     drop_privileges()?;
@@ -232,6 +235,18 @@ fn take_lock(path: &Path) -> Result<File, Failure> {
         .map_err(cannot)?;
     writeln!(file, "{}", std::process::id()).map_err(cannot)?;
     Ok(file)
+}
+
+/// A bond with two ports takes some twenty descriptors, and the usual limit of 1024 is there for programs that use `select`.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        warn!("cannot open more than {:?} files: {e}", limit.current);
+    }
 }
 
 /// From here on nothing but networking: what the daemon needs to steer links and programs, and the ports 68 and 546 that

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_core::bond::Bond;
 use oxbond_core::input::Input;
+use oxbond_datapath::KernelTypes;
 use oxbond_linux::inspect::{self, PortRefusal};
 use oxbond_linux::ipv6;
 use oxbond_linux::netlink::BridgeSetting;
@@ -43,6 +44,7 @@ impl Service {
     pub(crate) fn apply(&mut self, wanted: &Wanted) -> Result<Vec<String>, Failure> {
         let wanted = &self.with_found_ports(wanted)?;
         let writes = self.netlink.writes();
+        let _types = KernelTypes::keep();
         let Some((said, undo)) = self.take_steps(wanted)? else {
             info!("applied: {} writes", self.netlink.writes() - writes);
             return Ok(Vec::new());

@@ -7,18 +7,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
+use oxbond_datapath::KernelTypes;
 use oxbond_linux::engine::{EbpfEngine, EngineError};
 use oxbond_linux::events::{Monitor, Notice};
 use oxbond_linux::netlink::Netlink;
 use oxbond_linux::resolver::{NameService, Resolver, ResolverError};
+use oxbond_linux::stack;
 use rustix::event::epoll;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 
 use super::bond::ManagedBond;
 use super::keeper::Keeper;
 use super::leases::{ClientNews, Leases};
+use super::schedule::Schedule;
 use super::state::StateDir;
 use super::trial::Trials;
 use crate::control::protocol::{BondRequest, Numbered, Reply, Request};
@@ -35,6 +38,8 @@ pub(crate) struct Service {
     pins: PathBuf,
     state: StateDir,
     pub(super) bonds: BTreeMap<String, ManagedBond>,
+    /// When each of them has work.
+    schedule: Schedule,
     /// What we made beside bonds.
     pub(super) keeper: Keeper,
     pub(super) trials: Trials,
@@ -51,6 +56,9 @@ pub(crate) struct Service {
 
 /// Most notices of links and addresses in one turn of the event loop: a namespace in uproar must not keep timers waiting.
 const NOTICES_AT_ONCE: usize = 256;
+
+/// Most bonds of which records are read in one turn.
+const BONDS_AT_ONCE: usize = 64;
 
 /// `CLOCK_MONOTONIC`, which the core's snapshots are kept in: it goes on over a restart of the daemon.
 pub(super) fn now() -> Instant {
@@ -84,6 +92,7 @@ impl Service {
             pins: bpffs.join("oxbond").join(paths.namespace()),
             state: StateDir::open(paths.bonds())?,
             bonds: BTreeMap::new(),
+            schedule: Schedule::default(),
             keeper: Keeper::open(paths.dir()),
             trials: Trials::new(),
             leases: Leases::open(paths.dir(), lease_news),
@@ -115,7 +124,7 @@ impl Service {
 
     /// When [`Service::on_timeout`] has work.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        let bonds = self.bonds.values().filter_map(ManagedBond::next_wake);
+        let bonds = self.schedule.next().into_iter();
         bonds.chain(self.trials.next_wake()).min()
     }
 
@@ -125,16 +134,13 @@ impl Service {
         if self.trials.next_wake().is_some_and(|at| at <= now) {
             self.look_at_trial(now);
         }
-        let due: Vec<String> = self
-            .bonds
-            .iter()
-            .filter(|(_, bond)| bond.next_wake().is_some_and(|at| at <= now))
-            .map(|(name, _)| name.clone())
-            .collect();
-        if due.is_empty() {
-            return;
-        }
-        let taken = self.taken();
+        let due = self.schedule.due(now);
+        let hindered = |name: &String| self.bonds.get(name).is_some_and(ManagedBond::is_hindered);
+        let taken = if due.iter().any(hindered) {
+            self.taken()
+        } else {
+            BTreeMap::new()
+        };
         for name in due {
             self.with_bond(&name, |bond, netlink| bond.on_timeout(netlink, now, &taken));
         }
@@ -142,15 +148,28 @@ impl Service {
 
     /// The data path left a port, or has frames for us. Whether there was anything; there may be more.
     pub(crate) fn on_records(&mut self) -> bool {
+        let mut ready = Vec::with_capacity(BONDS_AT_ONCE);
+        let at_once = Timespec::default();
+        let waiting = rustix::buffer::spare_capacity(&mut ready);
+        if let Err(e) = epoll::wait(&self.records, waiting, Some(&at_once)) {
+            error!("cannot ask which bonds have records: {e}");
+            return false;
+        }
         let now = now();
-        let netlink = &mut self.netlink;
-        let told: Vec<String> = self
-            .bonds
-            .iter_mut()
-            .filter_map(|(name, bond)| bond.on_records(netlink, now).then(|| name.clone()))
-            .collect();
-        told.iter().for_each(|name| self.settle(name));
-        !told.is_empty()
+        let mut any = false;
+        for event in ready {
+            let index = event.data.u64();
+            let mut bonds = self.bonds.values_mut();
+            let Some(bond) = bonds.find(|bond| u64::from(bond.ifindex()) == index) else {
+                continue;
+            };
+            if bond.on_records(&mut self.netlink, now) {
+                any = true;
+                let name = bond.name().to_owned();
+                self.settle(&name);
+            }
+        }
+        any
     }
 
     /// Link and address events. They are hints: what changed is read again, so that a late event cannot bring back an
@@ -158,7 +177,7 @@ impl Service {
     pub(crate) fn on_link_events(&mut self) -> bool {
         let mut changed = BTreeSet::new();
         let mut gone = BTreeSet::new();
-        let mut addresses = false;
+        let mut addresses = BTreeSet::new();
         let mut overrun = false;
         let mut more = false;
         for turn in 1..=NOTICES_AT_ONCE {
@@ -171,7 +190,9 @@ impl Service {
                 Ok(Some(Notice::LinkGone { index, .. })) => {
                     gone.insert(index);
                 }
-                Ok(Some(Notice::Address(_))) => addresses = true,
+                Ok(Some(Notice::Address(change))) => {
+                    addresses.insert(change.address.ifindex);
+                }
                 Ok(Some(Notice::Overrun)) => {
                     warn!("the kernel dropped link events; reading everything again");
                     overrun = true;
@@ -187,7 +208,7 @@ impl Service {
         if !changed.is_empty() {
             self.find_late_ports();
         }
-        self.look_at(&changed, &gone, addresses);
+        self.look_at(&changed, &gone, &addresses);
         self.leases.look(&mut self.netlink);
         if overrun {
             self.names().iter().for_each(|name| self.look_again(name));
@@ -240,7 +261,12 @@ impl Service {
         });
     }
 
-    fn look_at(&mut self, changed: &BTreeSet<u32>, gone: &BTreeSet<u32>, addresses: bool) {
+    fn look_at(
+        &mut self,
+        changed: &BTreeSet<u32>,
+        gone: &BTreeSet<u32>,
+        addresses: &BTreeSet<u32>,
+    ) {
         let now = now();
         for index in gone {
             self.on_gone(now, *index);
@@ -258,18 +284,48 @@ impl Service {
                     continue;
                 }
             };
+            let concerned = self.those(|bond| bond.is_concerned(&link));
+            if concerned.is_empty() {
+                continue;
+            }
             let taken = self.taken();
-            for bond in self.names() {
+            for bond in concerned {
                 self.with_bond(&bond, |bond, netlink| {
                     bond.on_link(netlink, now, &link, &taken)
                 });
             }
         }
-        if addresses {
-            for bond in self.names() {
+        if !addresses.is_empty() {
+            for bond in self.addressed(addresses) {
                 self.with_bond(&bond, |bond, netlink| bond.on_addresses(netlink, now));
             }
         }
+    }
+
+    /// Bonds that are reached by addresses of these interfaces: front devices, or what stands on them.
+    fn addressed(&mut self, indices: &BTreeSet<u32>) -> Vec<String> {
+        let fronts: BTreeSet<u32> = self.bonds.values().map(ManagedBond::ifindex).collect();
+        if indices.is_subset(&fronts) {
+            return self.those(|bond| indices.contains(&bond.ifindex()));
+        }
+        let Ok(links) = self.netlink.links() else {
+            return self.names();
+        };
+        let known = |index: &u32| links.iter().any(|link| link.index == *index);
+        if !indices.iter().all(known) {
+            // It is gone already; whom it stood on is no longer told.
+            return self.names();
+        }
+        self.those(|bond| {
+            let above = stack::above(&links, bond.ifindex());
+            above.iter().any(|device| indices.contains(&device.index))
+        })
+    }
+
+    /// Names of the bonds that are meant.
+    fn those(&self, meant: impl Fn(&ManagedBond) -> bool) -> Vec<String> {
+        let meant = self.bonds.iter().filter(|(_, bond)| meant(bond));
+        meant.map(|(name, _)| name.clone()).collect()
     }
 
     fn on_gone(&mut self, now: Instant, index: u32) {
@@ -282,7 +338,7 @@ impl Service {
             said.iter().for_each(|line| info!("{line}"));
             return;
         }
-        for bond in self.names() {
+        for bond in self.those(|bond| bond.interfaces().contains(&index)) {
             self.with_bond(&bond, |bond, netlink| {
                 bond.on_port_gone(netlink, now, index)
             });
@@ -412,6 +468,7 @@ impl Service {
         let name = bond.name().to_owned();
         self.watch(&bond);
         self.bonds.insert(name.clone(), bond);
+        self.pace_saves();
         self.settle(&name);
         Ok(changes)
     }
@@ -472,6 +529,8 @@ impl Service {
         let Some(bond) = self.bonds.remove(name) else {
             return Vec::new();
         };
+        self.schedule.set(name, None);
+        self.pace_saves();
         let complaints = bond.remove(&mut self.netlink);
         vec![removed(name, "removed", &complaints)]
     }
@@ -498,6 +557,7 @@ impl Service {
     }
 
     fn adopt_all(&mut self) -> Result<(), Failure> {
+        let _types = KernelTypes::keep();
         for name in self.state.bonds()? {
             self.adopt(&name);
         }
@@ -538,6 +598,7 @@ impl Service {
         }
         self.watch(&bond);
         self.bonds.insert(name.to_owned(), bond);
+        self.pace_saves();
         self.look_again(name);
         info!(
             "{name}: taken over from the daemon before, {} writes",
@@ -595,9 +656,18 @@ impl Service {
     fn settle(&mut self, name: &str) {
         if let Some(bond) = self.bonds.get_mut(name) {
             bond.save_or_log();
+            self.schedule.set(name, bond.next_wake());
             for event in bond.take_events() {
                 self.publish(name, event);
             }
+        }
+    }
+
+    /// The more bonds there are, the rarer each saves what is routine.
+    fn pace_saves(&mut self) {
+        let bonds = u32::try_from(self.bonds.len()).unwrap_or(u32::MAX);
+        for bond in self.bonds.values_mut() {
+            bond.pace_saves(bonds);
         }
     }
 
