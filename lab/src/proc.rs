@@ -216,6 +216,8 @@ fn read_from_start(file: &fs::File) -> String {
 pub struct Usage {
     /// Resident memory (`VmRSS`), KiB.
     pub resident_kib: u64,
+    /// Time that its threads have worked, in user mode and in the kernel's; to a hundredth of a second.
+    pub cpu: Duration,
     /// Times its threads went to sleep of their own accord: one per wake-up. Threads that have ended are not counted.
     pub voluntary_switches: u64,
     /// Times its threads were preempted.
@@ -232,6 +234,7 @@ impl Usage {
             .with_context(|| format!("cannot read /proc/{pid}/status: has the process ended?"))?;
         let mut usage = Self {
             resident_kib: field(&status, "VmRSS:"),
+            cpu: cpu_of(pid)?,
             voluntary_switches: 0,
             involuntary_switches: 0,
         };
@@ -245,6 +248,16 @@ impl Usage {
         }
         Ok(usage)
     }
+}
+
+/// utime and stime of `/proc/PID/stat`, which count in hundredths of a second (`USER_HZ`) on every machine of ours.
+fn cpu_of(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; behind it the state is field 3.
+    let behind = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = behind.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|word| word.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 /// The number after `key` at the start of a line; 0 when absent, as a zombie has no `VmRSS`.

@@ -24,6 +24,7 @@ mod guides;
 mod inside;
 mod iproute;
 mod loss;
+mod many;
 mod modes;
 mod partners;
 mod probing;

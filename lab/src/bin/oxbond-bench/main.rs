@@ -2,6 +2,7 @@
 
 mod driver;
 mod files;
+mod many;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -32,7 +33,8 @@ struct Words {
     /// Rounds of each comparison; the median counts
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// throughput, failover, footprint, files; all of these without a word. driver: beside the kernel's bonding driver, where it is
+    /// throughput, failover, footprint, files; all of these without a word. many: OXBOND_BENCH_BONDS (100) bonds in one
+    /// daemon. driver: beside the kernel's bonding driver, where it is
     parts: Vec<String>,
 }
 
@@ -44,11 +46,12 @@ fn main() -> Result<()> {
         program.display()
     );
     let words = Words::parse();
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("throughput", throughput),
         ("failover", failover),
         ("footprint", footprint),
         ("files", files::measure),
+        ("many", many::many),
         ("driver", driver::compare),
     ];
     for word in &words.parts {
@@ -58,9 +61,9 @@ fn main() -> Result<()> {
         );
     }
     for (name, part) in parts {
-        // Most kernels that this runs on have no bonding driver.
-        if words.parts.is_empty() && name != "driver" || words.parts.iter().any(|word| word == name)
-        {
+        // Most kernels that this runs on have no bonding driver, and many bonds take long to make.
+        let asked_only = name == "driver" || name == "many";
+        if words.parts.is_empty() && !asked_only || words.parts.iter().any(|word| word == name) {
             part(&program, words.rounds)?;
         }
     }
