@@ -1,7 +1,7 @@
 //! Command lines of NetworkManager's `nmcli`: `connection add`, `modify` and `delete`.
 //!
 //! The lines are turned into the profiles that they leave behind, and those are read as keyfiles are
-//! ([`keyfile`](super::keyfile)): a property `setting.key` is the entry `key` of section `[setting]`.
+//! ([`keyfile`]): a property `setting.key` is the entry `key` of section `[setting]`.
 //!
 //! Facts this relies on (nmcli 1.42, run offline): a type, a property and a list of aliases have short words of their own;
 //! names of properties may be cut short; `+` adds to a list and `-` takes away from it; an option of a bond that is a
