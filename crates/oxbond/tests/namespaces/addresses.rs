@@ -23,13 +23,17 @@ impl Configured {
     }
 
     fn apply(&self, lines: &str) -> String {
+        self.write(lines);
+        self.subject.must(&format!("apply {}", self.file.display()))
+    }
+
+    fn write(&self, lines: &str) {
         let ports = PORTS.map(|port| format!("{port:?}")).join(", ");
         let text = format!(
             "[bond.bond0]\nmode = \"active-backup\"\nprimary = \"{}\"\nmiimon = 100\nports = [{ports}]\n{lines}\n",
             PORTS[0]
         );
         std::fs::write(&self.file, text).unwrap();
-        self.subject.must(&format!("apply {}", self.file.display()))
     }
 
     /// The bond's addresses that are good beyond the link.
@@ -129,6 +133,30 @@ fn root_a_lease_begins_with_the_carrier_and_lives_through_a_failover() {
     assert_eq!(configured.addresses(), [] as [IpAddr; 0]);
     assert_eq!(configured.default_route(), "");
     assert_eq!(configured.resolv_conf(), "");
+}
+
+#[test]
+fn root_a_trial_that_is_not_confirmed_gives_up_its_lease_and_its_names() {
+    let configured = Configured::new();
+    let _server = serve(
+        &configured,
+        "--dhcp-range=10.77.0.50,10.77.0.50,2m --dhcp-option=option:dns-server,10.77.0.1",
+    );
+    configured.apply("");
+    configured.write("dhcp4 = true");
+    let mut trial = configured.subject.command();
+    trial.args(["try", "--timeout", "60"]).arg(&configured.file);
+    let mut trial = trial.spawn().unwrap();
+    configured.wait_address("10.77.0.50");
+    wait_until(PATIENCE, "names are asked of the server's server", || {
+        configured.resolv_conf().contains("nameserver 10.77.0.1")
+    })
+    .unwrap();
+    configured.subject.must("rollback");
+    trial.wait().unwrap();
+    assert_eq!(configured.addresses(), [] as [IpAddr; 0]);
+    assert_eq!(configured.resolv_conf(), "");
+    assert!(configured.subject.bond("bond0").is_ok());
 }
 
 #[test]
