@@ -49,7 +49,7 @@ pub(crate) fn many(program: &Path, _rounds: usize) -> Result<()> {
     );
     wait_until(LONGEST, "every port carries its share", || {
         let report = machine.ok("status --json");
-        report.is_ok_and(|report| report.matches("\"role\":\"active\"").count() == 2 * bonds)
+        report.is_ok_and(|report| report.matches("\"role\": \"active\"").count() == 2 * bonds)
     })?;
 
     let captures = names.iter().take(CAPTURED);
