@@ -1,8 +1,8 @@
 //! Name servers: tells the system's resolver those that belong to devices.
 //!
 //! Where systemd-resolved serves this network namespace it is told per device. Elsewhere there is `resolv.conf`, a file
-//! that many write: what stood in it is kept beside it, ours comes first, and what others wrote since is never
-//! overwritten with what we remember.
+//! that many write: our lines stand between two marks at its head, and all others stay as they are. So they can be told
+//! apart whoever wrote since, and after a boot too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,8 +21,12 @@ const MOST_SERVERS: usize = 3;
 /// Where systemd-resolved listens.
 const RESOLVED: &str = "/run/systemd/resolve/io.systemd.Resolve";
 
-/// First line of a `resolv.conf` of ours.
-const HEADING: &str = "# Written by oxbond; what was here before returns with 'oxbond down'.";
+/// Before and behind our lines in `resolv.conf`.
+const BEGIN: &str = "# oxbond: name servers of its devices, up to the end mark";
+const END: &str = "# oxbond: end; lines of others that it sets aside begin with '# oxbond keeps: '";
+
+/// Before a line of others that would overrule ours: of several `search` and `domain` lines the last one counts.
+const KEPT: &str = "# oxbond keeps: ";
 
 /// What a device brings along.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +76,6 @@ pub enum ResolverError {
 pub struct Resolver {
     /// `resolv.conf`.
     file: PathBuf,
-    /// What stood in it before us.
-    before: PathBuf,
     /// systemd-resolved, if it runs, speaks of the devices we speak of.
     first_namespace: bool,
     /// What systemd-resolved was told of.
@@ -81,12 +83,10 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// `file` is the system's `resolv.conf`; what stands in it before the first change is kept at `before`, which must
-    /// outlive this program. `first_namespace` is [`is_first`](crate::netns::is_first)'s answer.
-    pub const fn new(file: PathBuf, before: PathBuf, first_namespace: bool) -> Self {
+    /// `file` is the system's `resolv.conf`. `first_namespace` is [`is_first`](crate::netns::is_first)'s answer.
+    pub const fn new(file: PathBuf, first_namespace: bool) -> Self {
         Self {
             file,
-            before,
             first_namespace,
             told: BTreeMap::new(),
         }
@@ -140,8 +140,7 @@ impl Resolver {
             .filter(|service| !service.servers.is_empty() || !service.search.is_empty())
             .collect();
         let now = read_if_there(&self.file)?.unwrap_or_default();
-        let ours = now.starts_with(HEADING);
-        if wanted.is_empty() && !ours {
+        if wanted.is_empty() && !now.contains(BEGIN) {
             return Ok(false);
         }
         if let Ok(target) = fs::read_link(&self.file) {
@@ -150,15 +149,10 @@ impl Resolver {
                 target,
             });
         }
-        let before = if ours {
-            read_if_there(&self.before)?.unwrap_or_default()
-        } else {
-            replace(&self.before, &now)?;
-            now.clone()
-        };
+        let theirs = without_ours(&now);
         let text = match wanted.is_empty() {
-            true => before,
-            false => compose(&before, &wanted),
+            true => theirs,
+            false => compose(&theirs, &wanted),
         };
         if text == now {
             return Ok(false);
@@ -168,40 +162,58 @@ impl Resolver {
     }
 }
 
-/// The text of a `resolv.conf` with these on top of what stood there.
-fn compose(before: &str, wanted: &[&NameService]) -> String {
-    let mut servers: Vec<String> = Vec::new();
-    let mut search: Vec<&str> = Vec::new();
-    let mut rest = Vec::new();
-    for service in wanted {
-        servers.extend(service.servers.iter().map(ToString::to_string));
-        search.extend(service.search.iter().map(String::as_str));
-    }
-    for line in before.lines() {
-        let mut words = line.split_whitespace();
-        match words.next() {
-            Some("nameserver") => servers.extend(words.next().map(str::to_owned)),
-            Some("search" | "domain") => search.extend(words),
-            _ => rest.push(line),
+/// The lines of others, as they were.
+fn without_ours(text: &str) -> String {
+    // Without an end, who knows whose the lines are: they stay.
+    let mut ended = text.lines().any(|line| line == END);
+    let mut ours = false;
+    let mut theirs = String::with_capacity(text.len());
+    for line in text.lines() {
+        match line {
+            BEGIN => ours = ended,
+            END if ours => (ours, ended) = (false, false),
+            _ if ours => {}
+            line => {
+                theirs += line.strip_prefix(KEPT).unwrap_or(line);
+                theirs.push('\n');
+            }
         }
     }
-    let mut text = format!("{HEADING}\n");
-    for (number, server) in distinct(servers).iter().enumerate() {
+    theirs
+}
+
+/// The text of a `resolv.conf` with these on top of the lines of others.
+fn compose(theirs: &str, wanted: &[&NameService]) -> String {
+    let mut search: Vec<&str> = Vec::new();
+    let mut rest = String::new();
+    let ours: Vec<&str> = wanted
+        .iter()
+        .flat_map(|service| service.search.iter().map(String::as_str))
+        .collect();
+    search.extend(&ours);
+    for line in theirs.lines() {
+        let mut words = line.split_whitespace();
+        let overrules = matches!(words.next(), Some("search" | "domain"));
+        if overrules && !ours.is_empty() {
+            search.extend(words);
+            rest += KEPT;
+        }
+        rest += line;
+        rest.push('\n');
+    }
+    let servers = wanted.iter().flat_map(|service| &service.servers);
+    let mut text = format!("{BEGIN}\n");
+    for (number, server) in distinct(servers.collect()).iter().enumerate() {
         if number == MOST_SERVERS {
             text += "# The resolver asks no more than three:\n";
         }
         let mark = if number < MOST_SERVERS { "" } else { "# " };
         text += &format!("{mark}nameserver {server}\n");
     }
-    let search = distinct(search);
-    if !search.is_empty() {
-        text += &format!("search {}\n", search.join(" "));
+    if !ours.is_empty() {
+        text += &format!("search {}\n", distinct(search).join(" "));
     }
-    for line in rest {
-        text += line;
-        text.push('\n');
-    }
-    text
+    format!("{text}{END}\n{rest}")
 }
 
 /// The values in order, each once.
@@ -301,17 +313,8 @@ mod tests {
             let dir = TempDir::new();
             let file = dir.path().join("resolv.conf");
             fs::write(&file, text).unwrap();
-            let resolver = Resolver::new(file, dir.path().join("before"), false);
+            let resolver = Resolver::new(file, false);
             Self { dir, resolver }
-        }
-
-        /// As a daemon that was restarted sees it.
-        fn again(&mut self) {
-            self.resolver = Resolver::new(
-                self.resolver.file.clone(),
-                self.resolver.before.clone(),
-                false,
-            );
         }
 
         fn set(&self, wanted: &[(&str, &[&str], &[&str])]) -> bool {
@@ -337,15 +340,22 @@ mod tests {
 
     #[test]
     fn ours_comes_first_and_theirs_returns() {
-        let mut system = System::with(THEIRS);
-        assert!(system.set(&[("bond0", &["192.0.2.1", "198.51.100.1"], &["example.net"])]));
+        let system = System::with(THEIRS);
+        let wanted: &[(&str, &[&str], &[&str])] = &[("bond0", &["192.0.2.1"], &["example.net"])];
+        assert!(system.set(wanted));
         let expected = format!(
-            "{HEADING}\nnameserver 192.0.2.1\nnameserver 198.51.100.1\nsearch example.net example.org\n# mine\noptions edns0\n"
+            "{BEGIN}\nnameserver 192.0.2.1\nsearch example.net example.org\n{END}\n# mine\nnameserver 198.51.100.1\n\
+             {KEPT}search example.org\noptions edns0\n"
         );
         assert_eq!(system.text(), expected);
-        // The same again writes nothing, also for the next daemon.
-        system.again();
-        assert!(!system.set(&[("bond0", &["192.0.2.1", "198.51.100.1"], &["example.net"])]));
+        // The same again writes nothing; all that is known is in the file.
+        assert!(!system.set(wanted));
+        // Without a domain of ours theirs is in force.
+        assert!(system.set(&[("bond0", &["192.0.2.1"], &[])]));
+        assert_eq!(
+            system.text(),
+            format!("{BEGIN}\nnameserver 192.0.2.1\n{END}\n{THEIRS}")
+        );
         assert!(system.set(&[]));
         assert_eq!(system.text(), THEIRS);
         assert!(!system.set(&[]));
@@ -355,12 +365,23 @@ mod tests {
     fn what_others_wrote_since_is_kept() {
         let system = System::with(THEIRS);
         assert!(system.set(&[("bond0", &["192.0.2.1"], &[])]));
+        let added = system.text() + "nameserver 203.0.113.9\n";
+        fs::write(&system.resolver.file, added).unwrap();
+        assert!(system.set(&[]));
+        assert_eq!(system.text(), format!("{THEIRS}nameserver 203.0.113.9\n"));
+        // All anew, by a DHCP client for instance.
+        assert!(system.set(&[("bond0", &["192.0.2.1"], &[])]));
         fs::write(&system.resolver.file, "nameserver 203.0.113.9\n").unwrap();
         assert!(!system.set(&[]));
-        assert_eq!(system.text(), "nameserver 203.0.113.9\n");
         assert!(system.set(&[("bond0", &["192.0.2.1"], &[])]));
+        // Somebody took the end mark away: nothing of theirs is lost.
+        let torn = system.text().replace(&format!("{END}\n"), "");
+        fs::write(&system.resolver.file, torn).unwrap();
         assert!(system.set(&[]));
-        assert_eq!(system.text(), "nameserver 203.0.113.9\n");
+        assert_eq!(
+            system.text(),
+            "nameserver 192.0.2.1\nnameserver 203.0.113.9\n"
+        );
     }
 
     #[test]
@@ -371,8 +392,8 @@ mod tests {
             ("bond1", &["2001:db8::1", "2001:db8::2"], &[]),
         ]));
         let expected = format!(
-            "{HEADING}\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 2001:db8::1\n\
-             # The resolver asks no more than three:\n# nameserver 2001:db8::2\n"
+            "{BEGIN}\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 2001:db8::1\n\
+             # The resolver asks no more than three:\n# nameserver 2001:db8::2\n{END}\n"
         );
         assert_eq!(system.text(), expected);
     }
@@ -382,7 +403,7 @@ mod tests {
         let system = System::with(THEIRS);
         let link = system.dir.path().join("link");
         std::os::unix::fs::symlink(&system.resolver.file, &link).unwrap();
-        let resolver = Resolver::new(link, system.dir.path().join("other"), false);
+        let resolver = Resolver::new(link, false);
         let wanted = [(
             "bond0".to_owned(),
             NameService {
@@ -402,7 +423,7 @@ mod tests {
         let file = dir.path().join("resolv.conf");
         fs::write(&file, THEIRS).unwrap();
         fs::create_dir(dir.path().join("resolv.conf.oxbond")).unwrap();
-        let resolver = Resolver::new(file.clone(), dir.path().join("before"), false);
+        let resolver = Resolver::new(file.clone(), false);
         let service = NameService {
             servers: vec!["192.0.2.1".parse().unwrap()],
             search: Vec::new(),

@@ -96,11 +96,7 @@ impl Service {
             keeper: Keeper::open(paths.dir()),
             trials: Trials::new(),
             leases: Leases::open(paths.dir(), lease_news),
-            resolver: Resolver::new(
-                resolv_conf,
-                paths.dir().join("resolv.conf.before"),
-                first_namespace,
-            ),
+            resolver: Resolver::new(resolv_conf, first_namespace),
             first_namespace,
             names: BTreeMap::new(),
             listeners: broadcast::Sender::new(EVENT_BACKLOG),
