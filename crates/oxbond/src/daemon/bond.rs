@@ -292,6 +292,11 @@ impl ManagedBond {
         }
     }
 
+    /// What was asked for.
+    pub(super) const fn wanted(&self) -> &BondRequest {
+        &self.wanted
+    }
+
     /// Remembers what was asked for.
     pub(crate) fn remember(&mut self, request: BondRequest) {
         self.wanted = request;

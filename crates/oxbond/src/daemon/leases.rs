@@ -104,7 +104,7 @@ impl Leases {
         device: &str,
         families: &BTreeSet<Family>,
     ) {
-        let mut wanted = self.wanted.clone();
+        let wanted = &mut self.wanted;
         wanted.retain(|(known, _)| known != device);
         wanted.extend(families.iter().map(|family| (device.to_owned(), *family)));
         self.clients.retain(|wish, _| wanted.contains(wish));
@@ -117,7 +117,6 @@ impl Leases {
         for wish in over {
             self.give_up(netlink, &wish);
         }
-        self.wanted = wanted;
     }
 
     /// Starts the clients whose device can carry traffic, and begins again where it is another one. To be called when

@@ -12,6 +12,7 @@ use oxbond_linux::hardware;
 use oxbond_linux::netlink::Link;
 use tracing::{info, warn};
 
+use super::bond::ManagedBond;
 use super::refusal::{configuration, kernel};
 use super::request::{parse_mac, parse_port_options};
 use super::service::Service;
@@ -47,17 +48,14 @@ impl Service {
             let named = request.ports.len();
             let found_now = found.ports.iter().skip(named);
             request.ports.extend(found_now.map(found_port));
-            let running = self
-                .bonds
-                .get(&request.name)
-                .map(|bond| bond.running().request);
+            let running = self.bonds.get(&request.name).map(ManagedBond::wanted);
             let before = running.filter(|running| running.selectors == request.selectors);
-            for port in before.into_iter().flat_map(|running| running.ports) {
+            for port in before.into_iter().flat_map(|running| &running.ports) {
                 let away = interfaces
                     .iter()
                     .all(|interface| interface.name != port.name);
                 if away && request.ports.iter().all(|known| known.name != port.name) {
-                    request.ports.push(port);
+                    request.ports.push(port.clone());
                 }
             }
             request.expected = found.expected.max(request.ports.len());
@@ -67,14 +65,16 @@ impl Service {
 
     /// An interface appeared: it may be one that a bond waits for.
     pub(super) fn find_late_ports(&mut self) {
+        let mut wanted = self.bonds.values().map(ManagedBond::wanted);
+        // Every change of a link comes by here, and most bonds name their ports.
+        if wanted.all(|request| request.selectors.is_empty()) {
+            return;
+        }
         let requests: Vec<BondRequest> = self
             .bonds
             .values()
-            .map(|bond| bond.running().request)
+            .map(|bond| bond.wanted().clone())
             .collect();
-        if requests.iter().all(|request| request.selectors.is_empty()) {
-            return;
-        }
         let interfaces = match self.interfaces() {
             Ok(interfaces) => interfaces,
             Err(failure) => return warn!("cannot look for ports: {failure}"),
