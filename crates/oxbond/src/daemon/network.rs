@@ -566,16 +566,22 @@ impl Service {
         said
     }
 
-    /// Ends the services of devices that the record does not have any more.
+    /// Ends the services of devices for which the record has none any more.
     fn end_services(&mut self, record: &Record) {
+        let settings = &record.settings;
         for device in self.leases.wanted().into_keys() {
-            if !record.dhcp.contains_key(&device) {
+            if settings
+                .get(&device)
+                .is_none_or(|kept| kept.dhcp.is_empty())
+            {
                 self.leases
                     .want(&mut self.netlink, &device, &BTreeSet::new());
             }
         }
-        self.names
-            .retain(|device, _| record.names.contains_key(device));
+        self.names.retain(|device, _| {
+            let kept = settings.get(device).map(|kept| &kept.names);
+            kept.is_some_and(|names| *names != NameService::default())
+        });
         if let Err(e) = self.tell_names() {
             warn!("{e}");
         }

@@ -239,11 +239,14 @@ impl Service {
 
     /// Takes up the services of devices where an earlier daemon left them.
     fn serve_as_before(&mut self) {
-        let record = self.keeper.record().clone();
-        for (device, families) in &record.dhcp {
-            self.leases.want(&mut self.netlink, device, families);
+        for (device, settings) in &self.keeper.record().settings {
+            if !settings.dhcp.is_empty() {
+                self.leases.want(&mut self.netlink, device, &settings.dhcp);
+            }
+            if settings.names != NameService::default() {
+                self.names.insert(device.clone(), settings.names.clone());
+            }
         }
-        self.names = record.names;
         if let Err(e) = self.tell_names() {
             warn!("{e}");
         }

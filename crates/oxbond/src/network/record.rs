@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_config::model::Cidr;
 use oxbond_linux::netlink::{AddressRecord, PortVlan, Route, RouteRecord};
-use oxbond_linux::resolver::NameService;
 use serde::{Deserialize, Serialize};
 
 use super::running::{Running, RunningBond, cidr_of};
 use super::step::Step;
-use super::wanted::{Family, Settings, Wanted, default_route};
+use super::wanted::{Settings, Wanted, default_route};
 
 /// Ours, by name of the device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +28,6 @@ pub(crate) struct Record {
     pub(crate) lent: BTreeMap<String, Lent>,
     /// Settings of devices as they were applied.
     pub(crate) settings: BTreeMap<String, Settings>,
-    /// Families in which servers are asked for addresses.
-    pub(crate) dhcp: BTreeMap<String, BTreeSet<Family>>,
-    /// What the resolver is let know.
-    pub(crate) names: BTreeMap<String, NameService>,
 }
 
 /// What an interface gets back when it is a port no longer.
@@ -169,8 +164,6 @@ impl Record {
             !vids.is_empty()
         });
         self.settings.clone_from(&wanted.settings);
-        self.dhcp.clone_from(&running.dhcp);
-        self.names.clone_from(&running.names);
         self.lent.retain(|port, _| {
             let in_bond = running
                 .bonds
@@ -237,8 +230,6 @@ impl Record {
         self.members.remove(device);
         self.bridge_vids.remove(device);
         self.settings.remove(device);
-        self.dhcp.remove(device);
-        self.names.remove(device);
     }
 }
 
