@@ -17,6 +17,8 @@ mod balance;
 pub mod bond;
 pub mod buckets;
 mod clients;
+pub mod driver;
+pub mod engine;
 pub mod event;
 pub mod hash;
 pub mod input;
