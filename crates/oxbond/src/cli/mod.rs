@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use oxbond_core::engine::EngineChoice;
 use oxbond_core::lacp::Drain;
 use oxbond_core::option::{Kind, ModeSet, OPTIONS, OptionKey, OptionSpec};
 
@@ -393,6 +394,7 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
         Some(("up", m)) => {
             let mut request = BondRequest {
                 name: text(m, "bond"),
+                engine: EngineChoice::Auto,
                 options: given_options(m, Scope::Bond),
                 ports: texts(m, "port")
                     .into_iter()

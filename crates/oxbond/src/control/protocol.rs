@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use oxbond_config::model::{DesiredBond, DesiredPort, DesiredSelector};
 use oxbond_config::span::Located;
+use oxbond_core::engine::EngineChoice;
 use oxbond_core::event::Event;
 use oxbond_core::option::PortOptionChange;
 use serde::{Deserialize, Serialize};
@@ -195,6 +196,9 @@ pub(crate) enum TrialState {
 pub(crate) struct BondRequest {
     /// Name of the front device.
     pub(crate) name: String,
+    /// What should carry it.
+    #[serde(default)]
+    pub(crate) engine: EngineChoice,
     /// Option names and values. What a later `set` changes is in the core alone.
     pub(crate) options: Vec<(String, String)>,
     /// The ports, in list order.
@@ -311,6 +315,7 @@ impl From<&DesiredBond> for BondRequest {
             .map(|gateway| IpAddr::from(gateway.value));
         Self {
             name: bond.name.value.clone(),
+            engine: EngineChoice::Auto,
             options: bond
                 .options
                 .iter()
