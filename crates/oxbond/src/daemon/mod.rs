@@ -10,19 +10,15 @@
 //!
 //! Nothing wakes it but these; an idle bond costs one wake-up per monitor interval.
 
-mod bond;
-mod change;
-mod explain;
-mod follow;
+mod ebpf;
 mod keeper;
 mod leases;
 mod network;
-mod probing;
-mod rejoin;
 mod schedule;
 mod select;
 mod service;
 pub(crate) mod state;
+mod step;
 mod trial;
 
 use std::fs::File;
@@ -46,7 +42,6 @@ use tracing::{info, warn};
 use crate::control::server;
 use crate::exit::{Blame, Failure};
 use crate::paths::RunPaths;
-use crate::{refusal, request};
 use service::Service;
 
 /// Requests that may wait for the event loop before clients are held back.

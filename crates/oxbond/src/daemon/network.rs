@@ -18,13 +18,13 @@ use oxbond_linux::netlink::BridgeSetting;
 use oxbond_linux::resolver::NameService;
 use tracing::{info, warn};
 
-use super::change::Step as BondStep;
-use super::refusal::{kernel, refused, refused_as_port, refused_by_core};
-use super::request::{parse_mac, parse_options, parse_port_options};
 use super::service::{Service, now};
+use super::step::Step as BondStep;
 use crate::control::protocol::{PortRequest, Reply};
 use crate::exit::{Blame, Failure};
 use crate::network::{Family, Planned, Record, Running, Step, Undo, Wanted, plan};
+use crate::refusal::{kernel, refused, refused_as_port, refused_by_core};
+use crate::request::{parse_mac, parse_options, parse_port_options};
 
 /// Times that the way back is planned anew: what one round could not see, such as an address that came with the first
 /// port, the next one mends.

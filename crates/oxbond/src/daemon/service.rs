@@ -18,7 +18,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 
-use super::bond::ManagedBond;
+use super::ebpf::EbpfBond;
 use super::keeper::Keeper;
 use super::leases::{ClientNews, Leases};
 use super::schedule::Schedule;
@@ -37,7 +37,7 @@ pub(crate) struct Service {
     records: OwnedFd,
     pins: PathBuf,
     state: StateDir,
-    pub(super) bonds: BTreeMap<String, ManagedBond>,
+    pub(super) bonds: BTreeMap<String, EbpfBond>,
     /// When each of them has work.
     schedule: Schedule,
     /// What we made beside bonds.
@@ -131,7 +131,7 @@ impl Service {
             self.look_at_trial(now);
         }
         let due = self.schedule.due(now);
-        let hindered = |name: &String| self.bonds.get(name).is_some_and(ManagedBond::is_hindered);
+        let hindered = |name: &String| self.bonds.get(name).is_some_and(EbpfBond::is_hindered);
         let taken = if due.iter().any(hindered) {
             self.taken()
         } else {
@@ -192,7 +192,7 @@ impl Service {
                 Ok(Some(Notice::Overrun)) => {
                     warn!("the kernel dropped link events; reading everything again");
                     overrun = true;
-                    changed.extend(self.bonds.values().map(ManagedBond::ifindex));
+                    changed.extend(self.bonds.values().map(EbpfBond::ifindex));
                 }
                 Ok(None) => break,
                 Err(e) => {
@@ -303,7 +303,7 @@ impl Service {
 
     /// Bonds that are reached by addresses of these interfaces: front devices, or what stands on them.
     fn addressed(&mut self, indices: &BTreeSet<u32>) -> Vec<String> {
-        let fronts: BTreeSet<u32> = self.bonds.values().map(ManagedBond::ifindex).collect();
+        let fronts: BTreeSet<u32> = self.bonds.values().map(EbpfBond::ifindex).collect();
         if indices.is_subset(&fronts) {
             return self.those(|bond| indices.contains(&bond.ifindex()));
         }
@@ -322,7 +322,7 @@ impl Service {
     }
 
     /// Names of the bonds that are meant.
-    fn those(&self, meant: impl Fn(&ManagedBond) -> bool) -> Vec<String> {
+    fn those(&self, meant: impl Fn(&EbpfBond) -> bool) -> Vec<String> {
         let meant = self.bonds.iter().filter(|(_, bond)| meant(bond));
         meant.map(|(name, _)| name.clone()).collect()
     }
@@ -463,7 +463,7 @@ impl Service {
         let taken = self.taken();
         let files = self.state.of(&wanted.name);
         let (bond, changes) =
-            ManagedBond::create(&mut self.netlink, now(), &self.pins, files, wanted, &taken)?;
+            EbpfBond::create(&mut self.netlink, now(), &self.pins, files, wanted, &taken)?;
         let name = bond.name().to_owned();
         self.watch(&bond);
         self.bonds.insert(name.clone(), bond);
@@ -494,7 +494,7 @@ impl Service {
     /// Names of the ports that a bond was asked to have.
     fn ports_of(&self, name: &str) -> Vec<String> {
         let bond = self.bonds.get(name);
-        bond.map(ManagedBond::expected).unwrap_or_default()
+        bond.map(EbpfBond::expected).unwrap_or_default()
     }
 
     fn existing(&self, bond: &str) -> Result<(), Failure> {
@@ -514,7 +514,7 @@ impl Service {
     pub(super) fn change(
         &mut self,
         name: &str,
-        work: impl FnOnce(&mut ManagedBond, &mut Netlink, Instant) -> Result<Vec<String>, Failure>,
+        work: impl FnOnce(&mut EbpfBond, &mut Netlink, Instant) -> Result<Vec<String>, Failure>,
     ) -> Result<Vec<String>, Failure> {
         self.existing(name)?;
         let now = now();
@@ -582,7 +582,7 @@ impl Service {
         };
         let writes = self.netlink.writes();
         let (bond, differing) =
-            match ManagedBond::adopt(&mut self.netlink, now(), &self.pins, files, saved) {
+            match EbpfBond::adopt(&mut self.netlink, now(), &self.pins, files, saved) {
                 Ok(adopted) => adopted,
                 Err(EngineError::Vanished { .. }) => {
                     warn!(
@@ -617,7 +617,7 @@ impl Service {
 
     /// Every interface that belongs to one of our bonds.
     pub(super) fn taken(&self) -> BTreeMap<u32, String> {
-        let of = |bond: &ManagedBond| {
+        let of = |bond: &EbpfBond| {
             let name = bond.name().to_owned();
             bond.interfaces()
                 .into_iter()
@@ -627,7 +627,7 @@ impl Service {
         self.bonds.values().flat_map(of).collect()
     }
 
-    fn watch(&self, bond: &ManagedBond) {
+    fn watch(&self, bond: &EbpfBond) {
         let data = epoll::EventData::new_u64(u64::from(bond.ifindex()));
         if let Err(e) = epoll::add(
             &self.records,
@@ -641,11 +641,7 @@ impl Service {
     }
 
     /// Lets a bond work, then publishes its events and saves its state.
-    pub(super) fn with_bond(
-        &mut self,
-        name: &str,
-        work: impl FnOnce(&mut ManagedBond, &mut Netlink),
-    ) {
+    pub(super) fn with_bond(&mut self, name: &str, work: impl FnOnce(&mut EbpfBond, &mut Netlink)) {
         if let Some(bond) = self.bonds.get_mut(name) {
             work(bond, &mut self.netlink);
             self.settle(name);

@@ -15,11 +15,11 @@ use oxbond_core::option::Mode;
 use oxbond_core::time::Instant;
 use tracing::{info, warn};
 
-use super::refusal::{configuration, refused};
 use super::service::{Service, now};
 use crate::control::protocol::{Gate, TrialState};
 use crate::exit::Failure;
 use crate::network::{Undo, Wanted};
+use crate::refusal::{configuration, refused};
 
 /// Time between two looks at the gates.
 const GATE_INTERVAL: Duration = Duration::from_millis(100);

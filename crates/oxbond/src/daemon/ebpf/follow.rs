@@ -10,9 +10,9 @@ use oxbond_linux::netlink::{Link, Netlink};
 use oxbond_linux::{guests, ipv6, stack};
 use tracing::{error, info, warn};
 
-use super::bond::ManagedBond;
+use super::EbpfBond;
 
-impl ManagedBond {
+impl EbpfBond {
     /// The link of any interface of the namespace, as it is now.
     pub(crate) fn on_link(
         &mut self,

@@ -5,18 +5,18 @@ use oxbond_core::route::Outgoing;
 use oxbond_core::table::PortStanding;
 use oxbond_linux::netlink::Netlink;
 
-use super::bond::ManagedBond;
-use super::refusal::{engine_failure, kernel};
+use super::EbpfBond;
 use crate::exit::Failure;
+use crate::refusal::{engine_failure, kernel};
 use crate::report::FrameReport;
 
 /// Offset and length of a VLAN tag in a frame.
 const TAG_AT: usize = 12;
 const TAG_LEN: usize = 4;
 
-impl ManagedBond {
+impl EbpfBond {
     /// The way of a frame as the host would send it.
-    pub(super) fn explain_frame(
+    pub(in crate::daemon) fn explain_frame(
         &self,
         netlink: &mut Netlink,
         frame: &[u8],

@@ -11,7 +11,7 @@ use oxbond_linux::netlink::{Netlink, Way};
 use oxbond_linux::stack;
 use tracing::{error, warn};
 
-use super::bond::ManagedBond;
+use super::EbpfBond;
 
 /// Time between two looks at the routes to the targets. Routes change without a sign to us; addresses and options do not.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub(super) struct Paths {
     next_look: Option<Instant>,
 }
 
-impl ManagedBond {
+impl EbpfBond {
     /// When the routes are to be looked at, while there is anyone to ask.
     pub(super) fn paths_due(&self) -> Option<Instant> {
         (self.core.options().arp_interval > 0)

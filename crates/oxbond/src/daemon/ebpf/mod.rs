@@ -1,6 +1,13 @@
-//! One bond of the daemon: the core that decides, the engine that carries it out, and what its user asked for.
+//! One bond of the daemon on our own engine: the core that decides, the engine that carries it out, and what its user
+//! asked for.
 //!
 //! Every change runs to the end or is undone. After each, the caller collects the events and saves the state.
+
+mod change;
+mod explain;
+mod follow;
+mod probing;
+mod rejoin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -25,19 +32,19 @@ use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use super::change::Step;
-use super::probing::Paths;
-use super::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
-use super::rejoin::Hindrance;
-use super::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
-use super::state::{BondFiles, STATE_VERSION, SavedBond};
+use super::step::Step;
 use crate::control::protocol::{BondRequest, PortRequest};
+use crate::daemon::state::{BondFiles, STATE_VERSION, SavedBond};
 use crate::exit::{Blame, Failure};
 use crate::network::RunningBond;
+use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
 use crate::report::{BondReport, EngineReport};
+use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
+use probing::Paths;
+use rejoin::Hindrance;
 
-/// A bond under the daemon's care.
-pub(crate) struct ManagedBond {
+/// A bond on our own engine.
+pub(crate) struct EbpfBond {
     pub(super) wanted: BondRequest,
     pub(super) core: Bond,
     pub(super) engine: EbpfEngine,
@@ -47,9 +54,9 @@ pub(crate) struct ManagedBond {
     /// When the data path is asked next what the buckets have carried; `None` before the first time.
     next_measurement: Option<Instant>,
     /// Of the ARP and NS monitor's targets.
-    pub(super) paths: Paths,
+    paths: Paths,
     /// Expected ports that are there and could not join.
-    pub(super) hindered: BTreeMap<String, Hindrance>,
+    hindered: BTreeMap<String, Hindrance>,
     /// Expected ports that were drained when they vanished: they return as they went.
     pub(super) drained_away: BTreeSet<String>,
     /// The last attempt to save failed, which was said.
@@ -88,7 +95,7 @@ struct BorrowedSavedBond<'a> {
     drained_away: &'a BTreeSet<String>,
 }
 
-impl ManagedBond {
+impl EbpfBond {
     /// Makes the bond, its ports, addresses and gateways. Whatever fails, everything is as it was.
     pub(crate) fn create(
         netlink: &mut Netlink,
@@ -261,12 +268,12 @@ impl ManagedBond {
         Ok((bond, differing))
     }
 
-    /// An expected port could not join; [`ManagedBond::on_timeout`] tries again.
+    /// An expected port could not join; [`EbpfBond::on_timeout`] tries again.
     pub(crate) fn is_hindered(&self) -> bool {
         !self.hindered.is_empty()
     }
 
-    /// Whether [`ManagedBond::on_link`] has work with this link.
+    /// Whether [`EbpfBond::on_link`] has work with this link.
     pub(crate) fn is_concerned(&self, link: &Link) -> bool {
         let front = self.engine.ifindex();
         link.index == front
@@ -391,7 +398,7 @@ impl ManagedBond {
         }
     }
 
-    /// Next time [`ManagedBond::on_timeout`] has work.
+    /// Next time [`EbpfBond::on_timeout`] has work.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.core
             .next_timeout()

@@ -8,10 +8,10 @@ use oxbond_linux::inspect;
 use oxbond_linux::netlink::Netlink;
 use tracing::warn;
 
-use super::bond::ManagedBond;
-use super::refusal::refused_as_port;
-use super::request::{known_in, parse_port_options};
+use super::EbpfBond;
 use crate::exit::Failure;
+use crate::refusal::refused_as_port;
+use crate::request::{known_in, parse_port_options};
 
 /// Why an expected port could not join, and when it is tried again.
 pub(super) struct Hindrance {
@@ -22,7 +22,7 @@ pub(super) struct Hindrance {
 /// Time between two attempts of an expected port to join. An attempt that fails halfway causes link events of its own.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
 
-impl ManagedBond {
+impl EbpfBond {
     /// Whether this interface is expected and not attached.
     pub(super) fn is_missing(&self, name: &str) -> bool {
         self.wanted.ports.iter().any(|port| port.name == name) && self.port_named(name).is_none()
