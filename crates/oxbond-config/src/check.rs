@@ -5,12 +5,13 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 
 use oxbond_core::option::{
-    BondContext, BondOptions, OptionChange, OptionError, OptionFault, OptionId, OptionValue,
-    PortOptionId, PortOptions,
+    BondContext, BondOptions, OptionChange, OptionError, OptionFault, OptionId, OptionSpec,
+    OptionValue, PortOptionId, PortOptions,
 };
 use oxbond_core::port::MAX_PORTS;
 
 use crate::diagnostic::{Code, Diagnostic};
+use crate::dialect::{Dialect, mode};
 use crate::model::{Cidr, DesiredBond, DesiredNetwork, DeviceSettings};
 use crate::span::{Located, Span};
 use crate::suggest::closest;
@@ -27,23 +28,18 @@ pub fn check(network: &mut DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
     for bond in network.bonds.iter_mut().filter(|bond| !bond.incomplete) {
         fill_in_monitor(bond);
     }
-    judge(network, true, "miimon", diagnostics);
+    judge(network, Dialect::Toml, diagnostics);
 }
 
-/// Checks all devices of a pass, as our own engine takes them or the driver. `miimon` is what the dialect calls it.
-pub(crate) fn judge(
-    network: &DesiredNetwork,
-    own_engine: bool,
-    miimon: &str,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+/// Checks all devices of a pass, as the engine takes them that is asked for: in our own files either, elsewhere the driver.
+pub(crate) fn judge(network: &DesiredNetwork, dialect: Dialect, diagnostics: &mut Vec<Diagnostic>) {
     for bond in &network.bonds {
         if !bond.incomplete {
-            let options = check_options(bond, own_engine, diagnostics);
-            check_monitor(bond, &options, miimon, diagnostics);
+            let options = check_options(bond, dialect, diagnostics);
+            check_monitor(bond, &options, dialect.key(OptionId::Miimon), diagnostics);
             check_port_options(bond, &options, diagnostics);
             // Of another tool's bond without ports it is told that it has none; they may be named elsewhere.
-            if own_engine || !bond.ports.is_empty() {
+            if dialect.is_own() || !bond.ports.is_empty() {
                 check_primary(bond, &options, diagnostics);
             }
         }
@@ -87,9 +83,10 @@ pub(crate) fn fill_in_monitor(bond: &mut DesiredBond) {
 /// finds all.
 fn check_options(
     bond: &DesiredBond,
-    own_engine: bool,
+    dialect: Dialect,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> BondOptions {
+    let own_engine = dialect.is_own() && !bond.is_for_the_driver();
     let defaults = || match own_engine {
         true => BondOptions::own(),
         false => BondOptions::default(),
@@ -99,6 +96,15 @@ fn check_options(
         .options
         .iter()
         .partition(|option| option.value.id == OptionId::ActiveSlave);
+    if bond.is_for_the_driver() {
+        wanted.retain(|option| {
+            let (spec, text) = (option.value.id.spec(), option.value.text());
+            let found = beyond_driver(bond, spec, &text, option.span);
+            let fits = found.is_none();
+            diagnostics.extend(found);
+            fits
+        });
+    }
     let options = loop {
         let changes: Vec<OptionChange> = wanted.iter().map(|option| option.value.clone()).collect();
         let context = BondContext {
@@ -142,7 +148,7 @@ fn check_options(
         }
     };
     // The files of other tools may hold it.
-    for option in command.into_iter().filter(|_| own_engine) {
+    for option in command.into_iter().filter(|_| dialect.is_own()) {
         let (bond, port) = (&bond.name.value, option.value.text());
         let message = format!(
             "{} is a command to a running bond, not part of its configuration",
@@ -154,6 +160,39 @@ fn check_options(
         diagnostics.push(Diagnostic::error(Code::Conflict, option.span, message).with_help(help));
     }
     options
+}
+
+/// What is said of an option that our own engine has in the mode of a bond, and the driver has not; nothing if it is as the
+/// driver does it anyway.
+fn beyond_driver(
+    bond: &DesiredBond,
+    spec: &OptionSpec,
+    value: &str,
+    span: Span,
+) -> Option<Diagnostic> {
+    let mode = mode(bond);
+    let as_ever = value == spec.default;
+    let in_mode = !spec.settable_in(false).contains(mode);
+    let beyond = spec.settable_in(true).contains(mode) && (spec.netlink.is_none() || in_mode);
+    if !beyond || as_ever {
+        return None;
+    }
+    let mut message = format!(
+        "{} {value:?}: the kernel's driver does not have it",
+        spec.name
+    );
+    if in_mode {
+        message += &format!(" in mode {mode}");
+    }
+    let found = Diagnostic::error(Code::BeyondDriver, span, message);
+    let found = found.with_help(format!(
+        "leave out engine or write engine = \"ebpf\", which has it; or remove {}",
+        spec.name
+    ));
+    Some(match &bond.engine {
+        Some(asked) => found.with_related(asked.span, "the driver is asked for here"),
+        None => found,
+    })
 }
 
 /// What the option table refused, at its place.
@@ -217,6 +256,14 @@ fn check_port_options(
         let mut applied = PortOptions::default();
         // One after the other: port options do not depend on each other, and each is judged.
         for option in &port.options {
+            if bond.is_for_the_driver() {
+                let (spec, text) = (option.value.id.spec(), option.value.text());
+                let found = beyond_driver(bond, spec, &text, option.span);
+                if found.is_some() {
+                    diagnostics.extend(found);
+                    continue;
+                }
+            }
             match applied.apply(core::slice::from_ref(&option.value), options.mode, &queues) {
                 Ok(next) => applied = next,
                 Err(e) => diagnostics.push(refusal(&e, option.span)),

@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
+use oxbond_core::engine::{Engine, EngineChoice};
 use oxbond_core::option::{OptionChange, OptionId, PortOptionChange};
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ impl DesiredNetwork {
 pub struct DesiredBond {
     /// Name of the front device.
     pub name: Located<String>,
+    /// What should carry it; the place is the whole entry. `None` is as [`EngineChoice::Auto`].
+    pub engine: Option<Located<EngineChoice>>,
     /// Options in the order they were written, each at most once; the place is the whole entry, key and value.
     pub options: Vec<Located<OptionChange>>,
     /// The ports that are named, in list order.
@@ -71,6 +74,7 @@ impl DesiredBond {
     pub fn new(name: Located<String>) -> Self {
         Self {
             name,
+            engine: None,
             options: Vec::new(),
             ports: Vec::new(),
             selectors: Vec::new(),
@@ -82,6 +86,17 @@ impl DesiredBond {
     /// What was given for an option.
     pub fn option(&self, id: OptionId) -> Option<&Located<OptionChange>> {
         self.options.iter().find(|option| option.value.id == id)
+    }
+
+    /// What should carry it.
+    pub fn engine_choice(&self) -> EngineChoice {
+        let asked = self.engine.as_ref();
+        asked.map_or(EngineChoice::Auto, |asked| asked.value)
+    }
+
+    /// The kernel's driver and nothing else may carry it, so that its rules are to be kept.
+    pub(crate) fn is_for_the_driver(&self) -> bool {
+        self.engine_choice() == EngineChoice::Only(Engine::Kernel)
     }
 }
 
@@ -354,6 +369,9 @@ impl fmt::Display for DesiredNetwork {
 impl fmt::Display for DesiredBond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "bond {}", self.name.value)?;
+        if let EngineChoice::Only(engine) = self.engine_choice() {
+            writeln!(f, "  engine {engine}")?;
+        }
         let mut options: Vec<&OptionChange> =
             self.options.iter().map(|option| &option.value).collect();
         options.sort_by_key(|option| option.id);

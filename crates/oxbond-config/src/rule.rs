@@ -111,6 +111,10 @@ rules! {
     NotInMode = "not-in-mode", Error, "the mode does not have this option",
         "The kernel refuses the option in this mode. Some tools then make no bond at all, others leave the option out without \
          a word. Remove the option, or choose the mode it belongs to.";
+    BeyondDriver = "beyond-driver", Error, "the kernel's driver does not have this option",
+        "With engine = \"kernel\" a bond is the kernel driver's, which lacks some options that our own engine has: weights of \
+         ports, lacp_fallback, ARP monitoring in 802.3ad among them. Leave the engine out and Oxbond takes one that has all \
+         that is asked for, or remove the option.";
     NoEffect = "no-effect", Warning, "the option has no effect in this mode",
         "The kernel stores it and never looks at it, for example a transmit hash in active-backup. Whoever reads the file \
          believes in something that does not happen. Remove it, or choose a mode in which it acts.";

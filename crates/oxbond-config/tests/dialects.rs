@@ -58,6 +58,10 @@ fn each_dialect_writes_what_it_can_say() {
 fn what_is_written_is_read_again() {
     for (from, path, sources) in fixtures() {
         let wanted = from.read(&sources).network;
+        let mut for_the_driver = wanted.clone();
+        for bond in &mut for_the_driver.bonds {
+            bond.engine = None;
+        }
         for to in Dialect::ALL {
             let written = to.write(&wanted);
             let mut again = Sources::default();
@@ -75,9 +79,44 @@ fn what_is_written_is_read_again() {
                 describe(*to, &reading, &again)
             );
             if written.report.is_faithful() {
-                assert_eq!(reading.network.to_string(), wanted.to_string(), "{place}");
+                // Others have no word for what all their bonds are: the driver's.
+                let expected = if to.is_own() {
+                    &wanted
+                } else {
+                    &for_the_driver
+                };
+                assert_eq!(reading.network.to_string(), expected.to_string(), "{place}");
             }
         }
+    }
+}
+
+/// Other tools have the driver alone: it is what they mean without a word, and no other engine can be asked for there.
+#[test]
+fn engines_have_their_fate_in_every_dialect() {
+    let mut sources = Sources::default();
+    sources.add(
+        "/etc/oxbond/b.toml",
+        "[bond.a]\nengine = \"kernel\"\n[bond.b]\nengine = \"ebpf\"\n[bond.c]\nengine = \"auto\"\n",
+    );
+    for to in Dialect::ALL {
+        let conversion = convert(Dialect::Toml, *to, &sources);
+        let fate = |line: usize| conversion.lines[line - 1].fates.as_slice();
+        assert_eq!(fate(2), [Fate::Mapped], "{}", to.name());
+        if to.is_own() {
+            let text = &conversion.files[0].text;
+            assert!(text.contains("engine = \"ebpf\"\n"), "{text}");
+            assert_eq!(fate(4), [Fate::Mapped]);
+            continue;
+        }
+        let lost = |fates: &[Fate]| matches!(fates, [Fate::Unsupported { why, .. }] if why.contains("driver"));
+        assert!(lost(fate(4)), "{}: {:?}", to.name(), fate(4));
+        assert!(
+            matches!(fate(6), [Fate::Changed { .. }]),
+            "{}: {:?}",
+            to.name(),
+            fate(6)
+        );
     }
 }
 

@@ -92,7 +92,12 @@ proptest! {
         for dialect in Dialect::ALL {
             let once = through(*dialect, &wanted);
             if once.lost.is_empty() {
-                prop_assert_eq!(once.network.to_string(), wanted.to_string(), "through {}", dialect.name());
+                let mut expected = wanted.clone();
+                if !dialect.is_own() {
+                    // It has no word for what all its bonds are: the driver's.
+                    expected.bonds.iter_mut().for_each(|bond| bond.engine = None);
+                }
+                prop_assert_eq!(once.network.to_string(), expected.to_string(), "through {}", dialect.name());
             }
             let twice = through(*dialect, &once.network);
             prop_assert_eq!(twice.network.to_string(), once.network.to_string(), "again through {}", dialect.name());

@@ -26,6 +26,7 @@ mod shell;
 pub mod toml;
 mod yaml;
 
+use oxbond_core::engine::{Engine, EngineChoice};
 use oxbond_core::option::{Dialect as Spelling, OptionChange, OptionId};
 
 pub(crate) use self::common::mode;
@@ -141,7 +142,7 @@ impl Dialect {
             .find(|dialect| dialect.name() == name)
     }
 
-    /// Whether its bonds are run by our own engine; those of the others by the kernel's driver.
+    /// Whether it is ours. Bonds of the others are the kernel driver's.
     pub const fn is_own(self) -> bool {
         matches!(self, Self::Toml)
     }
@@ -197,7 +198,7 @@ impl Dialect {
 
     /// Writes this dialect.
     pub fn write(self, network: &DesiredNetwork) -> Written {
-        match self {
+        let mut written = match self {
             Self::Toml => toml::write(network),
             Self::Networkd => networkd::write(network),
             Self::Ifupdown => ifupdown::write(Flavour::Classic, network),
@@ -210,6 +211,28 @@ impl Dialect {
             Self::Iproute => iproute::write(network),
             Self::CloudInit => cloudinit::write(network),
             Self::Nmcli => nmcli::write(network),
+        };
+        if !self.is_own() {
+            self.tell_of_engines(network, &mut written.report);
+        }
+        written
+    }
+
+    /// What becomes of the engines that were asked for: other tools have the kernel's driver alone.
+    fn tell_of_engines(self, network: &DesiredNetwork, report: &mut Report) {
+        for asked in network.bonds.iter().filter_map(|bond| bond.engine.as_ref()) {
+            match asked.value {
+                EngineChoice::Only(Engine::Kernel) => {}
+                EngineChoice::Only(Engine::Ebpf) => report.unsupported(
+                    asked.span,
+                    format!("bonds of {} are the kernel driver's", self.name()),
+                    "leave it out, or keep the bond in a file of ours",
+                ),
+                EngineChoice::Auto => {
+                    let what = format!("bonds of {} are always the kernel driver's", self.name());
+                    report.changed(asked.span, what);
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```toml
 //! [bond.bond0]
 //! mode = "active-backup"
+//! engine = "auto"                  # or ebpf (our own), kernel (its bonding driver)
 //! ports = ["enp3s0", "enp4s0"]     # or slaves, members
 //! primary = "enp3s0"
 //! miimon = 100                     # milliseconds; "100ms" and "1s" too
@@ -44,6 +45,7 @@ use core::str::FromStr;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
+use oxbond_core::engine::EngineChoice;
 use oxbond_core::option::{
     Kind, OPTIONS, OptionChange, OptionError, OptionId, OptionSpec, OptionValue, PortOptionChange,
     Unit, find,
@@ -88,8 +90,8 @@ const DEVICE_KEYS: [&str; 10] = [
 ];
 
 /// Keys of a bond beside those and the options.
-const BOND_KEYS: [&str; 7] = [
-    "ports", "slaves", "members", "port", "slave", "member", "select",
+const BOND_KEYS: [&str; 8] = [
+    "ports", "slaves", "members", "port", "slave", "member", "select", "engine",
 ];
 
 /// Keys of a selector beside the options of ports.
@@ -433,6 +435,7 @@ impl Reader {
                     port_tables.extend(self.table(value, what, &help));
                 }
                 "select" => bond.selectors = self.selectors(value, &owner),
+                "engine" => bond.engine = self.engine(key, value),
                 _ if DEVICE_KEYS.contains(&what) => {
                     self.device_key(what, value, &owner, &mut bond.device);
                 }
@@ -446,6 +449,24 @@ impl Reader {
             self.ports(table, &mut bond);
         }
         bond
+    }
+
+    fn engine(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Located<EngineChoice>> {
+        let text = self.text(value, "engine", "\"kernel\"")?;
+        match text.value.parse() {
+            Ok(choice) => Some(Located::new(choice, self.entry(key, value))),
+            Err(_) => {
+                let message = format!("engine {:?}: there is no such engine", text.value);
+                let words = "allowed values: auto, ebpf (our own), kernel (its bonding driver)";
+                let help = match closest(&text.value, EngineChoice::WORDS) {
+                    Some(meant) => format!("did you mean {meant:?}? {words}"),
+                    None => words.to_owned(),
+                };
+                let found = Diagnostic::error(Code::WrongValue, text.span, message);
+                self.found.push(found.with_help(help));
+                None
+            }
+        }
     }
 
     fn selectors(&mut self, value: &Value<'_>, owner: &Owner) -> Vec<DesiredSelector> {
@@ -851,7 +872,7 @@ impl Reader {
                 format!("the options of a port are {}", candidates.join(", "))
             }
             (None, _) if table == Table::Bond => format!(
-                "keys of a bond are ports, port, select, {}, and the options of bonding ('oxbond up --help' lists them)",
+                "keys of a bond are ports, port, select, engine, {}, and the options of bonding ('oxbond up --help' lists them)",
                 DEVICE_KEYS.join(", ")
             ),
             (None, _) => format!("keys of {} are {}", table.name(), candidates.join(", ")),
@@ -1244,6 +1265,9 @@ struct Writer {
 
 impl Writer {
     fn bond(&mut self, bond: &DesiredBond, path: &str) {
+        if let Some(engine) = &bond.engine {
+            self.line("engine", quoted(engine.value.word()));
+        }
         for option in &bond.options {
             let change = &option.value;
             self.line(

@@ -39,7 +39,7 @@ pub(super) fn rules(view: &mut View<'_>) {
             let bond = Given {
                 bond,
                 mode: mode(bond),
-                own: view.dialect.is_own(),
+                own: view.dialect.is_own() && !bond.is_for_the_driver(),
             };
             mode_rules(view, &bond);
             monitors(view, &bond);
@@ -59,7 +59,7 @@ pub(super) fn rules(view: &mut View<'_>) {
 struct Given<'n> {
     bond: &'n DesiredBond,
     mode: Mode,
-    /// It runs on our own engine, with its defaults.
+    /// It may run on our own engine, with its defaults.
     own: bool,
 }
 

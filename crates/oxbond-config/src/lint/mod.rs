@@ -15,8 +15,6 @@ mod stack;
 use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use oxbond_core::option::OptionId;
-
 use crate::check;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::dialect::{Dialect, Reading};
@@ -158,8 +156,7 @@ fn of_network(reading: &Reading, dialect: Dialect, facts: &Facts) -> Vec<Diagnos
     }
     let network = &network;
     let mut view = View::new(network, dialect, facts);
-    let miimon = dialect.key(OptionId::Miimon);
-    check::judge(network, dialect.is_own(), miimon, &mut view.found);
+    check::judge(network, dialect, &mut view.found);
     bonds::rules(&mut view);
     stack::rules(&mut view);
     for (mtu, port) in reading.report.port_mtus() {

@@ -5,6 +5,7 @@ use oxbond_config::model::{
     DesiredSelector, DesiredVlan, DeviceSettings, Route, VidRange,
 };
 use oxbond_config::span::{Located, Sources, Span};
+use oxbond_core::engine::EngineChoice;
 use oxbond_core::option::{
     Kind, Mode, OptionChange, OptionId, OptionKey, OptionSpec, PortOptionChange, PortOptionId,
 };
@@ -119,6 +120,11 @@ fn bond(
                         PortOptionChange::parse(PortOptionId::QueueId.name(), &queue.to_string())
                             .unwrap();
                     bond.ports[0].options.push(at(change));
+                }
+                if !common {
+                    // Nothing more is drawn for it, so that the other tools judge what they always have.
+                    let words = EngineChoice::WORDS.get(miimon as usize % 4);
+                    bond.engine = words.map(|word| at(word.parse().unwrap()));
                 }
                 bond.device = device;
                 bond.selectors = selectors;
