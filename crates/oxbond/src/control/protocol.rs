@@ -315,7 +315,7 @@ impl From<&DesiredBond> for BondRequest {
             .map(|gateway| IpAddr::from(gateway.value));
         Self {
             name: bond.name.value.clone(),
-            engine: EngineChoice::Auto,
+            engine: bond.engine_choice(),
             options: bond
                 .options
                 .iter()

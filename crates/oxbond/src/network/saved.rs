@@ -5,6 +5,7 @@ use oxbond_config::model::{
     DesiredVlan, DeviceSettings, Network, Route, VidRange,
 };
 use oxbond_config::span::{Located, Sources, Span};
+use oxbond_core::engine::EngineChoice;
 use oxbond_core::option::{BondOptions, OptionChange, PortOptionChange};
 
 use super::plan::is_known;
@@ -65,6 +66,9 @@ impl Model<'_> {
     fn bond(&self, bond: &WantedBond) -> Result<DesiredBond, Failure> {
         let request = &bond.request;
         let mut desired = DesiredBond::new(self.text(&request.name));
+        if request.engine != EngineChoice::Auto {
+            desired.engine = Some(self.at(request.engine));
+        }
         let changes: Vec<OptionChange> = match &bond.exactly {
             Some(exact) => exact
                 .options
