@@ -1,15 +1,20 @@
 //! Speed and duplex of a port, as its driver tells (ethtool's netlink interface, Linux 5.6).
 
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use netlink_packet_core::NlasIterator;
 use oxbond_core::port::Duplex;
 
 use crate::error::KernelError;
-use crate::genl::{self, Attributes};
+use crate::genl::{self, Attributes, Generic};
+use crate::netlink::named;
 
 const FAMILY: &str = "ethtool";
 const ETHTOOL_MSG_LINKMODES_GET: u8 = 4;
 const ETHTOOL_A_HEADER_DEV_INDEX: u16 = 1;
+const ETHTOOL_A_HEADER_FLAGS: u16 = 3;
+const ETHTOOL_FLAG_COMPACT_BITSETS: u32 = 1;
 const ETHTOOL_A_LINKMODES_HEADER: u16 = 1;
 const ETHTOOL_A_LINKMODES_SPEED: u16 = 5;
 const ETHTOOL_A_LINKMODES_DUPLEX: u16 = 6;
@@ -49,6 +54,30 @@ pub fn link_settings(ifindex: u32, name: &str) -> Result<LinkSettings, KernelErr
         Err(error) if error.errno == libc::EOPNOTSUPP => Ok(LinkSettings::default()),
         Err(error) => Err(error),
     }
+}
+
+/// Asks the drivers of all interfaces of the calling thread's namespace, by interface index. Those that do not know, and all
+/// on a kernel without ethtool's netlink interface, are missing.
+///
+/// # Errors
+/// When the system has no more sockets to give, or the kernel does not answer.
+pub fn all_link_settings() -> Result<HashMap<u32, LinkSettings>, KernelError> {
+    // Without the names of the modes, of which nothing is wanted here: they would be most of the answer.
+    let compact = genl::number(ETHTOOL_A_HEADER_FLAGS, ETHTOOL_FLAG_COMPACT_BITSETS);
+    let header = genl::nest(ETHTOOL_A_LINKMODES_HEADER, &[compact]);
+    let answers = Generic::open()?
+        .ask_all(FAMILY, ETHTOOL_MSG_LINKMODES_GET, &[header])
+        .map_err(|failure| named(failure, "ask", "speed and duplex of all interfaces"))?;
+    let settings = answers.iter().filter_map(|attributes| {
+        let header = attributes.get(&ETHTOOL_A_LINKMODES_HEADER)?;
+        let index = NlasIterator::new(header)
+            .filter_map(Result::ok)
+            .find(|nla| nla.kind() == ETHTOOL_A_HEADER_DEV_INDEX)
+            .and_then(|nla| nla.value().try_into().ok())
+            .map(u32::from_ne_bytes)?;
+        Some((index, settings_of(attributes)))
+    });
+    Ok(settings.collect())
 }
 
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
@@ -150,6 +179,10 @@ mod tests {
                 duplex: Duplex::Full,
             };
             assert_eq!(link_settings(p0, "p0").unwrap(), told);
+            let all = all_link_settings().unwrap();
+            let q0 = nl.link("q0").unwrap().unwrap().index;
+            assert_eq!((all.get(&p0), all.get(&q0)), (Some(&told), Some(&told)));
+            assert_eq!(all.len(), 2);
             // The loopback has no answer.
             assert_eq!(link_settings(1, "lo").unwrap(), LinkSettings::default());
             assert!(link_settings(9999, "none").unwrap_err().is_gone());

@@ -73,21 +73,42 @@ impl Generic {
         Ok(found)
     }
 
+    /// Asks a family for a whole table and returns the attributes of each answer; none when this kernel has no such family.
+    pub(crate) fn ask_all(
+        &mut self,
+        family: &'static str,
+        command: u8,
+        attributes: &[DefaultNla],
+    ) -> Result<Vec<Attributes>, Failure> {
+        let Some(id) = self.family(family)? else {
+            return Ok(Vec::new());
+        };
+        let answers = self.transport.dump(id, &body(command, attributes))?;
+        let ours = answers.iter().filter(|answer| answer.kind == id);
+        ours.map(|answer| read(&answer.body)).collect()
+    }
+
     fn request(
         &mut self,
         family: u16,
         command: u8,
         attributes: &[DefaultNla],
     ) -> Result<Attributes, Failure> {
-        let mut body = vec![0; GENL_HEADER_LEN + attributes.buffer_len()];
-        body[..GENL_HEADER_LEN].copy_from_slice(&[command, 1, 0, 0]);
-        attributes.emit(&mut body[GENL_HEADER_LEN..]);
+        let body = body(command, attributes);
         let answers = self.transport.request(family, 0, &body)?;
         answers
             .iter()
             .find(|answer| answer.kind == family)
             .map_or_else(|| Ok(Attributes::new()), |answer| read(&answer.body))
     }
+}
+
+/// Header and attributes of a question.
+fn body(command: u8, attributes: &[DefaultNla]) -> Vec<u8> {
+    let mut body = vec![0; GENL_HEADER_LEN + attributes.buffer_len()];
+    body[..GENL_HEADER_LEN].copy_from_slice(&[command, 1, 0, 0]);
+    attributes.emit(&mut body[GENL_HEADER_LEN..]);
+    body
 }
 
 /// Opens a socket, asks one question, names what failed.

@@ -183,9 +183,10 @@ impl BondOptions {
             .collect()
     }
 
-    /// Stores a value that [`OptionValue::check`] accepted for this option; answers whether it was one.
+    /// Stores a value as it is in force somewhere, without asking whether it fits the others, or is in the table's range.
+    /// Answers whether it is a value that this field can hold.
     #[must_use]
-    pub(super) fn store(&mut self, id: OptionId, value: &OptionValue) -> bool {
+    pub fn store(&mut self, id: OptionId, value: &OptionValue) -> bool {
         fn put<T>(field: &mut T, value: Option<T>) -> bool {
             value.map(|value| *field = value).is_some()
         }
@@ -345,9 +346,10 @@ impl PortOptions {
             .collect()
     }
 
-    /// Stores a value that [`OptionValue::check`] accepted for this option; answers whether it was one.
+    /// Stores a value as it is in force somewhere, without asking whether it fits the others, or is in the table's range.
+    /// Answers whether it is a value that this field can hold.
     #[must_use]
-    pub(super) fn store(&mut self, id: PortOptionId, value: &OptionValue) -> bool {
+    pub fn store(&mut self, id: PortOptionId, value: &OptionValue) -> bool {
         let OptionValue::Number(number) = *value else {
             return false;
         };

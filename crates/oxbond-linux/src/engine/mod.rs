@@ -3,6 +3,7 @@
 mod drift;
 mod ebpf;
 mod front;
+pub mod kernel;
 mod port;
 mod queues;
 #[cfg(test)]

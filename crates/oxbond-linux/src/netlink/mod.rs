@@ -4,6 +4,8 @@
 //! namespace wherever it is used later. Events come by another socket, see [`crate::events`].
 
 mod address;
+pub(crate) mod bond;
+pub(crate) mod bond_option;
 mod bridge;
 mod forwarding;
 mod link;

@@ -1,0 +1,16 @@
+//! The kernel engine: bonds of the kernel's own driver, read and steered over rtnetlink.
+//!
+//! ```text
+//!   rtnetlink: one dump of links ─┐
+//!   ethtool: speed and duplex ────┤
+//!   /proc/net/bonding/NAME ───────┼──► read ──► Picture ──► oxbond_core::driver
+//!   rtnetlink: LACP counters ─────┘
+//! ```
+
+mod presence;
+mod proc_text;
+mod random_mac;
+mod read;
+
+pub use presence::{Presence, presence, release};
+pub use read::{picture, pictures};

@@ -1,0 +1,378 @@
+//! Pictures of the driver's bonds, whoever made them. Reads only, and needs no privilege: what the driver keeps for
+//! administrators is absent for others.
+
+use std::collections::HashMap;
+use std::fs;
+
+use oxbond_core::driver::{
+    ActiveAggregator, Pdus, Picture, PortAggregation, PortPicture, RawAttribute,
+};
+use oxbond_core::lacp::{ChurnState, Counters};
+use oxbond_core::option::{BondOptions, Mode, OptionId, OptionKey, OptionValue, PortOptions};
+use oxbond_core::port::LinkState;
+use oxbond_core::status::{MiiStatus, PortRole};
+use oxbond_wire::MacAddr;
+
+use super::presence::release;
+use super::proc_text::{self, BondText, PortText};
+use super::random_mac::RandomMacs;
+use crate::error::KernelError;
+use crate::ethtool::{self, LinkSettings};
+use crate::netlink::Netlink;
+use crate::netlink::bond::{Attributes, DriverLink, attributes_of};
+use crate::netlink::bond_option::{self, number};
+
+/// Attributes of a bond that are no options (`IFLA_BOND_*`, and `IFLA_BOND_AD_INFO_*` in the latter).
+const AD_INFO: u16 = 23;
+const AD_INFO_AGGREGATOR: u16 = 1;
+const AD_INFO_NUM_PORTS: u16 = 2;
+const AD_INFO_ACTOR_KEY: u16 = 3;
+const AD_INFO_PARTNER_KEY: u16 = 4;
+const AD_INFO_PARTNER_MAC: u16 = 5;
+
+/// Attributes of a port that are no options (`IFLA_BOND_SLAVE_*`).
+const STATE: u16 = 1;
+const MII_STATUS: u16 = 2;
+const LINK_FAILURE_COUNT: u16 = 3;
+const PERM_HWADDR: u16 = 4;
+const AD_AGGREGATOR_ID: u16 = 6;
+const AD_ACTOR_OPER_PORT_STATE: u16 = 7;
+const AD_PARTNER_OPER_PORT_STATE: u16 = 8;
+const AD_CHURN_ACTOR_STATE: u16 = 11;
+const AD_CHURN_PARTNER_STATE: u16 = 12;
+
+/// Every bond of the driver in the namespace, in order of their interface indices. One dump of each kind, however many.
+///
+/// The calling thread must be in the namespace of `nl`.
+///
+/// # Errors
+/// What the kernel says. A machine without the driver has no bonds, which is no error.
+pub fn pictures(nl: &mut Netlink) -> Result<Vec<Picture>, KernelError> {
+    let mut links = nl.driver_links()?;
+    links.sort_by_key(|link| link.index);
+    let mut ports: HashMap<u32, Vec<&DriverLink>> = HashMap::new();
+    for link in &links {
+        if let Some(master) = link.master.filter(|_| link.port.is_some()) {
+            ports.entry(master).or_default().push(link);
+        }
+    }
+    let mut sources = Sources::default();
+    if !ports.is_empty() {
+        sources.settings = ethtool::all_link_settings()?;
+    }
+    let bonds = || links.iter().filter(|link| link.bond.is_some());
+    if bonds().any(is_aggregation) {
+        sources.counters = nl.lacp_counters()?;
+    }
+    let none = Vec::new();
+    Ok(bonds()
+        .map(|bond| {
+            let ports = ports.get(&bond.index).unwrap_or(&none);
+            sources.picture(bond, ports)
+        })
+        .collect())
+}
+
+/// The bond of this index; `None` where that is no bond of the driver.
+///
+/// The calling thread must be in the namespace of `nl`.
+///
+/// # Errors
+/// What the kernel says.
+pub fn picture(nl: &mut Netlink, ifindex: u32) -> Result<Option<Picture>, KernelError> {
+    let Some((bond, mut ports)) = nl.driver_bond(ifindex)? else {
+        return Ok(None);
+    };
+    ports.sort_by_key(|port| port.index);
+    let mut sources = Sources::default();
+    for port in &ports {
+        // One that vanished in this moment has no speed either.
+        let settings = ethtool::link_settings(port.index, &port.name).unwrap_or_default();
+        sources.settings.insert(port.index, settings);
+    }
+    if is_aggregation(&bond) && !ports.is_empty() {
+        sources.counters = nl.lacp_counters()?;
+    }
+    let ports: Vec<_> = ports.iter().collect();
+    Ok(Some(sources.picture(&bond, &ports)))
+}
+
+fn is_aggregation(bond: &DriverLink) -> bool {
+    let mode = OptionId::Mode.spec().netlink;
+    bond.bond.iter().flatten().any(|(number, value)| {
+        Some(*number) == mode && value.first() == Some(&Mode::Ieee8023ad.code())
+    })
+}
+
+/// What is read for all bonds at once, and beside netlink.
+#[derive(Default)]
+struct Sources {
+    settings: HashMap<u32, LinkSettings>,
+    counters: HashMap<u32, Counters>,
+    random_macs: RandomMacs,
+}
+
+impl Sources {
+    fn picture(&mut self, bond: &DriverLink, ports: &[&DriverLink]) -> Picture {
+        // Nothing else tells the order of several ports.
+        let text = if ports.len() > 1 || is_aggregation(bond) {
+            let path = format!("/proc/thread-self/net/bonding/{}", bond.name);
+            proc_text::parse(&fs::read_to_string(path).unwrap_or_default())
+        } else {
+            BondText::default()
+        };
+        // The first port gives its own address to a bond that has a random one.
+        let mac_is_random = ports.is_empty() && self.random_macs.is_random(&bond.name, bond.mac);
+        let mut picture = compose(bond, ports, &text, self);
+        picture.mac_is_random = mac_is_random;
+        picture
+    }
+}
+
+/// Puts together what was read.
+fn compose(
+    bond: &DriverLink,
+    ports: &[&DriverLink],
+    text: &BondText,
+    sources: &Sources,
+) -> Picture {
+    let mut picture = Picture {
+        name: bond.name.clone(),
+        ifindex: bond.index,
+        up: bond.up,
+        carrier: bond.carrier,
+        mac: bond.mac,
+        mac_is_random: false,
+        mtu: bond.mtu,
+        options: BondOptions::default(),
+        known: Vec::new(),
+        raw: Vec::new(),
+        active_port: None,
+        active_aggregator: None,
+        system: text.system,
+        tx_dropped: bond.tx_dropped,
+        ports: Vec::new(),
+    };
+    let name_of = |index: u32| {
+        let port = ports.iter().find(|port| port.index == index)?;
+        Some(port.name.clone())
+    };
+    for (number, bytes) in bond.bond.iter().flatten() {
+        if !picture_takes(&mut picture, *number, bytes, &name_of) {
+            picture.raw.push(raw(*number, bytes));
+        }
+    }
+    add_silent_options(&mut picture);
+    let place = |port: &DriverLink| text.ports.iter().position(|told| told.name == port.name);
+    let mut ordered: Vec<_> = ports.iter().map(|port| (place(port), *port)).collect();
+    // Those whose place is not told come last.
+    ordered.sort_by_key(|(place, _)| place.unwrap_or(usize::MAX));
+    let aggregates = picture.options.mode == Mode::Ieee8023ad;
+    picture.ports = ordered
+        .into_iter()
+        .map(|(place, port)| {
+            let text = place.and_then(|place| text.ports.get(place));
+            compose_port(port, aggregates, text, sources)
+        })
+        .collect();
+    picture
+}
+
+/// Takes one attribute of a bond into its picture; `false` for one that is not understood.
+fn picture_takes(
+    picture: &mut Picture,
+    number: u16,
+    bytes: &[u8],
+    name_of: &dyn Fn(u32) -> Option<String>,
+) -> bool {
+    if number == AD_INFO {
+        picture.active_aggregator = active_aggregator(&attributes_of(bytes));
+        return picture.active_aggregator.is_some();
+    }
+    let Some(spec) = bond_option::of_bond(number) else {
+        return false;
+    };
+    let OptionKey::Bond(id) = spec.key else {
+        return false;
+    };
+    let Some(value) = bond_option::value(spec, bytes, name_of) else {
+        return false;
+    };
+    match (id, value) {
+        (OptionId::ActiveSlave, OptionValue::Name(name)) => {
+            picture.active_port = Some(name).filter(|name| !name.is_empty());
+            true
+        }
+        (id, value) => {
+            let stored = picture.options.store(id, &value);
+            if stored {
+                picture.known.push(id);
+            }
+            stored
+        }
+    }
+}
+
+/// Options that the driver has and does not mention while they are empty.
+fn add_silent_options(picture: &mut Picture) {
+    let release = release();
+    for id in [
+        OptionId::ArpIpTarget,
+        OptionId::NsIp6Target,
+        OptionId::Primary,
+    ] {
+        let spec = id.spec();
+        let is_there = spec.modes.contains(picture.options.mode)
+            && spec
+                .since
+                .is_none_or(|since| release.is_some_and(|now| now >= since));
+        if is_there && !picture.known.contains(&id) {
+            picture.known.push(id);
+        }
+    }
+}
+
+fn active_aggregator(info: &Attributes) -> Option<ActiveAggregator> {
+    let of = |wanted: u16| short(info, wanted);
+    Some(ActiveAggregator {
+        id: of(AD_INFO_AGGREGATOR)?,
+        ports: of(AD_INFO_NUM_PORTS)?,
+        actor_key: of(AD_INFO_ACTOR_KEY)?,
+        partner_key: of(AD_INFO_PARTNER_KEY)?,
+        partner_system: mac(info, AD_INFO_PARTNER_MAC)?,
+    })
+}
+
+fn compose_port(
+    port: &DriverLink,
+    aggregates: bool,
+    text: Option<&PortText>,
+    sources: &Sources,
+) -> PortPicture {
+    let none = Attributes::new();
+    let told = port.port.as_ref().unwrap_or(&none);
+    let settings = sources
+        .settings
+        .get(&port.index)
+        .copied()
+        .unwrap_or_default();
+    let mut options = PortOptions::default();
+    let mut unknown = Vec::new();
+    for (number, bytes) in told {
+        let taken = match *number {
+            STATE
+            | MII_STATUS
+            | LINK_FAILURE_COUNT
+            | PERM_HWADDR
+            | AD_AGGREGATOR_ID
+            | AD_ACTOR_OPER_PORT_STATE
+            | AD_PARTNER_OPER_PORT_STATE
+            | AD_CHURN_ACTOR_STATE
+            | AD_CHURN_PARTNER_STATE => true,
+            number => bond_option::of_port(number).is_some_and(|spec| {
+                let value = bond_option::value(spec, bytes, &|_| None);
+                match (spec.key, value) {
+                    (OptionKey::Port(id), Some(value)) => options.store(id, &value),
+                    _ => false,
+                }
+            }),
+        };
+        if !taken {
+            unknown.push(raw(*number, bytes));
+        }
+    }
+    PortPicture {
+        name: port.name.clone(),
+        ifindex: port.index,
+        link: LinkState {
+            admin_up: port.up,
+            carrier: port.carrier,
+            speed_mbps: settings.speed_mbps,
+            duplex: settings.duplex,
+        },
+        mii_status: match short(told, MII_STATUS) {
+            Some(0) => MiiStatus::Up,
+            Some(1) => MiiStatus::GoingDown,
+            Some(3) => MiiStatus::GoingBack,
+            _ => MiiStatus::Down,
+        },
+        role: match short(told, STATE) {
+            Some(0) => PortRole::Active,
+            _ => PortRole::Backup,
+        },
+        link_failure_count: value(told, LINK_FAILURE_COUNT)
+            .and_then(|count| count.try_into().ok())
+            .unwrap_or(0),
+        permanent_mac: mac(told, PERM_HWADDR).unwrap_or(port.mac),
+        mac: port.mac,
+        options,
+        raw: unknown,
+        aggregation: aggregates.then(|| aggregation(port, told, text, sources)),
+        traffic: port.traffic,
+    }
+}
+
+fn aggregation(
+    port: &DriverLink,
+    told: &Attributes,
+    text: Option<&PortText>,
+    sources: &Sources,
+) -> PortAggregation {
+    let state = |number| short(told, number).and_then(|state| u8::try_from(state).ok());
+    let churn = |number, word: Option<ChurnState>| {
+        let code = short(told, number).and_then(|code| match code {
+            0 => Some(ChurnState::Monitoring),
+            1 => Some(ChurnState::Churned),
+            2 => Some(ChurnState::None),
+            _ => None,
+        });
+        code.or(word)
+    };
+    let actor_churn = churn(AD_CHURN_ACTOR_STATE, text.and_then(|text| text.actor_churn));
+    let partner_churn = churn(
+        AD_CHURN_PARTNER_STATE,
+        text.and_then(|text| text.partner_churn),
+    );
+    let churned = |count: Option<u32>| count.unwrap_or(0);
+    PortAggregation {
+        // The driver shows 0 while it has none.
+        aggregator: short(told, AD_AGGREGATOR_ID).filter(|id| *id != 0),
+        actor_state: state(AD_ACTOR_OPER_PORT_STATE),
+        partner_state: state(AD_PARTNER_OPER_PORT_STATE),
+        churn: actor_churn.zip(partner_churn),
+        churned: (
+            churned(text.and_then(|text| text.actor_churned)),
+            churned(text.and_then(|text| text.partner_churned)),
+        ),
+        pdus: text.and_then(|text| {
+            let (actor, partner) = text.actor.zip(text.partner)?;
+            Some(Pdus { actor, partner })
+        }),
+        counters: sources
+            .counters
+            .get(&port.index)
+            .copied()
+            .unwrap_or_default(),
+    }
+}
+
+fn value(attributes: &Attributes, wanted: u16) -> Option<i64> {
+    let (_, bytes) = attributes.iter().find(|(number, _)| *number == wanted)?;
+    number(bytes, false)
+}
+
+fn short(attributes: &Attributes, wanted: u16) -> Option<u16> {
+    value(attributes, wanted)?.try_into().ok()
+}
+
+fn mac(attributes: &Attributes, wanted: u16) -> Option<MacAddr> {
+    let (_, bytes) = attributes.iter().find(|(number, _)| *number == wanted)?;
+    <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr::from)
+}
+
+fn raw(number: u16, bytes: &[u8]) -> RawAttribute {
+    RawAttribute {
+        number,
+        value: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}

@@ -1,0 +1,396 @@
+//! Bonds of the kernel's driver: reading them and their ports, and writing their attributes.
+//!
+//! Read by hand: a machine may have thousands of interfaces, of which nothing else is wanted here, and what a later driver
+//! says in another form must not spoil the rest.
+
+use std::collections::HashMap;
+
+use netlink_packet_core::{
+    DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
+use oxbond_core::driver::Traffic;
+use oxbond_core::lacp::Counters;
+use oxbond_core::option::{OptionChange, OptionSpec, OptionValue, PortOptionChange};
+use oxbond_wire::MacAddr;
+
+use super::link::mac_of;
+use super::{Failure, Netlink, bond_option, named};
+use crate::error::KernelError;
+
+/// Kind of the driver's devices, and of their ports.
+pub(crate) const KIND: &[u8] = b"bond";
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_STATS64: u16 = 23;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+
+/// Length of `struct ifinfomsg`; its index is at byte 4, its flags are at byte 8.
+const LINK_HEADER_LEN: usize = 16;
+const IFF_UP: u32 = 1;
+const IFF_LOWER_UP: u32 = 1 << 16;
+/// `IF_OPER_NOTPRESENT`, `IF_OPER_DOWN`, `IF_OPER_LOWERLAYERDOWN`.
+const OPER_DOWN: [u8; 3] = [1, 2, 3];
+
+const RTM_GETSTATS: u16 = 94;
+const RTM_NEWSTATS: u16 = 92;
+/// Length of `struct if_stats_msg`; its index is at byte 4, its filter at byte 8.
+const STATS_HEADER_LEN: usize = 12;
+const IFLA_STATS_LINK_XSTATS_SLAVE: u16 = 3;
+const LINK_XSTATS_TYPE_BOND: u16 = 2;
+const BOND_XSTATS_3AD: u16 = 1;
+
+/// Attributes by number, in the order in which they came.
+pub(crate) type Attributes = Vec<(u16, Vec<u8>)>;
+
+/// A bond of the driver, or a port of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DriverLink {
+    /// Interface index.
+    pub(crate) index: u32,
+    /// Interface name.
+    pub(crate) name: String,
+    /// Set up by its user.
+    pub(crate) up: bool,
+    /// It has carrier, is up, and the kernel has acted upon it.
+    pub(crate) carrier: bool,
+    /// Link-layer address; zero where it is not six bytes.
+    pub(crate) mac: MacAddr,
+    /// MTU in bytes.
+    pub(crate) mtu: u32,
+    /// The bond it is a port of.
+    pub(crate) master: Option<u32>,
+    /// What the driver says of it as a bond.
+    pub(crate) bond: Option<Attributes>,
+    /// What the driver says of it as a port.
+    pub(crate) port: Option<Attributes>,
+    /// What it counted.
+    pub(crate) traffic: Traffic,
+    /// Packets that it dropped instead of sending.
+    pub(crate) tx_dropped: u64,
+}
+
+impl DriverLink {
+    /// From the body of an `RTM_NEWLINK`; `None` when it has nothing to do with the driver.
+    fn read(body: &[u8]) -> Option<Self> {
+        let index = word_at(body, 4)?;
+        let flags = word_at(body, 8)?;
+        let mut link = Self {
+            index,
+            name: String::new(),
+            up: flags & IFF_UP != 0,
+            carrier: flags & IFF_LOWER_UP != 0,
+            mac: MacAddr::ZERO,
+            mtu: 0,
+            master: None,
+            bond: None,
+            port: None,
+            traffic: Traffic::default(),
+            tx_dropped: 0,
+        };
+        for attribute in NlasIterator::new(body.get(LINK_HEADER_LEN..)?) {
+            let attribute = attribute.ok()?;
+            let value = attribute.value();
+            match attribute.kind() {
+                IFLA_ADDRESS => link.mac = mac_of(value).unwrap_or(MacAddr::ZERO),
+                IFLA_IFNAME => link.name = text_of(value),
+                IFLA_MTU => link.mtu = word_at(value, 0)?,
+                IFLA_MASTER => link.master = word_at(value, 0),
+                IFLA_OPERSTATE if value.first().is_some_and(|oper| OPER_DOWN.contains(oper)) => {
+                    link.carrier = false;
+                }
+                IFLA_STATS64 => link.read_stats(value),
+                IFLA_LINKINFO => link.read_info(value),
+                _ => {}
+            }
+        }
+        (link.bond.is_some() || link.port.is_some()).then_some(link)
+    }
+
+    fn read_info(&mut self, info: &[u8]) {
+        let of = |wanted| {
+            NlasIterator::new(info)
+                .filter_map(Result::ok)
+                .find(|nla| nla.kind() == wanted)
+                .map(|nla| nla.value().to_vec())
+        };
+        let is_drivers = |kind| of(kind).is_some_and(|kind| text_of(&kind).as_bytes() == KIND);
+        if is_drivers(IFLA_INFO_KIND) {
+            self.bond = Some(attributes_of(&of(IFLA_INFO_DATA).unwrap_or_default()));
+        }
+        if is_drivers(IFLA_INFO_SLAVE_KIND) {
+            self.port = Some(attributes_of(&of(IFLA_INFO_SLAVE_DATA).unwrap_or_default()));
+        }
+    }
+
+    /// From a `struct rtnl_link_stats64`. What no handler took (`rx_nohandler`, Linux 4.6) is counted apart there: the
+    /// frames of an inactive port.
+    fn read_stats(&mut self, stats: &[u8]) {
+        let at = |field: usize| {
+            let bytes = stats.get(field * 8..).and_then(<[u8]>::first_chunk);
+            bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+        };
+        self.traffic = Traffic {
+            rx_packets: at(0),
+            tx_packets: at(1),
+            rx_bytes: at(2),
+            tx_bytes: at(3),
+            rx_dropped: at(6).saturating_add(at(23)),
+        };
+        self.tx_dropped = at(7);
+    }
+}
+
+impl Netlink {
+    /// Every bond of the driver and every port of one, in the kernel's order, from one dump.
+    pub(crate) fn driver_links(&mut self) -> Result<Vec<DriverLink>, KernelError> {
+        self.dump_driver_links(&[])
+    }
+
+    /// The bond of this index, `None` where that is no bond of the driver; and its ports, in the kernel's order.
+    pub(crate) fn driver_bond(
+        &mut self,
+        index: u32,
+    ) -> Result<Option<(DriverLink, Vec<DriverLink>)>, KernelError> {
+        let Some(bond) = self.driver_link(index)?.filter(|link| link.bond.is_some()) else {
+            return Ok(None);
+        };
+        let filter = DefaultNla::new(IFLA_MASTER, index.to_ne_bytes().to_vec());
+        let mut ports = self.dump_driver_links(&[filter])?;
+        // An old kernel may pass over the filter.
+        ports.retain(|port| port.master == Some(index));
+        Ok(Some((bond, ports)))
+    }
+
+    /// The interface of this index, `None` where it has nothing to do with the driver.
+    pub(crate) fn driver_link(&mut self, index: u32) -> Result<Option<DriverLink>, KernelError> {
+        let kind = RouteNetlinkMessage::GetLink(LinkMessage::default()).message_type();
+        match self.transport.request(kind, 0, &link_body(index, &[])) {
+            Ok(answers) => Ok(answers
+                .iter()
+                .find_map(|answer| DriverLink::read(&answer.body))),
+            Err(failure) if failure.errno == libc::ENODEV => Ok(None),
+            Err(failure) => Err(named(failure, "look up", format!("interface {index}"))),
+        }
+    }
+
+    fn dump_driver_links(&mut self, filter: &[DefaultNla]) -> Result<Vec<DriverLink>, KernelError> {
+        let kind = RouteNetlinkMessage::GetLink(LinkMessage::default()).message_type();
+        let answers = self.transport.dump(kind, &link_body(0, filter));
+        let answers = answers.map_err(|failure| named(failure, "list", "bonds"))?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| DriverLink::read(&answer.body))
+            .collect())
+    }
+
+    /// Makes a bond of the driver, down and without ports. The kernel loads the driver if it is not there. Names of ports
+    /// among the options must be those of interfaces.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing is made then. `EOPNOTSUPP` from kernels without the driver, `EEXIST` when the name is
+    /// taken.
+    pub fn create_bond(
+        &mut self,
+        name: &str,
+        mac: Option<MacAddr>,
+        mtu: Option<u32>,
+        options: &[OptionChange],
+    ) -> Result<(), KernelError> {
+        let mut text = name.as_bytes().to_vec();
+        text.push(0);
+        let mut attributes = vec![DefaultNla::new(IFLA_IFNAME, text)];
+        attributes.extend(mac.map(|mac| DefaultNla::new(IFLA_ADDRESS, mac.octets().to_vec())));
+        attributes.extend(mtu.map(|mtu| DefaultNla::new(IFLA_MTU, mtu.to_ne_bytes().to_vec())));
+        let options = self.bond_attributes(options)?;
+        attributes.push(link_info(IFLA_INFO_KIND, IFLA_INFO_DATA, &options));
+        let body = link_body(0, &attributes);
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.write_body(new_link(), &body, flags, "create bond", name)
+    }
+
+    /// Sets options of a bond of the driver: one after another in the driver's order, whatever theirs is, up to the first
+    /// that it refuses. A driver passes over those that it does not know, without a word.
+    ///
+    /// # Errors
+    /// What the kernel says of the first that it refuses; those before stay set.
+    pub fn set_bond_options(
+        &mut self,
+        ifindex: u32,
+        options: &[OptionChange],
+    ) -> Result<(), KernelError> {
+        let words: Vec<_> = options.iter().map(ToString::to_string).collect();
+        let options = self.bond_attributes(options)?;
+        let info = link_info(IFLA_INFO_KIND, IFLA_INFO_DATA, &options);
+        self.set_driver_link(ifindex, info, format!("set {} of", words.join(" ")))
+    }
+
+    /// Sets options of a port of a bond of the driver, as [`Self::set_bond_options`] does.
+    ///
+    /// # Errors
+    /// What the kernel says of the first that it refuses; those before stay set.
+    pub fn set_bond_port_options(
+        &mut self,
+        ifindex: u32,
+        options: &[PortOptionChange],
+    ) -> Result<(), KernelError> {
+        let words: Vec<_> = options.iter().map(ToString::to_string).collect();
+        let attributes = options.iter().map(|option| {
+            let spec = option.id.spec();
+            let found = bond_option::attribute(spec, &option.value, &|_| None);
+            found.ok_or_else(|| not_the_drivers(spec))
+        });
+        let attributes: Vec<_> = attributes.collect::<Result<_, _>>()?;
+        let info = link_info(IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, &attributes);
+        self.set_driver_link(ifindex, info, format!("set {} of", words.join(" ")))
+    }
+
+    fn set_driver_link(
+        &mut self,
+        ifindex: u32,
+        info: DefaultNla,
+        op: String,
+    ) -> Result<(), KernelError> {
+        // RTM_SETLINK passes over the settings of a kind; RTM_NEWLINK of a device that exists changes them.
+        let result = self.write_body(new_link(), &link_body(ifindex, &[info]), 0, op, "");
+        result.map_err(|error| KernelError {
+            object: self.name_of(ifindex),
+            ..error
+        })
+    }
+
+    fn bond_attributes(
+        &mut self,
+        options: &[OptionChange],
+    ) -> Result<Vec<DefaultNla>, KernelError> {
+        let mut attributes = Vec::new();
+        for option in options {
+            let index = match &option.value {
+                OptionValue::Name(name) if !name.is_empty() => {
+                    let missing = || KernelError::new("find", name, libc::ENODEV);
+                    Some(self.link(name)?.ok_or_else(missing)?.index)
+                }
+                _ => None,
+            };
+            let spec = option.id.spec();
+            let found = bond_option::attribute(spec, &option.value, &|_| index);
+            attributes.push(found.ok_or_else(|| not_the_drivers(spec))?);
+        }
+        Ok(attributes)
+    }
+
+    /// What the driver counted of LACP on each port, by interface index (Linux 5.6). Empty where it counts nothing.
+    pub(crate) fn lacp_counters(&mut self) -> Result<HashMap<u32, Counters>, KernelError> {
+        let mut body = [0; STATS_HEADER_LEN];
+        let wanted: u32 = 1 << (IFLA_STATS_LINK_XSTATS_SLAVE - 1);
+        body[8..].copy_from_slice(&wanted.to_ne_bytes());
+        match self.transport.dump(RTM_GETSTATS, &body) {
+            Ok(answers) => Ok(answers
+                .iter()
+                .filter(|answer| answer.kind == RTM_NEWSTATS)
+                .filter_map(|answer| read_counters(&answer.body))
+                .collect()),
+            Err(Failure {
+                errno: libc::EOPNOTSUPP | libc::EINVAL,
+                ..
+            }) => Ok(HashMap::new()),
+            Err(failure) => Err(named(failure, "list", "LACP counters")),
+        }
+    }
+}
+
+/// Index and counters from the body of an `RTM_NEWSTATS`.
+fn read_counters(body: &[u8]) -> Option<(u32, Counters)> {
+    let index = word_at(body, 4)?;
+    let mut found = body.get(STATS_HEADER_LEN..)?.to_vec();
+    for wanted in [
+        IFLA_STATS_LINK_XSTATS_SLAVE,
+        LINK_XSTATS_TYPE_BOND,
+        BOND_XSTATS_3AD,
+    ] {
+        found = NlasIterator::new(&found)
+            .filter_map(Result::ok)
+            .find(|nla| nla.kind() == wanted)
+            .map(|nla| nla.value().to_vec())?;
+    }
+    let mut counters = Counters::default();
+    for nla in NlasIterator::new(&found).filter_map(Result::ok) {
+        let Ok(bytes) = <[u8; 8]>::try_from(nla.value()) else {
+            continue; // Padding.
+        };
+        let count = u64::from_ne_bytes(bytes);
+        match nla.kind() {
+            0 => counters.lacpdus_rx = count,
+            1 => counters.lacpdus_tx = count,
+            // Slow protocol frames that are neither LACPDUs nor Marker PDUs, and Marker PDUs of an unknown kind.
+            2 | 8 => counters.unknown_rx = counters.unknown_rx.saturating_add(count),
+            3 => counters.illegal_rx = count,
+            4 => counters.marker_rx = count,
+            5 => counters.marker_tx = count,
+            6 => counters.marker_response_rx = count,
+            7 => counters.marker_response_tx = count,
+            _ => {}
+        }
+    }
+    Some((index, counters))
+}
+
+fn new_link() -> u16 {
+    RouteNetlinkMessage::NewLink(LinkMessage::default()).message_type()
+}
+
+/// What belongs to the driver in a link message.
+fn link_info(kind: u16, data: u16, attributes: &[DefaultNla]) -> DefaultNla {
+    let mut bytes = vec![0; attributes.buffer_len()];
+    attributes.emit(&mut bytes);
+    let info = [
+        DefaultNla::new(kind, KIND.to_vec()),
+        DefaultNla::new(data | NLA_F_NESTED, bytes),
+    ];
+    let mut bytes = vec![0; info.as_slice().buffer_len()];
+    info.as_slice().emit(&mut bytes);
+    DefaultNla::new(IFLA_LINKINFO | NLA_F_NESTED, bytes)
+}
+
+/// As the kernel would say it, had the option a number.
+fn not_the_drivers(spec: &OptionSpec) -> KernelError {
+    let mut error = KernelError::new("set", spec.name, libc::EOPNOTSUPP);
+    error.ext_ack = Some("the kernel's bonding driver has no such option".to_owned());
+    error
+}
+
+/// Body of a link message: `struct ifinfomsg` and attributes.
+fn link_body(index: u32, attributes: &[DefaultNla]) -> Vec<u8> {
+    let mut body = vec![0; LINK_HEADER_LEN + attributes.buffer_len()];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    attributes.emit(&mut body[LINK_HEADER_LEN..]);
+    body
+}
+
+/// The attributes of a nest; what follows a broken one is lost.
+pub(crate) fn attributes_of(nest: &[u8]) -> Attributes {
+    NlasIterator::new(nest)
+        .map_while(Result::ok)
+        .map(|nla| (nla.kind(), nla.value().to_vec()))
+        .collect()
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*word))
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let text = &bytes[..end.unwrap_or(bytes.len())];
+    String::from_utf8_lossy(text).into_owned()
+}
