@@ -1,5 +1,6 @@
 //! The command line: its grammar, built from the option table, and what each command does.
 
+mod adopt;
 mod apply;
 mod convert;
 mod explain;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use oxbond_core::engine::EngineChoice;
 use oxbond_core::lacp::Drain;
@@ -76,6 +78,13 @@ pub(crate) fn grammar() -> Command {
                         .default_value("/etc/resolv.conf")
                         .value_parser(value_parser!(PathBuf))
                         .help("Where name servers of devices are written, unless systemd-resolved serves this namespace"),
+                )
+                .arg(
+                    engine_arg(
+                        "What carries bonds that ask for no engine: auto is the kernel's bonding driver where it is there and can \
+                         do all that is asked, else our own; ebpf is our own; kernel the driver",
+                    )
+                    .env("OXBOND_ENGINE"),
                 ),
         )
         .subcommand(
@@ -91,6 +100,10 @@ pub(crate) fn grammar() -> Command {
                             .action(ArgAction::Append)
                             .help("An interface to join; repeat for each, the order decides ties"),
                     )
+                    .arg(engine_arg(
+                        "What carries it: auto is what the daemon was started with, by default the kernel's bonding driver where it \
+                         is there and can do all that is asked, else our own engine; ebpf is our own, kernel the driver",
+                    ))
                     .arg(
                         Arg::new("address")
                             .long("address")
@@ -183,6 +196,7 @@ pub(crate) fn grammar() -> Command {
                         .help("The exact text the kernel's driver shows in /proc/net/bonding/BOND"),
                 ),
         )
+        .subcommand(adopt::grammar())
         .subcommand(save::grammar())
         .subcommands(words::grammar())
         .subcommand(nmcli::grammar())
@@ -231,6 +245,24 @@ fn bond_arg() -> Arg {
         .required(true)
         .value_name("BOND")
         .help("Name of the bond")
+}
+
+/// `--engine`, with what it means for the command.
+fn engine_arg(help: &'static str) -> Arg {
+    // Each of the words is an engine.
+    let choice = PossibleValuesParser::new(EngineChoice::WORDS)
+        .map(|word| word.parse::<EngineChoice>().unwrap_or_default());
+    Arg::new("engine")
+        .long("engine")
+        .value_name("ENGINE")
+        .default_value(EngineChoice::Auto.word())
+        .value_parser(choice)
+        .help(help)
+}
+
+fn engine_choice(matches: &ArgMatches) -> EngineChoice {
+    let choice = matches.get_one::<EngineChoice>("engine");
+    choice.copied().unwrap_or_default()
 }
 
 fn port_arg() -> Arg {
@@ -389,12 +421,17 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
                 .cloned()
                 .collect::<Vec<_>>();
             let resolv_conf = m.get_one::<PathBuf>("resolv-conf").cloned();
-            crate::daemon::run(run_root, &apply, resolv_conf.unwrap_or_default())
+            crate::daemon::run(
+                run_root,
+                &apply,
+                resolv_conf.unwrap_or_default(),
+                engine_choice(m),
+            )
         }
         Some(("up", m)) => {
             let mut request = BondRequest {
                 name: text(m, "bond"),
-                engine: EngineChoice::Auto,
+                engine: engine_choice(m),
                 options: given_options(m, Scope::Bond),
                 ports: texts(m, "port")
                     .into_iter()
@@ -454,6 +491,7 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
             })?)
         }
         Some(("status", m)) => status(&mut connect()?, m),
+        Some(("adopt", m)) => adopt::run(run_root, m),
         Some(("save", m)) => save::run(run_root, m),
         Some(("wait", m)) => wait::run(run_root, m),
         Some(("explain", m)) => explain::run(run_root, m),
@@ -677,6 +715,26 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_engine_is_read_and_no_other_word() {
+        for command in [&["up", "bond0"][..], &["adopt", "bond0"], &["daemon"]] {
+            let read = |engine: &[&str]| {
+                let words = ["oxbond"].iter().chain(command).chain(engine);
+                grammar().try_get_matches_from(words)
+            };
+            for word in EngineChoice::WORDS {
+                let matches = read(&["--engine", word]).unwrap();
+                let choice = engine_choice(matches.subcommand().unwrap().1);
+                assert_eq!(choice.word(), word);
+            }
+            let matches = read(&[]).unwrap();
+            let choice = engine_choice(matches.subcommand().unwrap().1);
+            assert_eq!(choice, EngineChoice::Auto);
+            let refused = read(&["--engine", "kernal"]).unwrap_err().to_string();
+            assert!(refused.contains("'kernel'"), "{refused}");
         }
     }
 

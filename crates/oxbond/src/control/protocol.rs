@@ -108,6 +108,13 @@ pub(crate) enum Request {
         /// Out; else back.
         out: bool,
     },
+    /// Take a running bond of the kernel's driver under management, or move a bond to another engine.
+    Adopt {
+        /// The bond.
+        bond: String,
+        /// What is to carry it; [`EngineChoice::Auto`] leaves it where it is.
+        engine: EngineChoice,
+    },
     /// Change options of a bond, all or none.
     Set {
         /// The bond.

@@ -26,6 +26,7 @@ use std::io::{IsTerminal as _, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use oxbond_core::engine::EngineChoice;
 use oxbond_core::time::Instant;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -47,9 +48,15 @@ use service::Service;
 /// Requests that may wait for the event loop before clients are held back.
 const REQUESTS_WAITING: usize = 64;
 
-/// Runs the daemon until it is told to end. The bonds stay.
-pub(crate) fn run(run_root: &Path, apply: &[PathBuf], resolv_conf: PathBuf) -> Result<(), Failure> {
+/// Runs the daemon until it is told to end. The bonds stay. `engine` is what `auto` stands for.
+pub(crate) fn run(
+    run_root: &Path,
+    apply: &[PathBuf],
+    resolv_conf: PathBuf,
+    engine: EngineChoice,
+) -> Result<(), Failure> {
     start_log();
+    info!("what carries a bond that asks for no engine: {engine}");
     let paths = RunPaths::here(run_root)?;
     paths.create()?;
     let _lock = take_lock(&paths.lock())?;

@@ -383,6 +383,10 @@ impl Service {
             Request::Drain { bond, port, out } => self.change(&bond, |bond, netlink, now| {
                 bond.drain_port(netlink, now, port, out)
             }),
+            Request::Adopt { .. } => Err(Failure::new(
+                Blame::Refused,
+                "this daemon cannot take bonds of the kernel's driver over yet",
+            )),
             Request::Set { bond, options } => self.change(&bond, |bond, netlink, now| {
                 bond.set_options(netlink, now, &options)
             }),
