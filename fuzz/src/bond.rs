@@ -369,7 +369,8 @@ impl World {
         ports
             .iter()
             .find(|port| port.id == id)
-            .map_or_else(Information::default, |port| port.actor)
+            .and_then(|port| port.actor.information())
+            .unwrap_or_default()
     }
 
     /// What a partner in full agreement says on a port.

@@ -76,6 +76,8 @@ pub enum Cause {
         /// Its name.
         port: String,
     },
+    /// The kernel's driver did it, and does not tell why.
+    Driver,
 }
 
 impl fmt::Display for Cause {
@@ -98,6 +100,7 @@ impl fmt::Display for Cause {
             Self::Load => write!(f, "the load was balanced"),
             Self::Drain { port } => write!(f, "{port} is drained"),
             Self::Undrain { port } => write!(f, "{port} takes part again"),
+            Self::Driver => write!(f, "the driver does not tell why"),
         }
     }
 }
@@ -168,10 +171,17 @@ pub enum Event {
         name: String,
         /// Who was asked.
         targets: Vec<IpAddr>,
-        /// How long nothing was heard.
-        lasted: Duration,
+        /// How long nothing was heard, where it is known.
+        lasted: Option<Duration>,
         /// Answers are checked on it (`arp_validate`): else any frame would have done.
         validated: bool,
+    },
+    /// The driver's count of lost links grew by more than was seen: the link was lost and back between two looks.
+    LinkFlapped {
+        /// The port.
+        name: String,
+        /// How many times it was lost unseen.
+        times: u32,
     },
     /// A link came back; the port is used when the delay has passed.
     LinkComingUp {
@@ -307,6 +317,13 @@ impl fmt::Display for Event {
                 "(slave {name}): {}",
                 silence(targets, *lasted, *validated)
             ),
+            Self::LinkFlapped { name, times } => {
+                let s = if *times == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "(slave {name}): link was lost {times} time{s} unseen, and came back"
+                )
+            }
             Self::LinkComingUp { name, delay } => {
                 write!(
                     f,
@@ -395,16 +412,18 @@ impl fmt::Display for Event {
 }
 
 /// "no answer from 10.0.0.1 for 3.2 s", or what it is where any frame counts.
-pub(crate) fn silence(targets: &[IpAddr], lasted: Duration, validated: bool) -> String {
+pub(crate) fn silence(targets: &[IpAddr], lasted: Option<Duration>, validated: bool) -> String {
     let targets = targets
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", ");
-    let seconds = lasted.as_secs_f64();
+    let lasted = lasted.map_or_else(String::new, |lasted| {
+        format!(" for {:.1} s", lasted.as_secs_f64())
+    });
     if validated {
-        format!("no answer from {targets} for {seconds:.1} s")
+        format!("no answer from {targets}{lasted}")
     } else {
-        format!("nothing heard for {seconds:.1} s, though {targets} is asked")
+        format!("nothing heard{lasted}, though {targets} is asked")
     }
 }

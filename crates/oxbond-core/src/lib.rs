@@ -22,6 +22,7 @@ pub mod engine;
 pub mod event;
 pub mod hash;
 pub mod input;
+mod judge;
 pub mod lacp;
 mod learn;
 mod mii;

@@ -7,8 +7,9 @@ use core::time::Duration;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
+use crate::driver::RawAttribute;
 use crate::lacp;
-use crate::option::{BondOptions, Weight};
+use crate::option::{BondOptions, OptionId, Weight};
 use crate::port::{Duplex, PortId};
 use crate::verdict::{Health, Verdict};
 
@@ -59,8 +60,9 @@ pub struct BondStatus {
     pub primary: Option<String>,
     /// Name of the active port, in the modes that have one.
     pub active_port: Option<String>,
-    /// Times the active port changed since the bond began.
-    pub failovers: u64,
+    /// Times the active port changed since the bond began, or since the daemon watches a bond of the driver; `None` where
+    /// nobody counts.
+    pub failovers: Option<u64>,
     /// The link aggregation, in mode 802.3ad.
     #[serde(default)]
     pub lacp: Option<lacp::Status>,
@@ -69,6 +71,13 @@ pub struct BondStatus {
     /// Ports the configuration names (see [`BondStatus::attached`] and [`BondStatus::carrying`] for the other two of
     /// the three numbers).
     pub expected: Vec<String>,
+    /// Options whose values are not known, because the driver shows them to an administrator alone: `options` has its
+    /// defaults for them.
+    #[serde(default)]
+    pub hidden: Vec<OptionId>,
+    /// What else the driver shows, as it stands: attributes that we do not know.
+    #[serde(default)]
+    pub raw: Vec<RawAttribute>,
 }
 
 impl BondStatus {
@@ -96,7 +105,8 @@ impl BondStatus {
 /// A port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatus {
-    /// Its place in the tables.
+    /// Its place in the tables; its place in the list, where the driver has the bond (the last one there is for all from
+    /// there on).
     pub id: PortId,
     /// Interface name.
     pub name: String,
@@ -130,8 +140,8 @@ pub struct PortStatus {
     /// How far it is drained.
     #[serde(default)]
     pub drain: lacp::Drain,
-    /// How long the link has been in this state.
-    pub since: Duration,
+    /// How long the link has been in this state, at least; `None` where nobody has watched it.
+    pub since: Option<Duration>,
     /// In words, why it carries traffic or why not.
     pub reason: String,
     /// Whether that is as it should be.
@@ -140,4 +150,7 @@ pub struct PortStatus {
     /// What to do about it, where something can be done.
     #[serde(default)]
     pub advice: Option<String>,
+    /// What else the driver shows, as it stands: attributes that we do not know.
+    #[serde(default)]
+    pub raw: Vec<RawAttribute>,
 }

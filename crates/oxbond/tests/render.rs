@@ -35,10 +35,12 @@ fn bond(mode: Mode) -> BondStatus {
         options: Default::default(),
         primary: None,
         active_port: None,
-        failovers: 0,
+        failovers: Some(0),
         lacp: None,
         ports: Vec::new(),
         expected: Vec::new(),
+        hidden: Vec::new(),
+        raw: Vec::new(),
     };
     status.options.mode = mode;
     status
@@ -62,10 +64,11 @@ fn port(index: u8, name: &str) -> PortStatus {
         weight: Weight::Fixed(1),
         lacp: None,
         drain: Drain::No,
-        since: Duration::from_secs(200),
+        since: Some(Duration::from_secs(200)),
         reason: "active".to_owned(),
         health: Health::Well,
         advice: None,
+        raw: Vec::new(),
     }
 }
 
@@ -85,15 +88,15 @@ fn agreed(index: u8, name: &str) -> PortStatus {
     PortStatus {
         lacp: Some(lacp::PortStatus {
             id: port.id,
-            actor: end("16:62:3c:0c:84:5c"),
-            partner: end(PARTNER),
+            actor: end("16:62:3c:0c:84:5c").into(),
+            partner: end(PARTNER).into(),
             aggregator: Some(1),
             selected: Selected::Selected,
             receive: ReceiveState::Current,
             mux: MuxState::CollectingDistributing,
-            actor_churn: ChurnState::Monitoring,
+            actor_churn: Some(ChurnState::Monitoring),
             actor_churned: 0,
-            partner_churn: ChurnState::Monitoring,
+            partner_churn: Some(ChurnState::Monitoring),
             partner_churned: 0,
             collecting: true,
             distributing: true,
@@ -120,16 +123,16 @@ fn aggregate() -> BondStatus {
     status.ports = vec![agreed(0, "v0"), agreed(1, "v1")];
     status.ports[1].permanent_mac = "c2:a9:6f:e3:73:bb".parse().unwrap();
     status.lacp = Some(lacp::Status {
-        system_priority: 65_535,
-        system: status.mac,
+        system_priority: Some(65_535),
+        system: Some(status.mac),
         aggregators: vec![AggregatorStatus {
             id: 1,
             active: true,
             ports: status.ports.iter().map(|port| port.id).collect(),
             linked: 2,
-            actor_key: 15,
-            partner_key: 15,
-            partner_system: PARTNER.parse().unwrap(),
+            actor_key: Some(15),
+            partner_key: Some(15),
+            partner_system: Some(PARTNER.parse().unwrap()),
             individual: false,
         }],
     });
@@ -174,7 +177,7 @@ fn troubled() -> BondReport {
     let mut status = bond(Mode::ActiveBackup);
     status.carrier = true;
     status.active_port = Some("enp3s0".to_owned());
-    status.failovers = 3;
+    status.failovers = Some(3);
     status.expected = ["enp3s0", "enp4s0", "enx00e04c680001"]
         .map(str::to_owned)
         .to_vec();
@@ -183,7 +186,7 @@ fn troubled() -> BondReport {
     backup.role = PortRole::Backup;
     backup.speed_mbps = None;
     backup.link_failure_count = 12;
-    backup.since = Duration::from_secs(2);
+    backup.since = Some(Duration::from_secs(2));
     backup.reason = "its link is back, it waits out the up delay of 5000 ms".to_owned();
     backup.health = Health::Passing;
     status.ports = vec![port(0, "enp3s0"), backup];
@@ -240,7 +243,7 @@ fn proc_text_of_an_aggregate_is_the_drivers() {
     let port = status.ports[0].lacp.as_mut().unwrap();
     port.aggregator = None;
     let port = status.ports[1].lacp.as_mut().unwrap();
-    (port.actor_churn, port.partner_churn) = (ChurnState::Churned, ChurnState::None);
+    (port.actor_churn, port.partner_churn) = (Some(ChurnState::Churned), Some(ChurnState::None));
     (port.actor_churned, port.partner_churned) = (3, 4);
     let text = render::proc(&status, RELEASE);
     for part in [
@@ -405,7 +408,7 @@ fn table_of_an_aggregate() {
         "  lacp: aggregator 1 of 2 ports, key 15; partner 22:95:f9:49:c7:81, key 15"
     );
     let lacp = status.lacp.as_mut().unwrap();
-    lacp.aggregators[0].partner_system = MacAddr::ZERO;
+    lacp.aggregators[0].partner_system = Some(MacAddr::ZERO);
     lacp.aggregators[0].ports.truncate(1);
     assert_eq!(
         second(table(&status)),

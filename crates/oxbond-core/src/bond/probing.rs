@@ -356,7 +356,7 @@ impl Bond {
         let event = Event::ProbesUnanswered {
             name: port.name.clone(),
             targets: self.target_names(),
-            lasted: now.saturating_since(self.silent_since(port)),
+            lasted: Some(now.saturating_since(self.silent_since(port))),
             validated: self.is_validated(port),
         };
         self.tell(event);
@@ -367,7 +367,7 @@ impl Bond {
         let heard = self.heard(port).unwrap_or(port.since);
         crate::event::silence(
             &self.target_names(),
-            now.saturating_since(heard),
+            Some(now.saturating_since(heard)),
             self.is_validated(port),
         )
     }
@@ -407,12 +407,8 @@ impl Bond {
     }
 
     fn is_validated(&self, port: &Port) -> bool {
-        let role = if self.judged_as_active(port) {
-            VALIDATE_ACTIVE
-        } else {
-            VALIDATE_BACKUP
-        };
-        self.options.arp_validate.code() & role != 0
+        let active = self.judged_as_active(port);
+        self.options.arp_validate.checks(active)
     }
 
     /// When a port last heard what counts. `arp_all_targets=all` acts in active-backup alone.

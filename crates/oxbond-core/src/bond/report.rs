@@ -1,9 +1,11 @@
 //! The bond's picture for renderers: [`Bond::status`].
 
 use super::{Bond, Port};
+use crate::engine::Engine;
+use crate::judge::{self, BondFacts, Left, Work};
 use crate::lacp::{self, Drain, Lacp};
 use crate::mii::Mii;
-use crate::option::{Mode, Switch, Weight};
+use crate::option::{Mode, Weight};
 use crate::port::PortId;
 use crate::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
 use crate::table::Spread;
@@ -26,7 +28,7 @@ impl Bond {
             options: self.options.clone(),
             primary: self.primary().and_then(name),
             active_port: self.active.and_then(name),
-            failovers: self.failovers,
+            failovers: Some(self.failovers),
             lacp: self.lacp.as_ref().map(Lacp::status),
             ports: self
                 .ports
@@ -34,6 +36,8 @@ impl Bond {
                 .map(|port| self.port_status(port, now, lacp(port.id).cloned()))
                 .collect(),
             expected: expected.to_vec(),
+            hidden: Vec::new(),
+            raw: Vec::new(),
         }
     }
 
@@ -56,106 +60,40 @@ impl Bond {
             weight: port.options.weight,
             lacp,
             drain: port.drain,
-            since: now.saturating_since(port.since),
+            since: Some(now.saturating_since(port.since)),
             reason: verdict.words,
             health: verdict.health,
             advice: verdict.advice,
+            raw: Vec::new(),
         }
     }
 
     /// Of the bond as a whole.
     fn bond_verdict(&self) -> Verdict {
-        let bond = &self.name;
-        if !self.admin_up {
-            let advice = format!("ip link set {bond} up");
-            return Verdict::degraded("it is set down", advice);
-        }
-        if self.ports.is_empty() {
-            let advice = format!("oxbond add-port {bond} PORT");
-            return Verdict::degraded("it has no port", advice);
-        }
         let carrying = self.ports.iter().filter(|port| {
             let up = matches!(port.mii, Mii::Up | Mii::GoingDown(_)) && port.drain == Drain::No;
             up && self.role(port) == PortRole::Active
         });
-        let carrying = carrying.count();
-        let all = self.ports.len();
-        if self.options.mode == Mode::Ieee8023ad {
-            return self.lacp_verdict(carrying);
-        }
-        let advice = "one port with a link is enough: see below what each of them lacks";
-        match (self.carrier, self.options.mode) {
-            (false, _) => Verdict::degraded("no carrier: no port can carry anything", advice),
-            (true, Mode::ActiveBackup) => match self.active_name() {
-                Some(active) => Verdict::well(format!("has carrier: {active} carries the traffic")),
-                None => Verdict::degraded("no port is active", advice),
-            },
-            (true, _) => Verdict::well(format!("has carrier: {carrying} of {all} ports carry")),
-        }
-    }
-
-    fn lacp_verdict(&self, carrying: usize) -> Verdict {
-        let (bond, least) = (&self.name, self.options.min_links);
-        let all = self.ports.len();
-        let distributing = match self.distributing().len() {
-            1 => "1 port distributes".to_owned(),
-            ports => format!("{ports} ports distribute"),
-        };
-        let alone = self
-            .lacp
-            .as_ref()
-            .is_some_and(|lacp| !lacp.fallback().is_empty());
-        let strict = self.options.lacp_strict == Switch::On;
-        if self.carrier && alone {
-            let policy = match strict {
-                true => format!("lacp_fallback={}", self.options.lacp_fallback.word()),
-                false => "lacp_strict=off".to_owned(),
-            };
-            return Verdict::degraded(
-                format!(
-                    "has carrier without a partner ({policy}): {carrying} of {all} ports carry"
-                ),
-                "it works without LACP, and so with less: see below what the ports wait for",
-            );
-        }
-        if self.carrier && self.distributing().is_empty() {
-            return Verdict::degraded(
-                "has carrier, and no port distributes (lacp_strict=off)",
-                format!("oxbond set {bond} --lacp-strict on, so that the carrier tells the truth"),
-            );
-        }
-        if self.carrier {
-            return Verdict::well(format!("has carrier: {carrying} of {all} ports carry"));
-        }
-        if !self.distributing().is_empty() {
-            return Verdict::degraded(
-                format!("no carrier: {distributing}, min_links asks for {least}"),
-                format!("bring up the other ports, or oxbond set {bond} --min-links N"),
-            );
-        }
-        Verdict::degraded(
-            format!("no carrier: {distributing}"),
-            format!(
-                "see below what each port lacks; oxbond set {bond} --lacp-fallback active-backup lets one carry while there is no partner"
-            ),
-        )
+        let lacp = self.lacp.as_ref();
+        judge::bond(&BondFacts {
+            engine: Engine::Ebpf,
+            name: &self.name,
+            up: self.admin_up,
+            carrier: self.carrier,
+            options: &self.options,
+            ports: self.ports.len(),
+            carrying: carrying.count(),
+            distributing: self.distributing().len(),
+            alone: lacp.is_some_and(|lacp| !lacp.fallback().is_empty()),
+            active: self.active_name().as_deref(),
+        })
     }
 
     /// Of a port.
     fn port_verdict(&self, port: &Port, now: Instant) -> Verdict {
         let name = &port.name;
-        let (missing, advice) = if !port.link.admin_up {
-            let advice = format!("ip link set {name} up");
-            ("the interface is set down", advice)
-        } else if !port.link.carrier {
-            let advice = format!(
-                "look at the cable, the transceivers and the port at the other end; ethtool {name} tells what it sees"
-            );
-            ("no carrier", advice)
-        } else {
-            ("the link was lost a moment ago", String::new())
-        };
-        let left = |deadline: Instant| deadline.saturating_since(now).as_millis();
+        let lacking = judge::lacking(name, &port.link);
+        let left = |deadline: Instant| Left::Exactly(deadline.saturating_since(now));
         let undrain = || format!("oxbond undrain {} {name}", self.name);
         match port.drain {
             Drain::No => {}
@@ -168,69 +106,36 @@ impl Bond {
                 return Verdict::degraded("drained: it can be detached", advice);
             }
         }
-        match port.mii {
-            Mii::GoingDown(deadline) => {
-                let words = format!("{missing}; given up in {} ms (downdelay)", left(deadline));
-                return Verdict::passing(words, Some(advice).filter(|advice| !advice.is_empty()));
+        match (port.mii, lacking) {
+            (Mii::GoingDown(deadline), lacking) => judge::going_down(lacking, left(deadline)),
+            (Mii::Down | Mii::Tried, None) => self.unheard(port, now),
+            (Mii::Down | Mii::Tried, Some((words, advice))) => Verdict::degraded(words, advice),
+            (Mii::GoingBack(deadline), _) => judge::going_back(left(deadline)),
+            (Mii::Up, Some(lacking)) if !self.monitored() => {
+                judge::unwatched(Engine::Ebpf, &self.name, lacking)
             }
-            Mii::Down | Mii::Tried if port.link.is_usable() => return self.unheard(port, now),
-            Mii::Down | Mii::Tried => return Verdict::degraded(missing, advice),
-            Mii::GoingBack(deadline) => {
-                let words = format!("the link is back; used in {} ms (updelay)", left(deadline));
-                return Verdict::passing(words, None);
-            }
-            Mii::Up if !port.link.is_usable() && !self.monitored() => {
-                let words = format!("{missing}, but miimon is 0: only the data path avoids it");
-                let advice = format!("{advice}; oxbond set {} --miimon 100", self.name);
-                return Verdict::degraded(words, advice);
-            }
-            Mii::Up => {}
-        }
-        match (self.options.mode, self.role(port)) {
-            (Mode::Ieee8023ad, role) => self.aggregation(port, role, now),
-            _ => Verdict::well(self.work(port)),
+            (Mii::Up, _) => match (self.options.mode, self.role(port)) {
+                (Mode::Ieee8023ad, role) => self.aggregation(port, role, now),
+                _ => self.work(port),
+            },
         }
     }
 
     /// What a port whose link is up does, in modes without LACP.
-    fn work(&self, port: &Port) -> String {
-        match (self.options.mode, self.role(port)) {
-            (Mode::ActiveBackup, PortRole::Active) => match self.runner_up() {
-                Some(next) => format!("carries the traffic; {} would follow", next.name),
-                None => "carries the traffic; no other port could follow".to_owned(),
-            },
-            (Mode::ActiveBackup, PortRole::Backup) => {
-                match self.active.and_then(|id| self.port(id)) {
-                    Some(active) => format!("waits; {} is the active port", active.name),
-                    None => "waits".to_owned(),
-                }
-            }
-            (Mode::BalanceTlb, _) if self.active == Some(port.id) => {
-                let part = self.part(port);
-                format!("the active port: receives, and sends {part}")
-            }
-            (Mode::BalanceTlb, _) => format!("sends {}", self.part(port)),
-            (Mode::BalanceAlb, _) if self.active == Some(port.id) => {
-                let part = self.part(port);
-                format!(
-                    "the active port: receives its clients and what goes to groups, sends {part}"
-                )
-            }
-            (Mode::BalanceAlb, _) => format!("receives its clients, sends {}", self.part(port)),
-            (Mode::Broadcast, _) => "carries a copy of every frame".to_owned(),
-            (Mode::BalanceRr | Mode::BalanceXor | Mode::Ieee8023ad, _) => {
-                format!("carries {}", self.part(port))
-            }
-        }
+    fn work(&self, port: &Port) -> Verdict {
+        judge::work(&Work {
+            mode: self.options.mode,
+            role: self.role(port),
+            is_active: self.active == Some(port.id),
+            active: self.active_name().as_deref(),
+            runner_up: self.runner_up().map(|port| port.name.as_str()),
+            part: &self.part(port),
+        })
     }
 
     /// The ARP monitor hears nothing on a port.
     fn unheard(&self, port: &Port, now: Instant) -> Verdict {
-        let advice = format!(
-            "ask from here: arping -I {} TARGET; look at the cable's other end (another switch, another VLAN?) and whether the targets answer anybody; a second arp_ip_target tells a dead target from a dead path",
-            self.name
-        );
-        Verdict::degraded(self.silence(port, now), advice)
+        judge::unheard(&self.name, self.silence(port, now))
     }
 
     /// What a port carries by LACP, or why it carries nothing.
@@ -241,7 +146,7 @@ impl Bond {
             .and_then(|lacp| lacp.reason(now, port.id));
         let Some(reason) = missing else {
             return match role {
-                PortRole::Active => Verdict::well(self.work(port)),
+                PortRole::Active => self.work(port),
                 PortRole::Backup => self.unheard(port, now),
             };
         };
@@ -250,26 +155,15 @@ impl Bond {
             port.map(|port| port.name.clone())
         };
         let words = reason.words(named);
-        let words = match role {
-            PortRole::Active => format!("carries the traffic alone: {words}"),
-            PortRole::Backup => words,
-        };
-        Verdict {
-            health: reason.health(),
-            words,
-            advice: reason.advice(&self.name),
-        }
+        judge::aggregated(&reason, words, role, &self.name, Engine::Ebpf)
     }
 
     /// What a port carries of that which is spread over all.
     fn part(&self, port: &Port) -> String {
-        let what = match self.options.mode {
-            Mode::BalanceRr => "frames",
-            _ => "flows",
-        };
+        let mode = self.options.mode;
         match self.balancer.load_of(port.id) {
             (_, 0) if let Some(percent) = self.unequal_share(port) => {
-                format!("its share of the {what}, {percent} %")
+                format!("its share of the {}, {percent} %", judge::spread(mode))
             }
             (_, 0) => {
                 let carrying = self
@@ -277,7 +171,7 @@ impl Bond {
                     .filter(|port| port.mii.status() == MiiStatus::Up)
                     .filter(|port| self.role(port) == PortRole::Active)
                     .count();
-                format!("its share of the {what}, 1 of {carrying}")
+                judge::equal_part(mode, carrying)
             }
             (own, all) => {
                 let permille = u128::from(own) * 1000 / u128::from(all);

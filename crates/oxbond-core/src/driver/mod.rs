@@ -4,11 +4,17 @@
 //! The driver decides by itself and tells little of why. This module holds what can be said of it without touching it:
 //!
 //! ```text
-//!   netlink, /proc/net/bonding ──► Picture ──► status
+//!   netlink, /proc/net/bonding ──► Picture ─┬─► status
+//!                                           └─► Watch ──► events
 //! ```
 
 mod picture;
+#[cfg(test)]
+mod sample;
+mod status;
+mod watch;
 
 pub use picture::{
     ActiveAggregator, Pdus, Picture, PortAggregation, PortPicture, RawAttribute, Traffic,
 };
+pub use watch::Watch;

@@ -56,7 +56,7 @@ pub use self::port::{Joining, Selected};
 use self::port::{Looped, Port};
 pub use self::reason::{Difference, Reason};
 pub use self::receive::State as ReceiveState;
-pub use self::status::{AggregatorStatus, PortStatus, Status};
+pub use self::status::{AggregatorStatus, Participant, PortStatus, Status};
 pub use crate::option::Fallback;
 use crate::option::LacpRate;
 use crate::port::{LinkState, PortId};
@@ -518,15 +518,15 @@ impl Lacp {
         };
         let status = |port: &Port| PortStatus {
             id: port.id,
-            actor: port.information(&self.config),
-            partner: port.partner,
+            actor: port.information(&self.config).into(),
+            partner: port.partner.into(),
             aggregator: port.aggregator.map(|(id, _)| id),
             selected: port.selected,
             receive: port.receive.state,
             mux: port.mux.state,
-            actor_churn: port.actor_churn.state,
+            actor_churn: Some(port.actor_churn.state),
             actor_churned: port.actor_churn.count,
-            partner_churn: port.partner_churn.state,
+            partner_churn: Some(port.partner_churn.state),
             partner_churned: port.partner_churn.count,
             collecting: self.collecting().contains(&port.id),
             distributing: self.distributing().contains(&port.id),
@@ -542,8 +542,8 @@ impl Lacp {
     /// Our system and the aggregators.
     pub fn status(&self) -> Status {
         Status {
-            system_priority: self.config.ad_actor_sys_prio,
-            system: self.config.system(),
+            system_priority: Some(self.config.ad_actor_sys_prio),
+            system: Some(self.config.system()),
             aggregators: self.aggregators(),
         }
     }
@@ -566,9 +566,9 @@ impl Lacp {
                 active: self.active == Some(id),
                 ports: vec![port.id],
                 linked,
-                actor_key: lag.key,
-                partner_key: lag.partner_key,
-                partner_system: lag.partner_system,
+                actor_key: Some(lag.key),
+                partner_key: Some(lag.partner_key),
+                partner_system: Some(lag.partner_system),
                 individual: lag.individual.is_some(),
             });
         }

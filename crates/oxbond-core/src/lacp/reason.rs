@@ -13,6 +13,7 @@ use super::mux;
 use super::port::{Looped, Port, Selected};
 use super::receive::{self, SHORT_TIMEOUT};
 use super::selection::LagId;
+use crate::engine::Engine;
 use crate::time::Instant;
 use crate::verdict::Health;
 
@@ -24,6 +25,8 @@ pub enum Reason {
     LinkDown,
     /// LACP does not run on half duplex links.
     HalfDuplex,
+    /// The driver does not run it on links whose duplex it does not know.
+    UnknownDuplex,
     /// It is being taken out.
     Draining,
     /// It was taken out.
@@ -42,15 +45,15 @@ pub enum Reason {
     Looking,
     /// Nobody has answered since the link came up.
     NeverAnswered {
-        /// How long that is.
-        since: Duration,
+        /// How long that is, where it is known.
+        since: Option<Duration>,
         /// We spoke; else we wait to be spoken to (`lacp_active=off`).
         asked: bool,
     },
     /// The partner fell silent.
     Silent {
-        /// Time since its last LACPDU.
-        since: Duration,
+        /// Time since its last LACPDU, where it is known.
+        since: Option<Duration>,
     },
     /// The partner sends at a rate too slow for us.
     HearsSlow {
@@ -76,8 +79,8 @@ pub enum Reason {
         own: u16,
         /// The active one.
         active: u16,
-        /// What the two have not in common.
-        difference: Difference,
+        /// What the two have not in common; `None` where the driver does not show it to us.
+        difference: Option<Difference>,
     },
     /// Enough other ports carry traffic.
     Limit {
@@ -86,8 +89,8 @@ pub enum Reason {
     },
     /// Waits for other ports to come along.
     Waiting {
-        /// How long at most.
-        remaining: Duration,
+        /// How long at most, where it is known.
+        remaining: Option<Duration>,
     },
     /// The partner has not attached the port.
     PartnerNotInSync,
@@ -181,7 +184,7 @@ fn unlinked(port: &Port, context: &Context<'_>) -> Option<Reason> {
     match (port.receive.state, heard) {
         (receive::State::Current, _) => None,
         (receive::State::Defaulted, None) => Some(Reason::NeverAnswered {
-            since: context.now.saturating_since(port.link_since),
+            since: Some(context.now.saturating_since(port.link_since)),
             asked,
         }),
         (_, None) => Some(Reason::Looking),
@@ -194,7 +197,7 @@ fn unlinked(port: &Port, context: &Context<'_>) -> Option<Reason> {
             Some(if slow {
                 Reason::HearsSlow { interval }
             } else {
-                Reason::Silent { since }
+                Reason::Silent { since: Some(since) }
             })
         }
     }
@@ -213,7 +216,7 @@ fn linked(port: &Port, active: Option<&(u16, LagId)>, context: &Context<'_>) -> 
         return Reason::OtherAggregator {
             own: *own,
             active: *active,
-            difference: Difference::between(own_lag, active_lag),
+            difference: Some(Difference::between(own_lag, active_lag)),
         };
     }
     if port.selected == Selected::Standby {
@@ -240,7 +243,7 @@ fn linked(port: &Port, active: Option<&(u16, LagId)>, context: &Context<'_>) -> 
     let remaining = |end: Instant| end.saturating_since(context.now);
     match port.mux.state {
         mux::State::Waiting => Reason::Waiting {
-            remaining: port.mux.wait_while.map_or(Duration::ZERO, remaining),
+            remaining: Some(port.mux.wait_while.map_or(Duration::ZERO, remaining)),
         },
         _ if !partner.has(Flags::SYNC) => Reason::PartnerNotInSync,
         _ => Reason::PartnerNotCollecting,
@@ -271,8 +274,8 @@ impl Reason {
         }
     }
 
-    /// What to do about it, at which end. `bond` is the bond's name.
-    pub fn advice(&self, bond: &str) -> Option<String> {
+    /// What to do about it, at which end. `bond` is the bond's name, `engine` what carries it.
+    pub fn advice(&self, bond: &str, engine: Engine) -> Option<String> {
         let advice = match self {
             Self::LinkDown
             | Self::Draining
@@ -289,9 +292,16 @@ impl Reason {
             Self::SameSystem { .. } => format!(
                 "oxbond set {bond} --ad-actor-system ADDRESS, an address of its own; two machines with one configuration or one image need two"
             ),
-            Self::NeverAnswered { asked: true, .. } => format!(
-                "switch LACP on (active or passive) at the switch's port for this cable; if it has none, use mode active-backup, or balance-xor for a static trunk; oxbond set {bond} --lacp-fallback active-backup carries meanwhile"
-            ),
+            Self::UnknownDuplex => {
+                "set speed and duplex (ethtool -s PORT speed 1000 duplex full), or let our own engine carry the bond (--engine ebpf): it takes such a link for full duplex".to_owned()
+            }
+            Self::NeverAnswered { asked: true, .. } => {
+                let mut advice = "switch LACP on (active or passive) at the switch's port for this cable; if it has none, use mode active-backup, or balance-xor for a static trunk".to_owned();
+                if engine.is_own() {
+                    advice += &format!("; oxbond set {bond} --lacp-fallback active-backup carries meanwhile");
+                }
+                advice
+            }
             Self::NeverAnswered { asked: false, .. } | Self::BothPassive => {
                 format!("oxbond set {bond} --lacp-active on, or active mode at the partner")
             }
@@ -310,7 +320,10 @@ impl Reason {
             Self::Mistaken { .. } => {
                 "it knows better after its next LACPDU, at most 30 s; if not, the cable ends at another bond, or LACPDUs are changed on the way".to_owned()
             }
-            Self::OtherAggregator { difference, .. } => match difference {
+            Self::OtherAggregator { difference: None, .. } => {
+                "ask as an administrator (root): the driver shows keys and partners to nobody else".to_owned()
+            }
+            Self::OtherAggregator { difference: Some(difference), .. } => match difference {
                 Difference::OwnKey { .. } => {
                     "give all links of the bond one speed and full duplex (ethtool tells both)".to_owned()
                 }
@@ -341,9 +354,16 @@ fn looped(port: &str) -> String {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |time: &Duration| time.as_secs();
+        let lasting = |f: &mut fmt::Formatter<'_>, time: &Option<Duration>| match time {
+            Some(time) => write!(f, ", for {} s", time.as_secs()),
+            None => Ok(()),
+        };
         match self {
             Self::LinkDown => write!(f, "no link"),
+            Self::UnknownDuplex => write!(
+                f,
+                "the duplex is not known: the driver does not run LACP on this link"
+            ),
             Self::HalfDuplex => write!(f, "half duplex: LACP does not run on this link"),
             Self::Draining => write!(f, "being drained"),
             Self::Drained => write!(f, "drained"),
@@ -354,25 +374,26 @@ impl fmt::Display for Reason {
             ),
             Self::Looking => write!(f, "link is up, no LACPDU yet"),
             Self::NeverAnswered { since, asked: true } => {
-                write!(
-                    f,
-                    "partner never answered, for {} s: is LACP on at the other end?",
-                    seconds(since)
-                )
+                write!(f, "partner never answered")?;
+                lasting(f, since)?;
+                write!(f, ": is LACP on at the other end?")
             }
             Self::NeverAnswered {
                 since,
                 asked: false,
-            } => write!(
-                f,
-                "partner never spoke, for {} s, and lacp_active=off lets us not speak first",
-                seconds(since)
-            ),
-            Self::Silent { since } => write!(f, "partner fell silent {} s ago", seconds(since)),
+            } => {
+                write!(f, "partner never spoke")?;
+                lasting(f, since)?;
+                write!(f, ", and lacp_active=off lets us not speak first")
+            }
+            Self::Silent { since: None } => write!(f, "partner fell silent"),
+            Self::Silent { since: Some(since) } => {
+                write!(f, "partner fell silent {} s ago", since.as_secs())
+            }
             Self::HearsSlow { interval } => write!(
                 f,
                 "we expect fast, hear slow: LACPDUs came {} s apart",
-                seconds(interval)
+                interval.as_secs()
             ),
             Self::BothPassive => {
                 write!(
@@ -395,7 +416,11 @@ impl fmt::Display for Reason {
                 active,
                 difference,
             } => {
-                write!(f, "in aggregator {own}, while {active} is active: ")?;
+                write!(f, "in aggregator {own}, while {active} is active")?;
+                let Some(difference) = difference else {
+                    return Ok(());
+                };
+                write!(f, ": ")?;
                 match difference {
                     Difference::OwnKey { own, active } => write!(
                         f,
@@ -416,7 +441,10 @@ impl fmt::Display for Reason {
             Self::Limit { max_ports } => {
                 write!(f, "standby: {max_ports} other ports carry traffic")
             }
-            Self::Waiting { remaining } => {
+            Self::Waiting { remaining: None } => write!(f, "waits for other ports to come along"),
+            Self::Waiting {
+                remaining: Some(remaining),
+            } => {
                 let tenths = remaining.as_millis().div_ceil(100);
                 write!(
                     f,
@@ -452,21 +480,27 @@ mod tests {
         let others = differences.map(|difference| Reason::OtherAggregator {
             own: 2,
             active: 1,
-            difference,
+            difference: Some(difference),
         });
         let mut reasons = vec![
             Reason::HalfDuplex,
+            Reason::UnknownDuplex,
+            Reason::OtherAggregator {
+                own: 2,
+                active: 1,
+                difference: None,
+            },
             Reason::Loop { port: 2 },
             Reason::SameSystem { system },
             Reason::NeverAnswered {
-                since: second,
+                since: Some(second),
                 asked: true,
             },
             Reason::NeverAnswered {
-                since: second,
+                since: None,
                 asked: false,
             },
-            Reason::Silent { since: second },
+            Reason::Silent { since: None },
             Reason::HearsSlow { interval: second },
             Reason::BothPassive,
             Reason::OneWay,
@@ -478,7 +512,9 @@ mod tests {
         reasons.extend(others);
         for reason in reasons {
             assert_eq!(reason.health(), Health::Degraded, "{reason}");
-            assert!(reason.advice("bond0").is_some(), "{reason}");
+            for engine in [Engine::Ebpf, Engine::Kernel] {
+                assert!(reason.advice("bond0", engine).is_some(), "{reason}");
+            }
         }
         assert_eq!(Reason::Limit { max_ports: 2 }.health(), Health::Well);
         assert_eq!(Reason::Looking.health(), Health::Passing);

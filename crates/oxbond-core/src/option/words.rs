@@ -141,6 +141,18 @@ words! {
     }
 }
 
+impl ArpValidate {
+    /// Whether answers are checked on the active port, or on the others.
+    pub const fn checks(self, active: bool) -> bool {
+        let role = if active {
+            Self::Active.code()
+        } else {
+            Self::Backup.code()
+        };
+        self.code() & role != 0
+    }
+}
+
 words! {
     /// How many of the ARP targets must answer.
     pub enum ArpAllTargets {

@@ -87,7 +87,7 @@ fn h1_7_lacpdus_are_taken_on_every_member() {
     rig.hear_good(1).hear_good(1);
     assert!(!rig.collects(1), "it stands by");
     assert_eq!(rig.port(1).counters.lacpdus_rx, 2);
-    assert_eq!(rig.port(1).partner.system, PARTNER);
+    assert_eq!(rig.port(1).partner.system, Some(PARTNER));
     assert_eq!(
         rig.frames.len(),
         rig.sent.len(),

@@ -141,8 +141,8 @@ fn h2_12_own_pdu_looped_back() {
     for _ in 0..5 {
         let own = rig.port(1);
         let pdu = Lacpdu {
-            actor: own.actor,
-            partner: own.partner,
+            actor: own.actor.information().unwrap(),
+            partner: own.partner.information().unwrap(),
             ..rig.good(1)
         };
         rig.hear_frame(1, &pdu.frame(mac(1)));

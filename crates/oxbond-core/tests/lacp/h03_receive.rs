@@ -28,7 +28,7 @@ fn h3_2_and_3_3_defaulted_after_three_seconds() {
     rig.run(1);
     let port = rig.port(0);
     assert_eq!(port.receive, ReceiveState::Defaulted);
-    assert_eq!(port.partner, NO_PARTNER);
+    assert_eq!(port.partner, NO_PARTNER.into());
     assert!(port.actor.state.has(State::DEFAULTED) && !port.actor.state.has(State::EXPIRED));
     // It keeps looking every second.
     rig.forget().run(10_000);
@@ -95,7 +95,7 @@ fn h3_8_a_quick_return_needs_no_new_selection() {
     rig.run(1_000).link(1, DOWN);
     let port = rig.port(1);
     assert_eq!(port.receive, ReceiveState::PortDisabled);
-    assert_eq!(port.partner.system, PARTNER);
+    assert_eq!(port.partner.system, Some(PARTNER));
     assert!(!port.partner.state.has(State::SYNC) && !rig.collects(1));
     rig.run(300).link(1, UP);
     rig.hear_good(1).hear_good(1);
@@ -122,7 +122,7 @@ fn h3_9_port_moved() {
     let old = rig.port(0);
     assert_eq!(
         (old.receive, old.partner),
-        (ReceiveState::PortDisabled, NO_PARTNER)
+        (ReceiveState::PortDisabled, NO_PARTNER.into())
     );
 }
 

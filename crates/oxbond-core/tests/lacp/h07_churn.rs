@@ -22,18 +22,18 @@ fn h7_1_to_7_5_churn_after_sixty_seconds_without_sync() {
     }
     rig.run(1_999);
     for index in [0, 1] {
-        assert_ne!(rig.port(index).actor_churn, ChurnState::Churned);
-        assert_ne!(rig.port(index).partner_churn, ChurnState::Churned);
+        assert_ne!(rig.port(index).actor_churn, Some(ChurnState::Churned));
+        assert_ne!(rig.port(index).partner_churn, Some(ChurnState::Churned));
     }
     rig.run(1);
     let (first, second) = (rig.port(0), rig.port(1));
     assert_eq!(
         (first.actor_churn, first.partner_churn),
-        (ChurnState::None, ChurnState::Churned)
+        (Some(ChurnState::None), Some(ChurnState::Churned))
     );
     assert_eq!(
         (second.actor_churn, second.partner_churn),
-        (ChurnState::Churned, ChurnState::None)
+        (Some(ChurnState::Churned), Some(ChurnState::None))
     );
     assert_eq!((first.partner_churned, second.actor_churned), (1, 1));
     assert_eq!((first.actor_churned, second.partner_churned), (0, 0));
@@ -56,7 +56,7 @@ fn h7_1_to_7_5_churn_after_sixty_seconds_without_sync() {
         let port = rig.port(index);
         assert_eq!(
             (port.actor_churn, port.partner_churn),
-            (ChurnState::None, ChurnState::None)
+            (Some(ChurnState::None), Some(ChurnState::None))
         );
     }
 }
@@ -66,14 +66,14 @@ fn h7_6_link_down_and_up_start_anew() {
     let mut rig = Rig::new(config(), 1);
     rig.run(59_000).link(0, DOWN);
     rig.run(10_000);
-    assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
+    assert_eq!(rig.port(0).partner_churn, Some(ChurnState::Monitoring));
     rig.link(0, UP);
     rig.run(59_999);
-    assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
+    assert_eq!(rig.port(0).partner_churn, Some(ChurnState::Monitoring));
     rig.run(1);
-    assert_eq!(rig.port(0).partner_churn, ChurnState::Churned);
+    assert_eq!(rig.port(0).partner_churn, Some(ChurnState::Churned));
     rig.link(0, DOWN);
-    assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
+    assert_eq!(rig.port(0).partner_churn, Some(ChurnState::Monitoring));
     assert_eq!(rig.port(0).partner_churned, 1);
 }
 
@@ -83,9 +83,9 @@ fn h7_5_sync_that_is_lost_again_is_watched_anew() {
     rig.agree(&[0]);
     rig.run(80_000)
         .hear(0, |pdu| pdu.actor.state.0 &= !State::SYNC.0);
-    assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
+    assert_eq!(rig.port(0).partner_churn, Some(ChurnState::Monitoring));
     rig.run(59_999);
-    assert_eq!(rig.port(0).partner_churn, ChurnState::Monitoring);
+    assert_eq!(rig.port(0).partner_churn, Some(ChurnState::Monitoring));
     rig.run(1);
-    assert_eq!(rig.port(0).partner_churn, ChurnState::Churned);
+    assert_eq!(rig.port(0).partner_churn, Some(ChurnState::Churned));
 }

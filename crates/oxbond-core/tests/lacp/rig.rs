@@ -180,7 +180,7 @@ impl Rig {
                 port: 100 + u16::from(index),
                 state: FULL,
             },
-            partner: self.port(index).actor,
+            partner: self.port(index).actor.information().unwrap(),
             collector_max_delay: 0,
         }
     }

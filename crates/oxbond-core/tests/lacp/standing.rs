@@ -32,7 +32,7 @@ fn a_port_has_an_answer_exactly_while_it_distributes_with_a_partner() {
         let pdu = said(&rig, index);
         assert_eq!(pdu, *rig.sent_on(index).last().unwrap(), "as last sent");
         assert!(pdu.actor.state.has(State::DISTRIBUTING | State::SYNC));
-        assert_eq!(pdu.partner, rig.port(index).partner);
+        assert_eq!(rig.port(index).partner, pdu.partner.into());
     }
     rig.hear(0, |pdu| {
         pdu.actor.state = pdu.actor.state.with(State::SYNC, false);

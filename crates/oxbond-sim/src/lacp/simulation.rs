@@ -3,11 +3,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use oxbond_core::lacp::Lacp;
+use oxbond_core::lacp::{Lacp, Participant};
 use oxbond_core::option::LacpRate;
 use oxbond_core::port::{MAX_PORTS, PortId};
 use oxbond_core::time::Instant;
-use oxbond_wire::lacp::{Information, State as Flags};
+use oxbond_wire::lacp::State as Flags;
 
 use super::host::{Counters, Frame, Host, Notice};
 use super::scenario::{Condition, End, Fault, Lasting, Scenario, Way};
@@ -681,7 +681,7 @@ impl<'a> Simulation<'a> {
     fn agree(&self, ends: &[End; 2]) -> Check {
         // That a port distributes is told with the next PDU only.
         let told = Flags(!Flags::DISTRIBUTING.0);
-        let seen = |it: Information| Information {
+        let seen = |it: Participant| Participant {
             state: Flags(it.state.0 & told.0),
             ..it
         };

@@ -86,13 +86,12 @@ pub(super) fn bond(status: &BondStatus) -> Vec<Fact> {
 /// `ad_info`: the active aggregator.
 fn aggregator(status: &BondStatus) -> Option<Fact> {
     let active = status.lacp.as_ref()?.active()?;
-    let partner = active.partner_system.to_string();
     let members = [
         ("aggregator", active.id.to_string()),
         ("num_ports", active.linked.to_string()),
-        ("actor_key", active.actor_key.to_string()),
-        ("partner_key", active.partner_key.to_string()),
-        ("partner_mac", partner),
+        ("actor_key", active.actor_key?.to_string()),
+        ("partner_key", active.partner_key?.to_string()),
+        ("partner_mac", active.partner_system?.to_string()),
     ];
     let text: Vec<String> = members
         .iter()
@@ -245,14 +244,17 @@ fn negotiated(port: &lacp::PortStatus) -> Vec<Fact> {
         "ad_partner_oper_port_state_str",
         port.partner.state,
     );
-    vec![
-        actor,
-        actor_words,
-        partner,
-        partner_words,
-        churn("churn_actor_state", port.actor_churn),
-        churn("churn_partner_state", port.partner_churn),
-    ]
+    let churns = [
+        ("churn_actor_state", port.actor_churn),
+        ("churn_partner_state", port.partner_churn),
+    ];
+    let churns = churns
+        .into_iter()
+        .filter_map(|(key, state)| Some(churn(key, state?)));
+    [actor, actor_words, partner, partner_words]
+        .into_iter()
+        .chain(churns)
+        .collect()
 }
 
 /// The flags of a participant in iproute2's words.
@@ -319,10 +321,12 @@ pub(super) mod tests {
             options,
             primary: None,
             active_port: None,
-            failovers: 0,
+            failovers: Some(0),
             lacp: None,
             ports: Vec::new(),
             expected: Vec::new(),
+            hidden: Vec::new(),
+            raw: Vec::new(),
         }
     }
 
@@ -345,10 +349,11 @@ pub(super) mod tests {
             weight: Weight::Fixed(1),
             lacp: None,
             drain: lacp::Drain::No,
-            since: Duration::ZERO,
+            since: Some(Duration::ZERO),
             reason: String::new(),
             health: Health::Well,
             advice: None,
+            raw: Vec::new(),
         }
     }
 

@@ -7,9 +7,10 @@
 //!                     > switch LACP on (active or passive) at the switch's port for this cable; ...
 //! ```
 
+use oxbond_core::lacp::Participant;
 use oxbond_core::status::{BondStatus, PortStatus, STATUS_VERSION};
 use oxbond_core::verdict::Health;
-use oxbond_wire::lacp::{Information, State};
+use oxbond_wire::lacp::State;
 use serde::Serialize;
 
 use super::table::{columns, printable, wrap};
@@ -190,10 +191,14 @@ fn details(port: &PortStatus) -> Vec<String> {
     details
 }
 
-fn side(information: &Information) -> String {
-    if information.system.is_zero() {
+fn side(participant: &Participant) -> String {
+    if participant.system.is_some_and(|system| system.is_zero()) {
         return "unknown".to_owned();
     }
+    let Some(information) = participant.information() else {
+        // The driver shows the rest to an administrator alone.
+        return format!("state {}", flags(participant.state));
+    };
     format!(
         "system {}, priority {}, key {}, port {}, state {}",
         information.system,

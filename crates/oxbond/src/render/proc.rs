@@ -77,7 +77,7 @@ fn head(bond: &BondStatus, text: &mut Text) {
     }
 }
 
-/// With what the driver shows to an administrator alone: so do we, as nobody else can ask the daemon.
+/// With what the driver shows to an administrator alone, where it is known.
 fn aggregation(bond: &BondStatus, lacp: &lacp::Status, text: &mut Text) {
     let options = &bond.options;
     text.raw("\n802.3ad info\n");
@@ -85,16 +85,19 @@ fn aggregation(bond: &BondStatus, lacp: &lacp::Status, text: &mut Text) {
     text.line("LACP rate", options.lacp_rate);
     text.line("Min links", options.min_links);
     text.line("Aggregator selection policy (ad_select)", options.ad_select);
-    text.line("System priority", lacp.system_priority);
-    text.line("System MAC address", lacp.system);
+    let (Some(priority), Some(system)) = (lacp.system_priority, lacp.system) else {
+        return;
+    };
+    text.line("System priority", priority);
+    text.line("System MAC address", system);
     match lacp.active() {
         Some(active) => {
             text.raw("Active Aggregator Info:\n");
             text.line("\tAggregator ID", active.id);
             text.line("\tNumber of ports", active.linked);
-            text.line("\tActor Key", active.actor_key);
-            text.line("\tPartner Key", active.partner_key);
-            text.line("\tPartner Mac Address", active.partner_system);
+            text.known("\tActor Key", active.actor_key);
+            text.known("\tPartner Key", active.partner_key);
+            text.known("\tPartner Mac Address", active.partner_system);
         }
         None => text.raw(&format!("bond {} has no active aggregator\n", bond.name)),
     }
@@ -123,14 +126,17 @@ fn aggregated(port: &lacp::PortStatus, text: &mut Text) {
         return;
     };
     text.line("Aggregator ID", aggregator);
-    text.line("Actor Churn State", churn_text(port.actor_churn));
-    text.line("Partner Churn State", churn_text(port.partner_churn));
+    text.known("Actor Churn State", port.actor_churn.map(churn_text));
+    text.known("Partner Churn State", port.partner_churn.map(churn_text));
     text.line("Actor Churned Count", port.actor_churned);
     text.line("Partner Churned Count", port.partner_churned);
-    for (end, key, information) in [
+    for (end, key, participant) in [
         ("actor", "port key", &port.actor),
         ("partner", "oper key", &port.partner),
     ] {
+        let Some(information) = participant.information() else {
+            continue;
+        };
         text.raw(&format!("details {end} lacp pdu:\n"));
         text.line("    system priority", information.system_priority);
         text.line("    system mac address", information.system);
@@ -198,6 +204,13 @@ impl Text {
 
     fn line(&mut self, name: &str, value: impl Display) {
         self.0.push_str(&format!("{name}: {value}\n"));
+    }
+
+    /// A line only where there is a value.
+    fn known(&mut self, name: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.line(name, value);
+        }
     }
 
     /// No space behind the colon of an empty list.

@@ -66,12 +66,9 @@ fn block(bond: &BondReport, paint: Paint, width: usize) -> String {
     } else {
         numbers
     }];
-    if status.failovers > 0 {
-        facts.push(format!(
-            "{} failover{}",
-            status.failovers,
-            if status.failovers == 1 { "" } else { "s" }
-        ));
+    if let Some(failovers) = status.failovers.filter(|failovers| *failovers > 0) {
+        let s = if failovers == 1 { "" } else { "s" };
+        facts.push(format!("{failovers} failover{s}"));
     }
     facts.push(format!(
         "engine {} ({}, {})",
@@ -94,19 +91,17 @@ fn aggregation(lacp: &lacp::Status) -> String {
         return "no aggregator is active".to_owned();
     };
     let ports = active.ports.len();
-    let partner = if active.partner_system.is_zero() {
-        "no partner".to_owned()
-    } else {
-        format!(
-            "partner {}, key {}",
-            active.partner_system, active.partner_key
-        )
+    let key = |key: Option<u16>| key.map_or_else(String::new, |key| format!(", key {key}"));
+    let partner = match active.partner_system {
+        None => String::new(),
+        Some(system) if system.is_zero() => "; no partner".to_owned(),
+        Some(system) => format!("; partner {system}{}", key(active.partner_key)),
     };
     format!(
-        "aggregator {} of {ports} port{}, key {}; {partner}",
+        "aggregator {} of {ports} port{}{}{partner}",
         active.id,
         if ports == 1 { "" } else { "s" },
-        active.actor_key
+        key(active.actor_key)
     )
 }
 
@@ -203,7 +198,10 @@ fn port_row(port: &PortStatus) -> ([Cell; 5], String) {
     let cells = [
         Cell::plain(printable(&port.name)),
         Cell {
-            text: format!("{word} {}", ago(port.since)),
+            text: match port.since {
+                Some(since) => format!("{word} {}", ago(since)),
+                None => word.to_owned(),
+            },
             paint,
         },
         role,
