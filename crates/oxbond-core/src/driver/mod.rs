@@ -8,12 +8,14 @@
 //!                                           └─► Watch ──► events
 //! ```
 
+mod interruption;
 mod picture;
 #[cfg(test)]
 mod sample;
 mod status;
 mod watch;
 
+pub use interruption::{Interruption, InterruptionKind, interruption};
 pub use picture::{
     ActiveAggregator, Pdus, Picture, PortAggregation, PortPicture, RawAttribute, Traffic,
 };
