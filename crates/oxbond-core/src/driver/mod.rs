@@ -5,9 +5,11 @@
 //!
 //! ```text
 //!   netlink, /proc/net/bonding ──► Picture ─┬─► status
-//!                                           └─► Watch ──► events
+//!                                           ├─► Watch ──► events
+//!                                           └─► Configuration
 //! ```
 
+mod configuration;
 mod interruption;
 mod picture;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod sample;
 mod status;
 mod watch;
 
+pub use configuration::Configuration;
 pub use interruption::{Interruption, InterruptionKind, interruption};
 pub use picture::{
     ActiveAggregator, Pdus, Picture, PortAggregation, PortPicture, RawAttribute, Traffic,

@@ -113,16 +113,31 @@ impl Watch {
                     port: place(index),
                     name: port.name.clone(),
                     active: port.role == PortRole::Active,
-                    link_up: port.mii_status == MiiStatus::Up,
+                    link_up: joined_up(picture, port),
                 });
             }
         }
         for port in &picture.ports {
+            let told = events.len();
             let Some((old, since)) = known(port) else {
+                let mut joined = port.clone();
+                joined.mii_status = match joined_up(picture, port) {
+                    true => MiiStatus::Up,
+                    false => MiiStatus::Down,
+                };
+                let lasted = Duration::ZERO;
+                tell_link(
+                    picture,
+                    picture,
+                    &joined,
+                    port,
+                    lasted,
+                    &mut found,
+                    &mut events,
+                );
                 self.since.push(now);
                 continue;
             };
-            let told = events.len();
             let lasted = now.saturating_since(since);
             tell_link(&before, picture, old, port, lasted, &mut found, &mut events);
             let moved = old.mii_status != port.mii_status || told != events.len();
@@ -207,6 +222,24 @@ const fn steps(from: MiiStatus, to: MiiStatus) -> &'static [Step] {
     }
 }
 
+/// The link as the table takes it.
+fn seen(bond: &Picture, status: MiiStatus) -> MiiStatus {
+    match status {
+        MiiStatus::GoingDown | MiiStatus::GoingBack if bond.options.arp_interval > 0 => {
+            MiiStatus::Down
+        }
+        status => status,
+    }
+}
+
+/// Whether a port joined with an up link. A delay may run since.
+fn joined_up(bond: &Picture, port: &PortPicture) -> bool {
+    matches!(
+        seen(bond, port.mii_status),
+        MiiStatus::Up | MiiStatus::GoingDown
+    )
+}
+
 fn tell_link(
     before: &Picture,
     now: &Picture,
@@ -217,11 +250,7 @@ fn tell_link(
     events: &mut Vec<Event>,
 ) {
     let by_arp = now.options.arp_interval > 0;
-    let seen = |status| match status {
-        MiiStatus::GoingDown | MiiStatus::GoingBack if by_arp => MiiStatus::Down,
-        status => status,
-    };
-    let steps = steps(seen(old.mii_status), seen(port.mii_status));
+    let steps = steps(seen(before, old.mii_status), seen(now, port.mii_status));
     let name = || port.name.clone();
     let counted = steps.iter().filter(|step| **step == Step::Down).count();
     let lost = port.link_failure_count - old.link_failure_count;
@@ -460,6 +489,461 @@ impl Found {
             }
         } else {
             Cause::Driver
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use oxbond_wire::MacAddr;
+    use proptest::prelude::*;
+
+    use super::super::sample::{bond, options};
+    use super::*;
+    use crate::lacp::Counters;
+    use crate::option::Mode;
+    use crate::port::Duplex;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    /// What two looks at a bond, five seconds apart, tell: each event in words.
+    fn told(words: &str, change: impl Fn(&mut Picture)) -> Vec<String> {
+        let before = bond(words);
+        let mut after = before.clone();
+        change(&mut after);
+        between(&before, &after)
+    }
+
+    fn between(before: &Picture, after: &Picture) -> Vec<String> {
+        let mut watch = Watch::new(at(0), before);
+        let events = watch.look(at(5_000), after);
+        assert_eq!(watch.look(at(6_000), after), [], "told once");
+        events.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_failover_and_its_cause() {
+        let words = "mode active-backup miimon 100";
+        let failover = |picture: &mut Picture| {
+            picture.unplug(0);
+            picture.active_port = Some("v1".to_owned());
+            picture.ports[1].role = PortRole::Active;
+        };
+        assert_eq!(
+            told(words, failover),
+            [
+                "(slave v0): link status definitely down, disabling slave",
+                "(slave v1): making interface the new active one (v0 lost its link)"
+            ]
+        );
+        // By hand.
+        assert_eq!(
+            told(words, |picture| picture.active_port = Some("v1".to_owned())),
+            ["(slave v1): making interface the new active one (the driver does not tell why)"]
+        );
+        // By an option.
+        assert_eq!(
+            told(words, |picture| {
+                picture.active_port = Some("v1".to_owned());
+                picture.options.primary = Some("v1".to_owned());
+            }),
+            [
+                "option primary: set to v1",
+                "(slave v1): making interface the new active one (primary was set)"
+            ]
+        );
+        // The last link.
+        assert_eq!(
+            told(words, |picture| {
+                picture.unplug(0);
+                picture.unplug(1);
+                (picture.active_port, picture.carrier) = (None, false);
+            }),
+            [
+                "(slave v0): link status definitely down, disabling slave",
+                "(slave v1): link status definitely down, disabling slave",
+                "now running without any active interface! (v0 lost its link)",
+                "carrier off (v1 lost its link)"
+            ]
+        );
+        // The port was taken out.
+        assert_eq!(
+            told(words, |picture| {
+                picture.ports.remove(0);
+                picture.active_port = Some("v1".to_owned());
+                picture.mac = MacAddr([2; 6]);
+            }),
+            [
+                "address is 02:02:02:02:02:02 now",
+                "(slave v0): Releasing interface",
+                "(slave v1): making interface the new active one (v0 was taken out)"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_return_and_a_first_port() {
+        let words = "mode active-backup miimon 100 updelay 200 downdelay 300 primary v0";
+        let mut before = bond(words);
+        before.unplug(0);
+        (before.active_port, before.ports[1].role) = (Some("v1".to_owned()), PortRole::Active);
+        assert_eq!(
+            between(&before, &bond(words)),
+            [
+                "(slave v0): Releasing interface",
+                "(slave v0): Enslaving as an active interface with an up link",
+                "(slave v0): making interface the new active one (v0 joined)"
+            ],
+            "its count began anew: it was away in between"
+        );
+        let mut after = bond(words);
+        after.ports[0].link_failure_count = 1;
+        assert_eq!(
+            between(&before, &after),
+            [
+                "(slave v0): link status definitely up, 10000 Mbps full duplex",
+                "(slave v0): making interface the new active one (the link of v0 is up)"
+            ]
+        );
+        let mut empty = bond(words);
+        empty.ports.clear();
+        (empty.active_port, empty.carrier) = (None, false);
+        let mut one = bond(words);
+        one.ports.truncate(1);
+        assert_eq!(
+            between(&empty, &one),
+            [
+                "(slave v0): Enslaving as an active interface with an up link",
+                "(slave v0): making interface the new active one (v0 joined)",
+                "carrier on (v0 joined)"
+            ]
+        );
+    }
+
+    /// Every cell of the table, and the flaps that only the count shows.
+    #[test]
+    fn links_go_the_shortest_way() {
+        use MiiStatus::{Down, GoingBack, GoingDown, Up};
+        let going_down = "link status down for interface, disabling it in 300 ms";
+        let up_again = "link status up again after 5000 ms";
+        let down = "link status definitely down, disabling slave";
+        let coming_up = "link status up, enabling it in 200 ms";
+        let down_again = "link status down again after 5000 ms";
+        let up = "link status definitely up, 10000 Mbps full duplex";
+        let once = "link was lost 1 time unseen, and came back";
+        let twice = "link was lost 2 times unseen, and came back";
+        let cases: &[(MiiStatus, MiiStatus, u32, &[&str])] = &[
+            (Up, Up, 0, &[]),
+            (Up, Up, 2, &[twice]),
+            (Up, GoingDown, 0, &[going_down]),
+            (Up, GoingDown, 1, &[once, going_down]),
+            (Up, Down, 1, &[down]),
+            (Up, Down, 3, &[twice, down]),
+            (Up, GoingBack, 1, &[down, coming_up]),
+            (GoingDown, GoingDown, 0, &[]),
+            (GoingDown, Up, 0, &[up_again]),
+            (GoingDown, Up, 1, &[once, up_again]),
+            (GoingDown, Down, 1, &[down]),
+            (GoingDown, GoingBack, 1, &[down, coming_up]),
+            (Down, Down, 0, &[]),
+            (Down, Down, 1, &[once]),
+            (Down, Up, 0, &[up]),
+            (Down, GoingDown, 0, &[up, going_down]),
+            (Down, GoingBack, 0, &[coming_up]),
+            (GoingBack, GoingBack, 0, &[]),
+            (GoingBack, Up, 0, &[up]),
+            (GoingBack, GoingDown, 0, &[up, going_down]),
+            (GoingBack, Down, 0, &[down_again]),
+        ];
+        for (from, to, lost, expected) in cases {
+            let mut before = bond("mode balance-rr miimon 100 updelay 200 downdelay 300");
+            before.ports[0].mii_status = *from;
+            let mut after = before.clone();
+            after.ports[0].mii_status = *to;
+            after.ports[0].link_failure_count += lost;
+            let expected: Vec<String> = expected
+                .iter()
+                .map(|words| format!("(slave v0): {words}"))
+                .collect();
+            assert_eq!(between(&before, &after), expected, "{from:?} {to:?} {lost}");
+        }
+    }
+
+    #[test]
+    fn the_arp_monitor_knows_up_and_down() {
+        let words =
+            "mode active-backup arp_interval 200 arp_ip_target 10.9.0.2 arp_validate active";
+        let lost = |picture: &mut Picture| {
+            picture.ports[0].mii_status = MiiStatus::GoingBack;
+            picture.ports[0].link_failure_count += 1;
+            picture.active_port = Some("v1".to_owned());
+        };
+        assert_eq!(
+            told(words, lost),
+            [
+                "(slave v0): no answer from 10.9.0.2",
+                "(slave v1): making interface the new active one (v0 hears no answer)"
+            ]
+        );
+        assert_eq!(
+            told(words, |picture| picture.unplug(0)),
+            ["(slave v0): link status definitely down, disabling slave"]
+        );
+    }
+
+    #[test]
+    fn options_of_bond_and_ports() {
+        assert_eq!(
+            told("mode balance-xor miimon 100", |picture| {
+                picture.options = options("mode balance-xor miimon 50 xmit_hash_policy layer3+4");
+                picture.ports[1].options.queue_id = 3;
+            }),
+            [
+                "option miimon: set to 50, option xmit_hash_policy: set to layer3+4, option queue_id of v1: set to 3"
+            ]
+        );
+        // What is seen for the first time has not changed.
+        let all = bond("mode 802.3ad ad_actor_sys_prio 9");
+        let mut less = bond("mode 802.3ad").seen_by_anybody();
+        less.ports = all.ports.clone();
+        less.system = all.system;
+        assert_eq!(between(&less, &all), [""; 0]);
+    }
+
+    #[test]
+    fn what_lacp_tells() {
+        let words = "mode 802.3ad miimon 100";
+        let heard = |picture: &mut Picture| {
+            for port in &mut picture.ports {
+                port.aggregation.as_mut().unwrap().counters = Counters {
+                    lacpdus_rx: 9,
+                    ..Counters::default()
+                };
+            }
+        };
+        assert_eq!(
+            told(words, |picture| {
+                heard(picture);
+                picture.bits(1, 0x87, 2);
+                picture.ports[1].aggregation.as_mut().unwrap().churn =
+                    Some((ChurnState::Churned, ChurnState::Monitoring));
+            }),
+            [
+                "(slave v1): the partner fell silent",
+                "(slave v1): not distributing: partner fell silent",
+                "(slave v1): our end has been out of sync for 60 s"
+            ]
+        );
+        assert_eq!(
+            told(words, |picture| {
+                picture.bits(0, 0x1f, 0x0f);
+                let pdus = picture.ports[1].aggregation.as_mut().unwrap().pdus.as_mut();
+                pdus.unwrap().partner.key = 9;
+                picture.active_aggregator.as_mut().unwrap().id = 2;
+            })[..2],
+            [
+                "aggregator 2 is active",
+                "(slave v0): collecting, not distributing: in aggregator 1, while 2 is active: partner does not let this link aggregate",
+            ]
+        );
+        assert_eq!(
+            told(words, |picture| {
+                let pdus = picture.ports[1].aggregation.as_mut().unwrap().pdus.as_mut();
+                pdus.unwrap().partner.key = 9;
+            }),
+            ["(slave v1): partner 22:95:f9:49:c7:81, priority 65535, port 2, key 9"]
+        );
+        // The driver falls back to a port without a partner.
+        let alone = |picture: &mut Picture| {
+            for index in 0..2 {
+                picture.bits(index, 0x45, 0);
+            }
+            picture.ports[0].role = PortRole::Active;
+            picture.active_aggregator.as_mut().unwrap().partner_system = MacAddr::ZERO;
+        };
+        let events = told(words, alone);
+        assert_eq!(
+            events.last().map(String::as_str),
+            Some("no partner on any port: fallback to v0")
+        );
+        assert!(events.contains(&"(slave v1): no partner answers".to_owned()));
+    }
+
+    #[test]
+    fn what_it_counts() {
+        let mut picture = bond("mode active-backup miimon 100");
+        let mut watch = Watch::new(at(0), &picture);
+        picture.active_port = Some("v1".to_owned());
+        picture.ports[0].mii_status = MiiStatus::Down;
+        picture.ports[0].link_failure_count = 1;
+        watch.look(at(3_000), &picture);
+        // The daemon starts anew.
+        let kept = serde_json::to_string(&watch).unwrap();
+        let mut watch: Watch = serde_json::from_str(&kept).unwrap();
+        watch.look(at(5_000), &picture);
+        let status = picture.status(Some((&watch, at(7_000))), &[]);
+        assert_eq!(status.failovers, Some(1));
+        let since: Vec<_> = status.ports.iter().map(|port| port.since).collect();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(since, [seconds(4), seconds(7)]);
+    }
+
+    /// What whoever only reads events knows.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Known {
+        active: Option<String>,
+        carrier: bool,
+        mac: Option<MacAddr>,
+        /// Link, and whether it distributes by LACP.
+        ports: BTreeMap<String, (MiiStatus, bool)>,
+    }
+
+    impl Known {
+        fn of(picture: &Picture) -> Self {
+            let by_arp = picture.options.arp_interval > 0;
+            let link = |port: &PortPicture| match port.mii_status {
+                MiiStatus::Up => MiiStatus::Up,
+                _ if by_arp => MiiStatus::Down,
+                status => status,
+            };
+            let ports = picture.ports.iter();
+            Self {
+                active: picture.active_port.clone(),
+                carrier: picture.carrier,
+                mac: Some(picture.mac),
+                ports: ports
+                    .map(|port| (port.name.clone(), (link(port), port.distributes())))
+                    .collect(),
+            }
+        }
+
+        fn hear(&mut self, event: &Event) {
+            let mut link = |name: &String, status| {
+                self.ports.get_mut(name).unwrap().0 = status;
+            };
+            match event {
+                Event::PortAdded { name, link_up, .. } => {
+                    let link = if *link_up {
+                        MiiStatus::Up
+                    } else {
+                        MiiStatus::Down
+                    };
+                    assert!(self.ports.insert(name.clone(), (link, false)).is_none());
+                }
+                Event::PortRemoved { name } => assert!(self.ports.remove(name).is_some()),
+                Event::LinkGoingDown { name, .. } => link(name, MiiStatus::GoingDown),
+                Event::LinkUpAgain { name, .. } | Event::LinkUp { name, .. } => {
+                    link(name, MiiStatus::Up);
+                }
+                Event::LinkDown { name }
+                | Event::ProbesUnanswered { name, .. }
+                | Event::LinkDownAgain { name, .. } => link(name, MiiStatus::Down),
+                Event::LinkComingUp { name, .. } => link(name, MiiStatus::GoingBack),
+                Event::ActivePort { from, to, .. } => {
+                    assert_eq!(*from, self.active);
+                    self.active.clone_from(to);
+                }
+                Event::Carrier { up, .. } => {
+                    assert_ne!(*up, self.carrier);
+                    self.carrier = *up;
+                }
+                Event::BondMac { mac } => self.mac = Some(*mac),
+                Event::Lacp {
+                    port: Some(name),
+                    event: lacp::Event::Traffic { distributing, .. },
+                    ..
+                } => self.ports.get_mut(name).unwrap().1 = *distributing,
+                _ => {}
+            }
+        }
+    }
+
+    fn picture() -> impl Strategy<Value = Picture> {
+        use MiiStatus::{Down, GoingBack, GoingDown, Up};
+        let port = (
+            any::<[u8; 2]>(),
+            proptest::sample::select(&[Up, GoingDown, Down, GoingBack][..]),
+            0..3u32,
+            any::<[bool; 2]>(),
+            1..3u16,
+        );
+        let words = proptest::sample::select(
+            &[
+                "mode active-backup miimon 100",
+                "mode active-backup arp_interval 100 arp_ip_target 10.9.0.2",
+                "mode balance-rr",
+                "mode 802.3ad miimon 100",
+                "mode balance-alb",
+            ][..],
+        );
+        let active = proptest::option::of(0..4usize);
+        let ports = proptest::collection::vec(port, 4);
+        let order = Just(vec![0usize, 1, 2, 3]).prop_shuffle();
+        let bond = (any::<bool>(), 0..3u8, 6..8u32, 0..=4usize);
+        (words, active, ports, order, bond).prop_map(|(words, active, ports, order, rest)| {
+            let (carrier, mac, ifindex, count) = rest;
+            let mut picture = super::super::sample::bond(words);
+            let (first, second) = (picture.ports[0].clone(), picture.ports[1].clone());
+            picture.ports = order[..count]
+                .iter()
+                .map(|index| {
+                    let (bits, mii_status, lost, [usable, half], aggregator) = ports[*index];
+                    let mut port = if index % 2 == 0 {
+                        first.clone()
+                    } else {
+                        second.clone()
+                    };
+                    port.name = format!("v{index}");
+                    port.ifindex = 3 + *index as u32;
+                    port.link.carrier = usable;
+                    if half {
+                        port.link.duplex = Duplex::Half;
+                    }
+                    (port.mii_status, port.link_failure_count) = (mii_status, lost);
+                    if let Some(part) = &mut port.aggregation {
+                        part.aggregator = usable.then_some(aggregator);
+                        (part.actor_state, part.partner_state) = (Some(bits[0]), Some(bits[1]));
+                    }
+                    port
+                })
+                .collect();
+            picture.active_port = active
+                .and_then(|at| picture.ports.get(at))
+                .map(|port| port.name.clone());
+            (picture.carrier, picture.ifindex) = (carrier, ifindex);
+            picture.mac = MacAddr([2, 0, 0, 0, 0, mac]);
+            picture
+        })
+    }
+
+    proptest! {
+        /// Pictures in any order: whoever reads the events knows what the last one shows, and the status never panics.
+        #[test]
+        fn events_lead_from_picture_to_picture(
+            pictures in proptest::collection::vec(picture(), 1..12),
+        ) {
+            let mut watch = Watch::new(at(0), &pictures[0]);
+            let mut known = Known::of(&pictures[0]);
+            for (turn, picture) in pictures.iter().enumerate() {
+                let now = at(turn as u64 * 100);
+                for event in watch.look(now, picture) {
+                    known.hear(&event);
+                    prop_assert!(!event.to_string().is_empty());
+                }
+                prop_assert_eq!(&known, &Known::of(picture));
+                let status = picture.status(Some((&watch, now)), &["v9".to_owned()]);
+                prop_assert_eq!(status.attached(), picture.ports.len());
+                let lacp = picture.options.mode == Mode::Ieee8023ad;
+                for port in &status.ports {
+                    prop_assert!(!port.reason.is_empty() && port.since.is_some());
+                    prop_assert_eq!(port.lacp.is_some(), lacp);
+                }
+                prop_assert_eq!(watch.look(now, picture), []);
+            }
         }
     }
 }

@@ -42,7 +42,8 @@ pub struct Applied {
 }
 
 /// Modes that come with miimon 100 when no monitor was chosen, as the driver cannot monitor by ARP in them.
-const NEED_MIIMON: ModeSet = ModeSet::of(&[Mode::Ieee8023ad, Mode::BalanceTlb, Mode::BalanceAlb]);
+pub(crate) const NEED_MIIMON: ModeSet =
+    ModeSet::of(&[Mode::Ieee8023ad, Mode::BalanceTlb, Mode::BalanceAlb]);
 /// What they set miimon to when it is 0, in milliseconds.
 const FORCED_MIIMON: u32 = 100;
 

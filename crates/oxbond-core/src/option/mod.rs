@@ -19,6 +19,7 @@ mod table;
 mod value;
 mod words;
 
+pub(crate) use apply::NEED_MIIMON;
 pub use apply::{Adapted, Applied, BondContext, TX_QUEUES};
 pub use error::{DriverError, OptionError, OptionFault};
 pub use options::{BondOptions, PortOptions, Weight};
