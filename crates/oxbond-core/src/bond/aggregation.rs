@@ -24,7 +24,10 @@ impl Bond {
         if self.options.mode != Mode::Ieee8023ad {
             return self.leave_lacp(now);
         }
-        let config = Config::of(&self.options, self.mac);
+        let config = Config {
+            key_numbering: self.key_numbering,
+            ..Config::of(&self.options, self.mac)
+        };
         let mut lacp = self
             .lacp
             .take()

@@ -17,6 +17,7 @@ mod guests;
 mod probing;
 mod report;
 mod stations;
+mod takeover;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -32,7 +33,7 @@ use crate::balance::Balancer;
 use crate::clients::Clients;
 use crate::event::{Cause, Event};
 use crate::input::{Announced, Input};
-use crate::lacp::{Drain, Lacp};
+use crate::lacp::{Drain, Lacp, Numbering};
 use crate::learn::Learning;
 use crate::mii::{Delays, Mii, Stimulus};
 use crate::option::{
@@ -87,6 +88,9 @@ pub struct Bond {
     /// In mode 802.3ad.
     #[serde(default)]
     lacp: Option<Lacp>,
+    /// Which numbers stand for speeds in the ports' keys of LACP: the driver's, if the bond was taken over from it.
+    #[serde(default)]
+    key_numbering: Numbering,
     /// To be announced after a failover.
     #[serde(default)]
     guests: Guests,
@@ -170,6 +174,7 @@ impl Bond {
             learning: Learning::default(),
             monitor: Monitor::default(),
             lacp: None,
+            key_numbering: Numbering::default(),
             guests: Guests::default(),
             actions: VecDeque::new(),
         };

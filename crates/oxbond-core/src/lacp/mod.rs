@@ -33,6 +33,7 @@ mod receive;
 mod selection;
 mod standing;
 mod status;
+mod takeover;
 mod transmit;
 
 use core::time::Duration;
@@ -57,6 +58,7 @@ use self::port::{Looped, Port};
 pub use self::reason::{Difference, Reason};
 pub use self::receive::State as ReceiveState;
 pub use self::status::{AggregatorStatus, Participant, PortStatus, Status};
+pub use self::takeover::Agreed;
 pub use crate::option::Fallback;
 use crate::option::LacpRate;
 use crate::port::{LinkState, PortId};
@@ -128,9 +130,13 @@ impl Lacp {
 
     /// Joins a port. One that is in the bond already is left as it is.
     pub fn add_port(&mut self, now: Instant, id: PortId, joining: Joining) {
-        if self.port(id).is_some() {
-            return;
+        if self.port(id).is_none() {
+            self.push(now, id, joining);
+            self.settle(now);
         }
+    }
+
+    fn push(&mut self, now: Instant, id: PortId, joining: Joining) {
         let key = actor_key(
             self.config.ad_user_port_key,
             &joining.link,
@@ -164,7 +170,6 @@ impl Lacp {
             standing: None,
             told: event::Told::default(),
         });
-        self.settle(now);
     }
 
     /// Takes a port out. The partner is told that the link is no part of an aggregate any more. Drain it first

@@ -165,6 +165,14 @@ pub(super) fn listen_on(port: &mut Port, now: Instant, late: Duration) {
     }
 }
 
+/// The partner has been heard by whoever had this port before, and is as it told.
+pub(super) fn hear(port: &mut Port, context: &Context<'_>) {
+    port.receive.state = State::Current;
+    port.receive.current_while = Some(context.now + timeout(port));
+    port.actor = port.actor.with(Flags::DEFAULTED | Flags::EXPIRED, false);
+    port.heard = Some(context.now);
+}
+
 /// How long we wait for a PDU, as we have told the partner.
 const fn timeout(port: &Port) -> Duration {
     if port.actor.has(Flags::TIMEOUT) {

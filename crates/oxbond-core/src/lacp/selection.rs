@@ -37,7 +37,7 @@ pub(super) struct LagId {
 }
 
 impl LagId {
-    fn of(port: &Port) -> Self {
+    pub(super) fn of(port: &Port) -> Self {
         Self {
             key: port.key,
             partner_system_priority: port.partner.system_priority,

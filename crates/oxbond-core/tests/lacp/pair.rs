@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use oxbond_core::lacp::{Config, Joining, Lacp, Output};
+use oxbond_core::lacp::{Agreed, Config, Joining, Lacp, Output};
 use oxbond_core::port::LinkState;
 use oxbond_core::time::Instant;
 use oxbond_wire::MacAddr;
@@ -239,6 +239,31 @@ impl World {
             };
             self.join(side, port, link);
         }
+    }
+}
+
+impl World {
+    /// A side is replaced by machines that know of it only what both ends say of themselves.
+    fn replace(&mut self, side: usize) {
+        let mut anew = Lacp::new(self.bonds[side].config().clone());
+        for port in self.bonds[side].ports(self.now) {
+            let agreed = Agreed {
+                actor: port.actor,
+                partner: port.partner,
+                aggregator: port.aggregator.unwrap(),
+            };
+            let joining = Joining {
+                mac: mac(port.id.index() as u8 + 64 * side as u8),
+                priority: 255,
+                link: UP,
+            };
+            assert!(anew.take_over(self.now, port.id, joining, &agreed));
+        }
+        for port in 0..self.ports {
+            anew.link(self.now, id(port), UP);
+        }
+        self.bonds[side] = anew;
+        self.carry(side);
     }
 }
 
@@ -499,5 +524,45 @@ proptest! {
         prop_assert!(took.is_some(), "{:#?}", world.bonds.each_ref().map(|bond| bond.ports(world.now)));
         world.pass(30_000);
         prop_assert!(world.all_up(), "and stays so");
+    }
+}
+
+/// What has been agreed is gone on with: the partner sees no change at all, whoever speaks more often.
+#[test]
+fn a_port_taken_over_goes_on_without_a_word_of_it() {
+    let long = config();
+    for coupled_control in [false, true] {
+        for (left, right) in [
+            (fast(), fast()),
+            (long.clone(), fast()),
+            (fast(), long.clone()),
+        ] {
+            let left = Config {
+                coupled_control,
+                ..left
+            };
+            let mut world = World::new([left, right], 2, PERFECT, 5);
+            for port in [0, 1] {
+                world.set_link(port, true);
+            }
+            world.run(10_000, World::all_up).expect("never");
+            world.pass(70_000);
+            let seen = |world: &World| -> Vec<_> {
+                let ports = world.bonds[1].ports(world.now);
+                let seen = ports.into_iter().map(|port| {
+                    let changes = port.counters.partner_changes;
+                    let syncs = port.counters.partner_sync_transitions;
+                    (port.actor, port.partner, port.aggregator, changes, syncs)
+                });
+                seen.collect()
+            };
+            let before = seen(&world);
+            world.replace(0);
+            assert!(world.all_up(), "at once");
+            while world.bonds[0].poll().is_some() {}
+            let lost = world.run(200_000, |world| !world.all_up());
+            assert_eq!(lost, None);
+            assert_eq!(seen(&world), before);
+        }
     }
 }

@@ -22,4 +22,5 @@ mod probing_any_order;
 mod probing_balanced;
 mod rig;
 mod round_robin;
+mod takeover;
 mod weights;
