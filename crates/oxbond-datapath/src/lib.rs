@@ -24,6 +24,7 @@ mod abi;
 mod attach;
 mod clsact;
 mod datapath;
+mod detour;
 mod error;
 mod load;
 mod pins;
@@ -34,6 +35,7 @@ mod sys;
 pub use datapath::{
     Arrivals, Counters, DataPath, Front, FrontKind, Hook, Hooks, Loads, PinnedProgram, PortCounters,
 };
+pub use detour::{Detour, Detoured};
 pub use error::DatapathError;
 pub use load::KernelTypes;
 pub use probe::Probe;
