@@ -21,6 +21,7 @@ pub mod netns;
 pub mod packet;
 pub mod resolver;
 pub mod stack;
+mod sysctl;
 #[cfg(test)]
 mod test_support;
 pub mod wireless;

@@ -3,10 +3,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use oxbond_core::lacp::{Agreed, Config, Joining, Lacp, Output};
+use oxbond_core::lacp::{Agreed, Config, Joining, Lacp, Output, Participant};
 use oxbond_core::port::LinkState;
 use oxbond_core::time::Instant;
 use oxbond_wire::MacAddr;
+use oxbond_wire::lacp::Information;
 use proptest::prelude::*;
 
 use crate::rig::{DOWN, UP, at, config, fast, id, mac};
@@ -242,14 +243,25 @@ impl World {
     }
 }
 
+fn information(shown: Participant) -> Information {
+    Information {
+        system_priority: shown.system_priority.unwrap(),
+        system: shown.system.unwrap(),
+        key: shown.key.unwrap(),
+        port_priority: shown.port_priority.unwrap(),
+        port: shown.port.unwrap(),
+        state: shown.state,
+    }
+}
+
 impl World {
     /// A side is replaced by machines that know of it only what both ends say of themselves.
     fn replace(&mut self, side: usize) {
         let mut anew = Lacp::new(self.bonds[side].config().clone());
         for port in self.bonds[side].ports(self.now) {
             let agreed = Agreed {
-                actor: port.actor,
-                partner: port.partner,
+                actor: information(port.actor),
+                partner: information(port.partner),
                 aggregator: port.aggregator.unwrap(),
             };
             let joining = Joining {

@@ -42,6 +42,9 @@ pub struct BondSpec {
     pub mac: Option<MacAddr>,
     /// MTU of the front device and its ports, see [`inspect::check_mtus`]; 1500 if there is none.
     pub mtu: Option<u32>,
+    /// Another device has the name, and the place on the wire: the front device is made as [`super::NAME_NEW`] and sends
+    /// nothing by itself, until a [`super::Handover`].
+    pub beside: bool,
 }
 
 /// What a later engine must know to take over. Serialised by the daemon after every change.
@@ -151,7 +154,7 @@ impl EbpfEngine {
         spec: &BondSpec,
         kind: FrontKind,
     ) -> Result<(EngineRecord, DataPath), EngineError> {
-        let pair = front::create(nl, kind, &spec.name, spec.mac, spec.mtu)?;
+        let pair = front::create(nl, kind, spec)?;
         let front = Front {
             kind,
             bond_ifindex: pair.bond,
@@ -353,6 +356,41 @@ impl EbpfEngine {
     /// What a later engine must know.
     pub const fn record(&self) -> &EngineRecord {
         &self.record
+    }
+
+    /// The front device has this name now.
+    pub fn named(&mut self, name: &str) {
+        name.clone_into(&mut self.record.bond);
+    }
+
+    /// Lets an interface take part that another bond has and goes on to have for a while: its settings are that bond's.
+    /// [`EbpfEngine::forget_port`] ends it.
+    ///
+    /// # Errors
+    /// The kernel's refusals; nothing is changed then.
+    pub fn borrow_port(
+        &mut self,
+        nl: &mut Netlink,
+        id: PortId,
+        ifindex: u32,
+        own_mac: MacAddr,
+    ) -> Result<(), EngineError> {
+        let gone = || KernelError::new("find port", format!("interface {ifindex}"), libc::ENODEV);
+        let link = nl.link_by_index(ifindex)?.ok_or_else(gone)?;
+        let port = PortRecord::of(id, &link, own_mac)?;
+        self.data_path.attach_port(id, ifindex)?;
+        self.record.ports.push(port);
+        Ok(())
+    }
+
+    /// Takes a port out and leaves it as it is.
+    ///
+    /// # Errors
+    /// The kernel's refusals.
+    pub fn forget_port(&mut self, id: PortId) -> Result<(), EngineError> {
+        self.record.ports.retain(|port| port.id != id);
+        self.settings.retain(|known| known.port != id);
+        Ok(self.data_path.detach_port(id)?)
     }
 
     /// Index of the front device.

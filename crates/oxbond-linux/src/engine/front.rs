@@ -1,9 +1,8 @@
 //! The front device of a bond and its inner end: a pair of virtual devices, one for the user, one for the data path.
 
 use oxbond_datapath::FrontKind;
-use oxbond_wire::MacAddr;
 
-use super::{EngineError, queues};
+use super::{BondSpec, EngineError, NAME_NEW, queues};
 use crate::error::KernelError;
 use crate::inspect::NAME_MAX;
 use crate::ipv6;
@@ -29,11 +28,13 @@ const QUEUES: u32 = 16;
 pub(super) fn create(
     nl: &mut Netlink,
     kind: FrontKind,
-    name: &str,
-    mac: Option<MacAddr>,
-    mtu: Option<u32>,
+    spec: &BondSpec,
 ) -> Result<Pair, EngineError> {
-    let inner_name = inner_name(nl, name)?;
+    let inner_name = inner_name(nl, &spec.name)?;
+    let name = match spec.beside {
+        true => NAME_NEW,
+        false => &spec.name,
+    };
     let bond = match make(nl, kind, name, &inner_name, QUEUES)? {
         bond if queues::keep_to_first(&bond) => bond,
         bond => {
@@ -41,7 +42,7 @@ pub(super) fn create(
             make(nl, kind, name, &inner_name, 1)?
         }
     };
-    furnish(nl, &bond, mac, mtu).map_err(|error| {
+    furnish(nl, &bond, spec).map_err(|error| {
         let left = delete(nl, bond.index).err().map(EngineError::from);
         EngineError::from(error).after_undo(left.into_iter().collect())
     })
@@ -62,13 +63,8 @@ fn make(
         .ok_or_else(|| KernelError::new("find the new device", name, libc::ENODEV))
 }
 
-fn furnish(
-    nl: &mut Netlink,
-    bond: &Link,
-    mac: Option<MacAddr>,
-    mtu: Option<u32>,
-) -> Result<Pair, KernelError> {
-    let name = &bond.name;
+fn furnish(nl: &mut Netlink, bond: &Link, spec: &BondSpec) -> Result<Pair, KernelError> {
+    let name = &spec.name;
     let no_inner = || KernelError::new("find the inner end of", name, libc::ENODEV);
     let inner = nl
         .link_by_index(bond.lower.ok_or_else(no_inner)?)?
@@ -86,11 +82,14 @@ fn furnish(
     if inner.max_mtu > inner.mtu {
         nl.set_mtu(inner.index, inner.max_mtu)?;
     }
-    if let Some(mac) = mac {
+    if let Some(mac) = spec.mac {
         nl.set_mac(bond.index, mac)?;
     }
-    if let Some(mtu) = mtu.filter(|mtu| *mtu != bond.mtu) {
+    if let Some(mtu) = spec.mtu.filter(|mtu| *mtu != bond.mtu) {
         nl.set_mtu(bond.index, mtu)?;
+    }
+    if spec.beside {
+        ipv6::set_disabled(nl, &bond.name, true)?;
     }
     nl.set_up(bond.index)?;
     Ok(Pair {

@@ -3,6 +3,7 @@
 mod drift;
 mod ebpf;
 mod front;
+mod handover;
 pub mod kernel;
 mod port;
 mod queues;
@@ -14,6 +15,7 @@ use oxbond_datapath::DatapathError;
 
 pub use drift::Drift;
 pub use ebpf::{BondSpec, Description, EbpfEngine, EngineRecord};
+pub use handover::{Handover, HandoverError, NAME_NEW};
 pub use port::{Originals, PortRecord};
 
 use crate::error::KernelError;

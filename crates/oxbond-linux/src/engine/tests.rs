@@ -64,6 +64,7 @@ fn create(nl: &mut Netlink, mtu: Option<u32>) -> EbpfEngine {
         name: "bond0".into(),
         mac: Some(MacAddr([2, 0, 0, 0, 0, 0xb0])),
         mtu,
+        beside: false,
     };
     EbpfEngine::create(nl, &pins("bond0"), &spec).unwrap()
 }
@@ -174,6 +175,7 @@ fn root_a_long_name_has_an_inner_end_too() {
             name: name.into(),
             mac: None,
             mtu: Some(9000),
+            beside: false,
         };
         let engine = EbpfEngine::create(&mut nl, &pins(name), &spec).unwrap();
         let inner = nl.link_by_index(engine.inner_ifindex()).unwrap().unwrap();
@@ -195,6 +197,7 @@ fn root_what_cannot_be_made_is_undone() {
                 name: name.into(),
                 mac: None,
                 mtu,
+                beside: false,
             };
             let error = EbpfEngine::create(&mut nl, pins, &spec).unwrap_err();
             before.assert_again(&mut nl);

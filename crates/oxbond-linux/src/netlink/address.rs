@@ -122,9 +122,18 @@ impl Netlink {
     /// # Errors
     /// What the kernel says; `EADDRNOTAVAIL` when it is not there.
     pub fn take_address(&mut self, record: &AddressRecord) -> Result<(), KernelError> {
+        let op = "remove address";
         let object = format!("{}/{}", record.address.address, record.address.prefix_len);
         let kind = RouteNetlinkMessage::DelAddress(AddressMessage::default()).message_type();
-        self.write_body(kind, &record.message, 0, "remove address", object)
+        let mut message = match parse(kind, &record.message) {
+            Ok(RouteNetlinkMessage::DelAddress(message)) => message,
+            Ok(_) => return Err(named(Failure::garbled("no address"), op, object)),
+            Err(failure) => return Err(named(failure, op, object)),
+        };
+        // It follows the interface's name, which may have changed.
+        let label = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Label(_));
+        message.attributes.retain(|attribute| !label(attribute));
+        self.write(&RouteNetlinkMessage::DelAddress(message), 0, op, object)
     }
 
     /// Puts an address back as it was, on an interface.
@@ -147,6 +156,37 @@ impl Netlink {
         message.header.index = ifindex;
         let message = RouteNetlinkMessage::NewAddress(message);
         self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object)
+    }
+
+    /// As [`Self::put_back_address`], for an address that another interface of the same machine had on the same wire: it
+    /// is not looked for there by duplicate address detection. One that is there already is fine.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn move_address(
+        &mut self,
+        ifindex: u32,
+        record: &AddressRecord,
+    ) -> Result<(), KernelError> {
+        let op = "move address";
+        let object = format!("{}/{}", record.address.address, record.address.prefix_len);
+        let kind = RouteNetlinkMessage::NewAddress(AddressMessage::default()).message_type();
+        let mut message = match parse(kind, &record.message) {
+            Ok(RouteNetlinkMessage::NewAddress(message)) => message,
+            Ok(_) => return Err(named(Failure::garbled("no address"), op, object)),
+            Err(failure) => return Err(named(failure, op, object)),
+        };
+        message.header.index = ifindex;
+        for attribute in &mut message.attributes {
+            if let AddressAttribute::Flags(flags) = attribute {
+                flags.insert(AddressFlags::Nodad);
+            }
+        }
+        let message = RouteNetlinkMessage::NewAddress(message);
+        match self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object) {
+            Err(error) if error.errno == libc::EEXIST => Ok(()),
+            other => other,
+        }
     }
 
     /// Addresses of one interface, in the kernel's order.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use netlink_packet_core::NlasIterator;
+use netlink_packet_core::{Emitable as _, NlasIterator};
 use netlink_packet_route::link::{
     AfSpecBridge, BridgeFlag, BridgeStpState, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge,
-    InfoData, InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkExtentMask,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use serde::{Deserialize, Serialize};
@@ -196,12 +197,25 @@ impl Netlink {
     /// What the kernel says.
     pub fn set_port_vlans(&mut self, index: u32, vlans: &[PortVlan]) -> Result<(), KernelError> {
         let have = self.port_vlans()?.remove(&index).unwrap_or_default();
-        for vlan in vlans.iter().filter(|vlan| !have.contains(vlan)) {
-            let object = self.vlans_text(index, &(vlan.vid..=vlan.vid));
+        let missing: Vec<PortVlan> = vlans
+            .iter()
+            .filter(|vlan| !have.contains(vlan))
+            .copied()
+            .collect();
+        // One message for VLANs that follow each other: a trunk has 4094. The one of untagged frames stands alone.
+        let follows = |a: &PortVlan, b: &PortVlan| {
+            !a.pvid && !b.pvid && a.untagged == b.untagged && a.vid.checked_add(1) == Some(b.vid)
+        };
+        for range in missing.chunk_by(follows) {
+            let (Some(first), Some(last)) = (range.first(), range.last()) else {
+                continue;
+            };
+            let vids = first.vid..=last.vid;
+            let object = self.vlans_text(index, &vids);
             let mut flags = BridgeVlanInfoFlags::empty();
-            flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);
-            flags.set(BridgeVlanInfoFlags::Untagged, vlan.untagged);
-            let message = port_vlans_message(index, false, vlan.vid..=vlan.vid, flags);
+            flags.set(BridgeVlanInfoFlags::Pvid, first.pvid);
+            flags.set(BridgeVlanInfoFlags::Untagged, first.untagged);
+            let message = port_vlans_message(index, false, vids, flags);
             let message = RouteNetlinkMessage::SetLink(message);
             self.write(&message, 0, "add to the bridge VLANs of", object)?;
         }
@@ -239,6 +253,80 @@ impl Netlink {
             true => format!("{name}: {}", vids.start()),
             false => format!("{name}: {}-{}", vids.start(), vids.end()),
         }
+    }
+}
+
+/// How a bridge treats a port: cost, priority, what is learned and flooded there, and the like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgePortSettings(Vec<u8>);
+
+impl Netlink {
+    /// How a bridge treats this port of it; `None` for what is no port of a bridge.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn bridge_port(&mut self, index: u32) -> Result<Option<BridgePortSettings>, KernelError> {
+        let infos = self.link_infos(index)?;
+        let settings = infos.into_iter().find_map(|info| match info {
+            LinkInfo::PortData(InfoPortData::BridgePort(settings)) => Some(settings),
+            _ => None,
+        });
+        Ok(settings.map(|settings| {
+            // What the bridge reports of the port's state cannot be set.
+            let settable = |setting: &InfoBridgePort| {
+                matches!(
+                    setting,
+                    InfoBridgePort::Priority(_)
+                        | InfoBridgePort::Cost(_)
+                        | InfoBridgePort::HairpinMode(_)
+                        | InfoBridgePort::Guard(_)
+                        | InfoBridgePort::Protect(_)
+                        | InfoBridgePort::FastLeave(_)
+                        | InfoBridgePort::Learning(_)
+                        | InfoBridgePort::UnicastFlood(_)
+                        | InfoBridgePort::ProxyARP(_)
+                        | InfoBridgePort::ProxyARPWifi(_)
+                        | InfoBridgePort::MulticastRouter(_)
+                        | InfoBridgePort::MulticastFlood(_)
+                        | InfoBridgePort::MulticastToUnicast(_)
+                        | InfoBridgePort::VlanTunnel(_)
+                        | InfoBridgePort::BroadcastFlood(_)
+                        | InfoBridgePort::GroupFwdMask(_)
+                        | InfoBridgePort::NeighSupress(_)
+                        | InfoBridgePort::Isolated(_)
+                        | InfoBridgePort::Locked(_)
+                        | InfoBridgePort::Mab(_)
+                )
+            };
+            let kept: Vec<InfoBridgePort> = settings.into_iter().filter(settable).collect();
+            let mut bytes = vec![0; kept.as_slice().buffer_len()];
+            kept.as_slice().emit(&mut bytes);
+            BridgePortSettings(bytes)
+        }))
+    }
+
+    /// Lets a bridge treat a port of it like another one.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_bridge_port(
+        &mut self,
+        index: u32,
+        settings: &BridgePortSettings,
+    ) -> Result<(), KernelError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::Other(settings.0.clone())),
+        ]));
+        let object = self.name_of(index);
+        self.write(
+            &RouteNetlinkMessage::NewLink(message),
+            0,
+            "set how a bridge treats",
+            object,
+        )
     }
 }
 

@@ -385,9 +385,12 @@ impl Netlink {
         )
     }
 
-    /// Gives an interface another name.
-    #[cfg(test)]
-    pub(crate) fn rename(&mut self, index: u32, name: &str) -> Result<(), KernelError> {
+    /// Gives an interface another name; `%d` in it becomes the lowest number that makes a free one. Before Linux 6.2 only
+    /// while the interface is down.
+    ///
+    /// # Errors
+    /// What the kernel says; `EEXIST` when the name is taken, `EBUSY` when it would have to be down.
+    pub fn rename(&mut self, index: u32, name: &str) -> Result<(), KernelError> {
         self.change(index, LinkAttribute::IfName(name.to_owned()), "rename")
     }
 
@@ -472,6 +475,29 @@ impl Netlink {
             object: self.name_of(index),
             ..error
         })
+    }
+
+    /// What the kernel tells of a virtual device and of its place as a port.
+    pub(super) fn link_infos(&mut self, index: u32) -> Result<Vec<LinkInfo>, KernelError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        let what = format!("interface {index}");
+        let answers = self
+            .ask(&RouteNetlinkMessage::GetLink(message))
+            .map_err(|failure| named(failure, "look up", what))?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(message) => Some(message.attributes),
+                _ => None,
+            })
+            .flatten()
+            .filter_map(|attribute| match attribute {
+                LinkAttribute::LinkInfo(infos) => Some(infos),
+                _ => None,
+            })
+            .flatten()
+            .collect())
     }
 
     /// For error texts: the name, or the index of what has none any more.

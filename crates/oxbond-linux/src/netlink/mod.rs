@@ -15,11 +15,13 @@ mod transport;
 mod vlan;
 
 pub use address::{Address, AddressRecord, Lifetime};
-pub use bridge::{BridgeSetting, BridgeSettings, PortVlan};
+pub use bridge::{BridgePortSettings, BridgeSetting, BridgeSettings, PortVlan};
 pub use forwarding::Station;
 pub use link::{ALIAS_MARK, Link, OperState};
+pub use neighbour::NeighbourRecord;
 pub use route::{DefaultRoute, Route, RouteRecord, Way};
 pub(crate) use transport::{Failure, Messages, Transport, retry_interrupted};
+pub use vlan::VlanSettings;
 
 use netlink_packet_core::Emitable;
 use netlink_packet_route::RouteNetlinkMessage;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -85,6 +85,66 @@ impl Netlink {
             Err(failure) if failure.errno == libc::ENOENT => Ok(None),
             Err(failure) => Err(named(failure, "look up neighbour", address.to_string())),
         }
+    }
+}
+
+/// An entry of the neighbour table, as the kernel keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighbourRecord(NeighbourMessage);
+
+impl Netlink {
+    /// Whom an interface knows by link-layer address, learned or set by hand.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn neighbours(&mut self, ifindex: u32) -> Result<Vec<NeighbourRecord>, KernelError> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut request = NeighbourMessage::default();
+            request.header.family = family;
+            for answer in self.dump(&RouteNetlinkMessage::GetNeighbour(request), "neighbours")? {
+                if let RouteNetlinkMessage::NewNeighbour(mut known) = answer
+                    && known.header.ifindex == ifindex
+                    && matches!(
+                        known.header.state,
+                        NeighbourState::Reachable
+                            | NeighbourState::Stale
+                            | NeighbourState::Delay
+                            | NeighbourState::Probe
+                            | NeighbourState::Permanent
+                    )
+                {
+                    known.attributes.retain(|attribute| {
+                        matches!(
+                            attribute,
+                            NeighbourAttribute::Destination(_)
+                                | NeighbourAttribute::LinkLayerAddress(_)
+                        )
+                    });
+                    found.push(NeighbourRecord(known));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lets an interface know a neighbour that another one knew.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn put_neighbour(
+        &mut self,
+        ifindex: u32,
+        record: &NeighbourRecord,
+    ) -> Result<(), KernelError> {
+        let mut message = record.0.clone();
+        message.header.ifindex = ifindex;
+        self.write(
+            &RouteNetlinkMessage::NewNeighbour(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
+            "put a neighbour on",
+            format!("interface {ifindex}"),
+        )
     }
 }
 

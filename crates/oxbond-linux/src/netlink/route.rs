@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{Emitable as _, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
     RouteType,
@@ -81,6 +81,12 @@ pub struct RouteRecord {
     pub route: Route,
     /// The kernel made it itself (for an address, from a router's advertisement or redirect) and will again.
     pub automatic: bool,
+    /// A router advertised it.
+    #[serde(default)]
+    pub advertised: bool,
+    /// It goes by itself after this time, in seconds.
+    #[serde(default)]
+    expires_secs: Option<u32>,
     /// The kernel's message.
     message: Vec<u8>,
 }
@@ -106,6 +112,15 @@ impl RouteRecord {
             AddressFamily::Inet => IpAddr::from([0_u8; 4]),
             _ => IpAddr::from([0_u8; 16]),
         };
+        // In hundredths of a second (USER_HZ).
+        let expires_secs = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                RouteAttribute::CacheInfo(info) => Some(info.expires / 100),
+                _ => None,
+            })
+            .filter(|secs| *secs > 0);
         let mut kept = message.clone();
         // What the kernel says of a route, and would not be told.
         kept.header.flags &= RouteFlags::Onlink;
@@ -127,6 +142,8 @@ impl RouteRecord {
                 message.header.protocol,
                 RouteProtocol::Kernel | RouteProtocol::Ra | RouteProtocol::IcmpRedirect
             ),
+            advertised: header.protocol == RouteProtocol::Ra,
+            expires_secs,
             message: body,
         })
     }
@@ -325,6 +342,51 @@ impl Netlink {
         }
         let message = RouteNetlinkMessage::NewRoute(message);
         self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object)
+    }
+
+    /// Lets a route that leads over one interface lead over another. Of IPv4 it then is there twice, and the earlier one is
+    /// taken as long as it is there; of IPv6, where the two would share the traffic from then on, it replaces the earlier one.
+    /// Next hops over other interfaces stay. One that is there already is fine.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn move_route(
+        &mut self,
+        from: u32,
+        to: u32,
+        record: &RouteRecord,
+    ) -> Result<(), KernelError> {
+        let op = "move route";
+        let object = record.route.to_string();
+        let kind = RouteNetlinkMessage::NewRoute(RouteMessage::default()).message_type();
+        let mut message = match parse(kind, &record.message) {
+            Ok(RouteNetlinkMessage::NewRoute(message)) => message,
+            Ok(_) => return Err(named(Failure::garbled("no route"), op, object)),
+            Err(failure) => return Err(named(failure, op, object)),
+        };
+        for attribute in &mut message.attributes {
+            match attribute {
+                RouteAttribute::Oif(index) if *index == from => *index = to,
+                RouteAttribute::MultiPath(hops) => {
+                    for hop in hops.iter_mut().filter(|hop| hop.interface_index == from) {
+                        hop.interface_index = to;
+                    }
+                }
+                _ => {}
+            }
+        }
+        message
+            .attributes
+            .extend(record.expires_secs.map(RouteAttribute::Expires));
+        let message = RouteNetlinkMessage::NewRoute(message);
+        let how = match record.route.to.is_ipv6() {
+            true => NLM_F_REPLACE,
+            false => NLM_F_APPEND,
+        };
+        match self.write(&message, NLM_F_CREATE | how, op, object) {
+            Err(error) if error.errno == libc::EEXIST => Ok(()),
+            other => other,
+        }
     }
 
     /// Adds a default route through a gateway to the main table.

@@ -29,3 +29,45 @@ impl Netlink {
         )
     }
 }
+
+/// What a VLAN device was made with: id, protocol, flags, maps of priorities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VlanSettings(Vec<InfoVlan>);
+
+impl Netlink {
+    /// What a VLAN device was made with; `None` for what is none.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn vlan_settings(&mut self, index: u32) -> Result<Option<VlanSettings>, KernelError> {
+        let infos = self.link_infos(index)?;
+        Ok(infos.into_iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Vlan(settings)) => Some(VlanSettings(settings)),
+            _ => None,
+        }))
+    }
+
+    /// Makes a VLAN device on an interface with the settings of another one.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn create_vlan_like(
+        &mut self,
+        name: &str,
+        lower: u32,
+        settings: &VlanSettings,
+    ) -> Result<(), KernelError> {
+        let mut message = named_link(name);
+        message.attributes.push(LinkAttribute::Link(lower));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vlan),
+            LinkInfo::Data(InfoData::Vlan(settings.0.clone())),
+        ]));
+        self.write(
+            &RouteNetlinkMessage::NewLink(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+            "create vlan",
+            name,
+        )
+    }
+}

@@ -124,6 +124,7 @@ impl EbpfBond {
             name: wanted.name.clone(),
             mac,
             mtu,
+            beside: false,
         };
 
         files.has_room()?;
