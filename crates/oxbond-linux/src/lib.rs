@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 pub mod ethtool;
 pub mod events;
+pub mod files;
 mod genl;
 pub mod guests;
 pub mod hardware;

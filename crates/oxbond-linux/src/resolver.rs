@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
+
+use crate::files::{self, Mode};
 
 /// Name servers that glibc and musl ask; further ones in `resolv.conf` are not looked at (resolv.conf(5), `MAXNS`).
 const MOST_SERVERS: usize = 3;
@@ -157,7 +158,9 @@ impl Resolver {
         if text == now {
             return Ok(false);
         }
-        replace(&self.file, &text)?;
+        // Every program reads it, whatever the mask of the daemon.
+        files::replace(&self.file, text.as_bytes(), Mode::KeptOr(0o644))
+            .map_err(file_error("write", &self.file))?;
         Ok(true)
     }
 }
@@ -258,34 +261,6 @@ fn read_if_there(path: &Path) -> Result<Option<String>, ResolverError> {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(file_error("read", path)(error)),
-    }
-}
-
-/// Gives a file a new text in one step, or leaves it as it was.
-fn replace(path: &Path, text: &str) -> Result<(), ResolverError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".oxbond");
-    let beside = PathBuf::from(beside);
-    let cannot = |error| {
-        drop(fs::remove_file(&beside));
-        file_error("write", path)(error)
-    };
-    let mode = fs::metadata(path).map_or(0o644, |found| found.permissions().mode());
-    let write = || {
-        let mut file = fs::File::create(&beside)?;
-        file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(cannot)?;
-    match fs::rename(&beside, path) {
-        // In a container it is a mount, which takes a new text but no new file.
-        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
-            fs::write(path, text).map_err(cannot)?;
-            drop(fs::remove_file(&beside));
-            Ok(())
-        }
-        renamed => renamed.map_err(cannot),
     }
 }
 
@@ -419,10 +394,10 @@ mod tests {
     #[test]
     fn without_room_nothing_changes() {
         let dir = TempDir::new();
-        // A directory where the file should be: writing cannot succeed.
+        // A directory where the draft should be: writing cannot succeed.
         let file = dir.path().join("resolv.conf");
         fs::write(&file, THEIRS).unwrap();
-        fs::create_dir(dir.path().join("resolv.conf.oxbond")).unwrap();
+        fs::create_dir(dir.path().join(".resolv.conf.new")).unwrap();
         let resolver = Resolver::new(file.clone(), false);
         let service = NameService {
             servers: vec!["192.0.2.1".parse().unwrap()],

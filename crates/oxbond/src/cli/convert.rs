@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use oxbond_config::detect::{Gathered, gather};
 use oxbond_config::diagnostic::{self, Severity};
 use oxbond_config::dialect::{Conversion, Dialect, OutputFile, convert};
 use oxbond_config::report::{Fate, LineReport};
+use oxbond_linux::files::{self, Mode};
 use serde_json::json;
 
 use super::lint::{dialect_names, from_arg};
@@ -242,9 +242,9 @@ fn document(from: Dialect, to: Dialect, converted: &Conversion, verdict: Verdict
 }
 
 /// Writes all files, or none when one is there already.
-fn write(directory: &Path, files: &[OutputFile], force: bool) -> Result<(), Failure> {
-    let place = |file: &OutputFile| directory.join(file.path.trim_start_matches('/'));
-    let there: Vec<String> = files
+fn write(root: &Path, outputs: &[OutputFile], force: bool) -> Result<(), Failure> {
+    let place = |file: &OutputFile| root.join(file.path.trim_start_matches('/'));
+    let there: Vec<String> = outputs
         .iter()
         .map(place)
         .filter(|path| !force && path.symlink_metadata().is_ok())
@@ -260,9 +260,12 @@ fn write(directory: &Path, files: &[OutputFile], force: bool) -> Result<(), Fail
         );
         return Err(Failure::new(Blame::Refused, why));
     }
-    for file in files {
+    for file in outputs {
         let path = place(file);
-        write_file(&path, file).map_err(|e| {
+        let directory = path.parent().unwrap_or_else(|| Path::new("."));
+        let written = fs::create_dir_all(directory)
+            .and_then(|()| files::replace(&path, file.text.as_bytes(), Mode::Exactly(file.mode)));
+        written.map_err(|e| {
             let blame = match e.kind() {
                 io::ErrorKind::PermissionDenied => Blame::Permission,
                 _ => Blame::Kernel,
@@ -273,33 +276,10 @@ fn write(directory: &Path, files: &[OutputFile], force: bool) -> Result<(), Fail
     Ok(())
 }
 
-/// Writes beside the file and renames, so that a reader meets the old file or the new one, never one of too open a mode.
-fn write_file(path: &Path, file: &OutputFile) -> io::Result<()> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(directory)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = directory.join(format!(".{name}.oxbond-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(file.mode)
-        .open(&beside)
-        .and_then(|mut out| {
-            out.write_all(file.text.as_bytes())?;
-            // The mask of the process may have taken bits away.
-            out.set_permissions(fs::Permissions::from_mode(file.mode))?;
-            out.sync_all()
-        })
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // What cannot be removed stays hidden, and was never read by any tool.
-        let _ = fs::remove_file(&beside);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const NETPLAN: &str = "network:\n  version: 2\n  ethernets:\n    eth0: {}\n    eth1: {}\n  bonds:\n    bond0:\n      \

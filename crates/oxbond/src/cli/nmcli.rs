@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use oxbond_config::dialect::{Dialect, nmcli};
+use oxbond_linux::files::{Draft, Mode};
 
 use super::files::{CONFIG_DIR, read_files};
 use super::{done, save, texts};
@@ -80,29 +81,23 @@ pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<ExitCode, Fai
         );
         Failure::new(Blame::Kernel, why)
     };
-    let draft = lines.with_extension("new");
+    if let Some(dir) = lines.parent() {
+        fs::create_dir_all(dir).map_err(unkept)?;
+    }
+    // From here on another one that is told a line waits.
+    let mut draft = Draft::of(&lines, Mode::KeptOr(0o644)).map_err(unkept)?;
     let mut text = fs::read_to_string(&lines).unwrap_or_default();
     if !matches!(verb, Verb::Apply) {
         text += &nmcli::typed(&words);
         text.push('\n');
     }
-    if let Some(dir) = lines.parent() {
-        fs::create_dir_all(dir).map_err(unkept)?;
+    draft.write(text.as_bytes()).map_err(unkept)?;
+    let wanted = read_files(Some(Dialect::Nmcli), &[draft.path().to_owned()])?;
+    if !matches!(verb, Verb::Note) {
+        let paths = RunPaths::here(run_root)?;
+        done(Client::connect(&paths.socket())?.call(Request::Apply { wanted })?)?;
     }
-    fs::write(&draft, &text).map_err(unkept)?;
-    let applied =
-        read_files(Some(Dialect::Nmcli), std::slice::from_ref(&draft)).and_then(|wanted| {
-            if matches!(verb, Verb::Note) {
-                return Ok(());
-            }
-            let paths = RunPaths::here(run_root)?;
-            done(Client::connect(&paths.socket())?.call(Request::Apply { wanted })?)
-        });
-    if let Err(failure) = applied {
-        drop(fs::remove_file(&draft));
-        return Err(failure);
-    }
-    fs::rename(&draft, &lines).map_err(unkept)?;
+    draft.put().map_err(unkept)?;
     if !matches!(verb, Verb::Note) {
         save::write(run_root, &saved.unwrap_or_else(save::default_file)).map_err(|failure| {
             Failure {

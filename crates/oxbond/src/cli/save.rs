@@ -1,11 +1,11 @@
 //! `oxbond save`: writes what runs as a configuration file, so that it is there again after a boot.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use oxbond_config::dialect::Dialect;
+use oxbond_linux::files::{self, Mode};
 
 use super::files::CONFIG_DIR;
 use super::{say, unexpected};
@@ -61,7 +61,10 @@ pub(super) fn write(run_root: &Path, output: &Path) -> Result<(), Failure> {
     if fs::read_to_string(output).is_ok_and(|there| there == text) {
         return say(&format!("{} is as it should be\n", output.display()));
     }
-    replace(output, &text).map_err(|e| {
+    let directory = output.parent().unwrap_or_else(|| Path::new(""));
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| files::replace(output, text.as_bytes(), Mode::KeptOr(0o644)));
+    written.map_err(|e| {
         let why = format!(
             "cannot write {}: {e}; what was there is as it was",
             output.display()
@@ -92,20 +95,4 @@ fn alone(output: &Path) -> Result<(), Failure> {
         others.join(", ")
     );
     Err(Failure::new(Blame::Configuration, why))
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let dir = path.parent().filter(|dir| *dir != Path::new(""));
-    if let Some(dir) = dir {
-        fs::create_dir_all(dir)?;
-    }
-    let draft = path.with_extension("toml.new");
-    let written = File::create(&draft).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&draft, path))
-        .inspect_err(|_| drop(fs::remove_file(&draft)))?;
-    File::open(dir.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }

@@ -7,12 +7,13 @@
 //! | `leases.json` | while servers have lent addresses ([`leases`](super::leases)) | knows by it which they are |
 //! | `undo.json` | from before the first step until all are taken, or the trial is confirmed | goes back at once |
 //!
-//! Each is written whole beside their place, synced, and moved there.
+//! Each is replaced whole ([`files`]).
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use oxbond_linux::files::{self, Mode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::error;
@@ -67,10 +68,7 @@ impl Keeper {
     /// There is no way back any more.
     pub(super) fn forget_undo(&self) -> Result<(), Failure> {
         let path = self.undo_file();
-        match fs::remove_file(&path).and_then(|()| sync_dir(&path)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, &e)),
-            _ => Ok(()),
-        }
+        files::remove(&path).map_err(|e| failed("remove", &path, &e))
     }
 
     fn record_file(&self) -> PathBuf {
@@ -107,23 +105,5 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure>
         let why = format!("cannot encode {}: {e}", path.display());
         Failure::new(Blame::Bug, why)
     })?;
-    let draft = path.with_extension("json.new");
-    let written = File::create(&draft)
-        .and_then(|mut file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&draft, path))
-        .and_then(|()| sync_dir(path));
-    written.map_err(|e| {
-        // The failure that counts is the first one.
-        let _ = fs::remove_file(&draft);
-        failed("save", path, &e)
-    })
-}
-
-/// Syncs the directory of a file: only then the file's name is sure to be there.
-fn sync_dir(path: &Path) -> io::Result<()> {
-    path.parent()
-        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    files::replace(path, &text, Mode::KeptOr(0o644)).map_err(|e| failed("save", path, &e))
 }

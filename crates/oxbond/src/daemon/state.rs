@@ -16,6 +16,7 @@ use std::{fs, io};
 
 use oxbond_core::bond::Bond;
 use oxbond_linux::engine::EngineRecord;
+use oxbond_linux::files::{self, Draft, Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::control::protocol::BondRequest;
@@ -23,6 +24,9 @@ use crate::exit::{Blame, Failure};
 
 /// Version of the file's form. A daemon that meets another one leaves the bond alone and says so.
 pub(crate) const STATE_VERSION: u32 = 1;
+
+/// Whoever may read the directory may read a new state file.
+const MODE: Mode = Mode::KeptOr(0o644);
 
 /// The content of a state file.
 #[derive(Serialize, Deserialize)]
@@ -137,9 +141,9 @@ impl BondFiles {
     /// Whether a somewhat larger state could be saved now: a change that would not survive this daemon is refused
     /// before it is begun.
     pub(crate) fn has_room(&self) -> Result<(), Failure> {
-        let written = fs::write(self.draft(), vec![b' '; self.written.len() + 8192]);
-        let removed = remove(&self.draft());
-        written.map_err(|e| self.failed(&e)).and(removed)
+        Draft::of(&self.state, MODE)
+            .and_then(|mut draft| draft.write(&vec![b' '; self.written.len() + 8192]))
+            .map_err(|e| self.failed(&e))
     }
 
     /// Replaces the state by `text` unless it is the same already. On failure (a full disk) the old one stays.
@@ -147,12 +151,7 @@ impl BondFiles {
         if text == self.written {
             return Ok(());
         }
-        let draft = self.draft();
-        if let Err(e) = fs::write(&draft, &text).and_then(|()| fs::rename(&draft, &self.state)) {
-            // The failure that counts is the first one.
-            let _ = remove(&draft);
-            return Err(self.failed(&e));
-        }
+        files::replace(&self.state, text.as_bytes(), MODE).map_err(|e| self.failed(&e))?;
         self.written = text;
         Ok(())
     }
@@ -182,10 +181,6 @@ impl BondFiles {
         self.finish()
     }
 
-    fn draft(&self) -> PathBuf {
-        self.state.with_extension("json.new")
-    }
-
     fn failed(&self, e: &io::Error) -> Failure {
         let why = format!(
             "cannot save {}: {e}; without it a later daemon could not take the bond over, so make room there",
@@ -196,11 +191,10 @@ impl BondFiles {
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure::new(
+    files::remove(path).map_err(|e| {
+        Failure::new(
             Blame::Kernel,
             format!("cannot remove {}: {e}", path.display()),
-        )),
-        _ => Ok(()),
-    }
+        )
+    })
 }
