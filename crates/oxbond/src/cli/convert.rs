@@ -1,21 +1,19 @@
 //! `oxbond convert`: files of one dialect in another, with what became of each line. Needs no daemon and no root.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use oxbond_config::detect::{Gathered, gather};
-use oxbond_config::diagnostic::{self, Severity};
+use oxbond_config::detect::gather;
 use oxbond_config::dialect::{Conversion, Dialect, OutputFile, convert};
 use oxbond_config::report::{Fate, LineReport};
-use oxbond_linux::files::{self, Mode};
+use oxbond_linux::files::{Mode, replace};
 use serde_json::json;
 
-use super::lint::{dialect_names, from_arg};
+use super::files::{self, dialect_names, from_arg};
 use super::{count, say, text, texts};
 use crate::exit::{Blame, CHANGED, Failure, LOST};
 
@@ -111,20 +109,20 @@ impl Verdict {
 
 /// Runs the command. What is lost is no failure of it, but has its exit code.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let paths: Vec<PathBuf> = matches
-        .get_many("path")
-        .unwrap_or_default()
-        .cloned()
-        .collect();
-    let given = matches
-        .get_one::<String>("from")
-        .and_then(|name| Dialect::find(name));
-    let gathered = gather(&paths, given);
-    let from = dialect_of(&gathered)?;
+    let gathered = gather(&files::paths(matches), files::from(matches));
+    let from = files::one_dialect(&gathered)?.ok_or_else(|| {
+        let first = gathered.diagnostics.first();
+        let why = first.map_or_else(
+            || "there are no files of any dialect; name the dialect with --from".to_owned(),
+            |first| first.message.clone(),
+        );
+        Failure::new(Blame::Configuration, why)
+    })?;
     let to = Dialect::find(&text(matches, "to"))
         .ok_or_else(|| Failure::new(Blame::Bug, "the grammar let an unknown dialect pass"))?;
     let converted = convert(from, to, &gathered.sources);
-    complain(&gathered, &converted)?;
+    let errors = files::complain(&gathered, &converted.diagnostics);
+    files::refuse(errors, "nothing was converted")?;
     if converted.files.is_empty() {
         let why =
             "nothing in the files is a bond or stands on one; 'oxbond lint' says what was read";
@@ -144,52 +142,6 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         eprint!("{}", report(&converted, verdict, written));
     }
     Ok(verdict.exit_code())
-}
-
-/// The one dialect of the files.
-fn dialect_of(gathered: &Gathered) -> Result<Dialect, Failure> {
-    let all: BTreeSet<Dialect> = gathered.dialects.values().copied().collect();
-    let all: Vec<Dialect> = all.into_iter().collect();
-    match all.as_slice() {
-        [one] => Ok(*one),
-        [] => {
-            let first = gathered.diagnostics.first();
-            let why = first.map_or_else(
-                || "there are no files of any dialect; name the dialect with --from".to_owned(),
-                |first| first.message.clone(),
-            );
-            Err(Failure::new(Blame::Configuration, why))
-        }
-        several => {
-            let names: Vec<&str> = several.iter().map(|dialect| dialect.name()).collect();
-            let why = format!(
-                "the files are of several dialects ({}); convert one after the other, or name it with --from",
-                names.join(", ")
-            );
-            Err(Failure::new(Blame::Configuration, why))
-        }
-    }
-}
-
-/// Says what could not be read. With an error nothing is converted, since what is missing would be missed.
-fn complain(gathered: &Gathered, converted: &Conversion) -> Result<(), Failure> {
-    let colour = io::stderr().is_terminal();
-    let found = gathered.diagnostics.iter().chain(&converted.diagnostics);
-    let mut errors = 0;
-    for finding in found {
-        eprintln!("{}", diagnostic::render(finding, &gathered.sources, colour));
-        errors += usize::from(finding.severity == Severity::Error);
-    }
-    match errors {
-        0 => Ok(()),
-        errors => {
-            let why = format!(
-                "{} in the files; nothing was converted",
-                count(errors, "error")
-            );
-            Err(Failure::new(Blame::Configuration, why))
-        }
-    }
 }
 
 fn printed(files: &[OutputFile]) -> String {
@@ -264,7 +216,7 @@ fn write(root: &Path, outputs: &[OutputFile], force: bool) -> Result<(), Failure
         let path = place(file);
         let directory = path.parent().unwrap_or_else(|| Path::new("."));
         let written = fs::create_dir_all(directory)
-            .and_then(|()| files::replace(&path, file.text.as_bytes(), Mode::Exactly(file.mode)));
+            .and_then(|()| replace(&path, file.text.as_bytes(), Mode::Exactly(file.mode)));
         written.map_err(|e| {
             let blame = match e.kind() {
                 io::ErrorKind::PermissionDenied => Blame::Permission,

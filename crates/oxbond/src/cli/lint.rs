@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use oxbond_config::detect::{gather, gather_usual};
 use oxbond_config::diagnostic::{self, Diagnostic, Severity};
-use oxbond_config::dialect::Dialect;
 use oxbond_config::lint::{Facts, Interface, lint};
 use oxbond_config::rule::{Code, RULES};
 use serde_json::json;
 
+use super::files::{self, from_arg};
 use super::{count, say, texts};
 use crate::exit::{Blame, Failure};
 use crate::sarif::sarif;
@@ -87,20 +87,6 @@ pub(super) fn grammar() -> Command {
         )
 }
 
-/// `--from`, for commands that read foreign files.
-pub(super) fn from_arg() -> Arg {
-    Arg::new("from")
-        .long("from")
-        .value_name("DIALECT")
-        .value_parser(dialect_names())
-        .help("The dialect of the files")
-}
-
-/// The names of all dialects.
-pub(super) fn dialect_names() -> Vec<&'static str> {
-    Dialect::ALL.iter().map(|dialect| dialect.name()).collect()
-}
-
 fn known_code(word: &str) -> Result<Code, String> {
     Code::find(word)
         .ok_or_else(|| "there is no such rule; 'oxbond lint --rules' lists them".to_owned())
@@ -124,14 +110,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         say(&rules.collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let paths: Vec<PathBuf> = matches
-        .get_many("path")
-        .unwrap_or_default()
-        .cloned()
-        .collect();
-    let from = matches
-        .get_one::<String>("from")
-        .and_then(|name| Dialect::find(name));
+    let paths = files::paths(matches);
+    let from = files::from(matches);
     let root = matches.get_one::<PathBuf>("root");
     let gathered = match paths.as_slice() {
         [] => gather_usual(root.map_or_else(|| Path::new("/"), PathBuf::as_path), from),
