@@ -76,6 +76,11 @@ pub enum Cause {
         /// Its name.
         port: String,
     },
+    /// The bond itself was set up or down.
+    BondSet {
+        /// Up.
+        up: bool,
+    },
     /// The kernel's driver did it, and does not tell why.
     Driver,
 }
@@ -100,6 +105,8 @@ impl fmt::Display for Cause {
             Self::Load => write!(f, "the load was balanced"),
             Self::Drain { port } => write!(f, "{port} is drained"),
             Self::Undrain { port } => write!(f, "{port} takes part again"),
+            Self::BondSet { up: true } => write!(f, "the bond was set up"),
+            Self::BondSet { up: false } => write!(f, "the bond was set down"),
             Self::Driver => write!(f, "the driver does not tell why"),
         }
     }
@@ -176,7 +183,7 @@ pub enum Event {
         /// Answers are checked on it (`arp_validate`): else any frame would have done.
         validated: bool,
     },
-    /// The driver's count of lost links grew by more than was seen: the link was lost and back between two looks.
+    /// The driver's count of lost links grew by more than was seen: the link came and went between two looks.
     LinkFlapped {
         /// The port.
         name: String,
@@ -321,7 +328,7 @@ impl fmt::Display for Event {
                 let s = if *times == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "(slave {name}): link was lost {times} time{s} unseen, and came back"
+                    "(slave {name}): link was lost {times} time{s} more than was seen"
                 )
             }
             Self::LinkComingUp { name, delay } => {

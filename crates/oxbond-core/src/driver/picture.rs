@@ -143,6 +143,17 @@ pub struct Pdus {
 }
 
 impl Picture {
+    /// The link of a port, as far as it means something: with the ARP monitor there are no delays. What the driver calls going
+    /// back is then the port that it tries, and going down one that it tried in vain.
+    pub(super) fn mii_status(&self, port: &PortPicture) -> MiiStatus {
+        match port.mii_status {
+            MiiStatus::GoingDown | MiiStatus::GoingBack if self.options.arp_interval > 0 => {
+                MiiStatus::Down
+            }
+            status => status,
+        }
+    }
+
     /// It is as the module makes it while it is loaded (`max_bonds`): down, empty, nothing set. Whoever asks for a bond of
     /// this name takes nothing away from anybody by having it.
     pub fn is_pristine(&self) -> bool {

@@ -117,7 +117,7 @@ impl Picture {
 
     fn bond_verdict(&self) -> Verdict {
         let carrying = |port: &&PortPicture| {
-            let up = matches!(port.mii_status, MiiStatus::Up | MiiStatus::GoingDown);
+            let up = matches!(self.mii_status(port), MiiStatus::Up | MiiStatus::GoingDown);
             up && port.role == PortRole::Active
         };
         let distributing = self.ports.iter().filter(|port| port.distributes());
@@ -140,17 +140,12 @@ impl Picture {
         let lacking = judge::lacking(&port.name, &port.link);
         let at_most = |delay| Left::AtMost(Duration::from_millis(u64::from(delay)));
         let by_arp = options.arp_interval > 0;
-        match (port.mii_status, lacking) {
+        match (self.mii_status(port), lacking) {
             (MiiStatus::GoingDown, lacking) => {
                 judge::going_down(lacking, at_most(options.downdelay))
             }
             (MiiStatus::Down, Some((words, advice))) => Verdict::degraded(words, advice),
-            (MiiStatus::GoingBack, Some((words, advice))) if by_arp => {
-                Verdict::degraded(words, advice)
-            }
-            (MiiStatus::Down | MiiStatus::GoingBack, None) if by_arp => {
-                judge::unheard(&self.name, self.silence(port))
-            }
+            (MiiStatus::Down, None) if by_arp => judge::unheard(&self.name, self.silence(port)),
             (MiiStatus::GoingBack, _) => judge::going_back(at_most(options.updelay)),
             (MiiStatus::Down, None) => self.unused(port),
             (MiiStatus::Up, Some(lacking)) if options.miimon == 0 && !by_arp => {
@@ -218,10 +213,16 @@ impl Picture {
         let carrying =
             |port: &&PortPicture| port.mii_status == MiiStatus::Up && port.role == PortRole::Active;
         let carrying = self.ports.iter().filter(carrying).count();
+        let is_active = self.active_port.as_ref() == Some(&port.name);
+        // A port that the ARP monitor tried stays marked as active, though it sends nothing.
+        let role = match (self.options.mode, is_active) {
+            (Mode::ActiveBackup, false) => PortRole::Backup,
+            _ => port.role,
+        };
         judge::work(&Work {
             mode: self.options.mode,
-            role: port.role,
-            is_active: self.active_port.as_ref() == Some(&port.name),
+            role,
+            is_active,
             active: self.active_port.as_deref(),
             runner_up: self.runner_up().map(|port| port.name.as_str()),
             part: &judge::equal_part(self.options.mode, carrying.max(1)),
@@ -649,9 +650,14 @@ mod tests {
             "mode active-backup arp_interval 200 arp_ip_target 10.9.0.2 arp_validate all",
         );
         assert_eq!(said(&picture)[2], "no answer from 10.9.0.2");
-        // Its turn to ask.
-        picture.ports[1].mii_status = MiiStatus::GoingBack;
-        assert_eq!(said(&picture)[2], "no answer from 10.9.0.2");
+        // Its turn to ask, and the end of it.
+        for turn in [MiiStatus::GoingBack, MiiStatus::GoingDown] {
+            picture.ports[1].mii_status = turn;
+            picture.ports[1].role = PortRole::Active;
+            assert_eq!(said(&picture)[2], "no answer from 10.9.0.2");
+        }
+        picture.ports[1].mii_status = MiiStatus::Up;
+        assert_eq!(said(&picture)[2], "waits; v0 is the active port");
         picture.unplug(1);
         assert_eq!(said(&picture)[2], "no carrier");
     }

@@ -13,8 +13,7 @@
 //! | going back | LinkUp | LinkUp, LinkGoingDown | LinkDownAgain | |
 //!
 //! Each LinkDown raises the driver's count of lost links by one. If the count grew by more, the link flapped unseen:
-//! LinkFlapped comes first. With the ARP monitor there are no delays, and all but up is down: what the driver calls going
-//! back is then the port that it tries.
+//! LinkFlapped comes first. With the ARP monitor there are no delays, and all but up is down.
 
 use core::time::Duration;
 
@@ -140,8 +139,8 @@ impl Watch {
             };
             let lasted = now.saturating_since(since);
             tell_link(&before, picture, old, port, lasted, &mut found, &mut events);
-            let moved = old.mii_status != port.mii_status || told != events.len();
-            self.since.push(if moved { now } else { since });
+            self.since
+                .push(if told == events.len() { since } else { now });
         }
         let told = events.len();
         tell_lacp(&before, picture, |port| Some(known(port)?.0), &mut events);
@@ -158,7 +157,7 @@ impl Watch {
         if before.carrier != picture.carrier {
             events.push(Event::Carrier {
                 up: picture.carrier,
-                cause: found.of_carrier(picture),
+                cause: found.of_carrier(&before, picture),
             });
         }
         events
@@ -174,10 +173,20 @@ fn same_port(old: &PortPicture, new: &PortPicture) -> bool {
 
 fn tell_options(before: &Picture, now: &Picture, found: &mut Found, events: &mut Vec<Event>) {
     let shown = |id: OptionId| before.known.contains(&id) && now.known.contains(&id);
+    // The driver shows the primary only while that port is in the bond, and remembers it.
+    let absent = |primary: &Option<String>, from: &Picture| match primary {
+        Some(name) => from.port(name).is_none(),
+        None => false,
+    };
+    let slept = match (&before.options.primary, &now.options.primary) {
+        (gone @ Some(_), None) => absent(gone, now),
+        (None, back @ Some(_)) => absent(back, before),
+        _ => false,
+    };
     let of_bond = now.options.changes_from(&before.options);
     let of_bond = of_bond
         .into_iter()
-        .filter(|change| shown(change.id))
+        .filter(|change| shown(change.id) && !(slept && change.id == OptionId::Primary))
         .map(|change| (change.id.to_string(), change.text()));
     let of_ports = now.ports.iter().flat_map(|port| {
         let old = before.ports.iter().find(|old| same_port(old, port));
@@ -222,22 +231,9 @@ const fn steps(from: MiiStatus, to: MiiStatus) -> &'static [Step] {
     }
 }
 
-/// The link as the table takes it.
-fn seen(bond: &Picture, status: MiiStatus) -> MiiStatus {
-    match status {
-        MiiStatus::GoingDown | MiiStatus::GoingBack if bond.options.arp_interval > 0 => {
-            MiiStatus::Down
-        }
-        status => status,
-    }
-}
-
 /// Whether a port joined with an up link. A delay may run since.
 fn joined_up(bond: &Picture, port: &PortPicture) -> bool {
-    matches!(
-        seen(bond, port.mii_status),
-        MiiStatus::Up | MiiStatus::GoingDown
-    )
+    matches!(bond.mii_status(port), MiiStatus::Up | MiiStatus::GoingDown)
 }
 
 fn tell_link(
@@ -250,7 +246,7 @@ fn tell_link(
     events: &mut Vec<Event>,
 ) {
     let by_arp = now.options.arp_interval > 0;
-    let steps = steps(seen(before, old.mii_status), seen(now, port.mii_status));
+    let steps = steps(before.mii_status(old), now.mii_status(port));
     let name = || port.name.clone();
     let counted = steps.iter().filter(|step| **step == Step::Down).count();
     let lost = port.link_failure_count - old.link_failure_count;
@@ -336,7 +332,12 @@ fn tell_lacp<'a>(
             ReceiveState::Expired if receive == ReceiveState::Current => {
                 tell(lacp::Event::Silent { port: id });
             }
-            ReceiveState::Defaulted => tell(lacp::Event::NoPartner { port: id }),
+            // A link that has just come up has yet to look for one.
+            ReceiveState::Defaulted
+                if matches!(receive, ReceiveState::Expired | ReceiveState::Current) =>
+            {
+                tell(lacp::Event::NoPartner { port: id });
+            }
             _ => {}
         }
         let carries = |port: &PortPicture| (port.collects(), port.distributes());
@@ -454,7 +455,10 @@ impl Found {
     }
 
     /// Why the carrier changed, likewise.
-    fn of_carrier(&self, now: &Picture) -> Cause {
+    fn of_carrier(&self, before: &Picture, now: &Picture) -> Cause {
+        if before.up != now.up && now.up == now.carrier {
+            return Cause::BondSet { up: now.up };
+        }
         let last = |names: &[String]| names.last().cloned();
         let by_arp = now.options.arp_interval > 0;
         let usable = |name: &str| now.port(name).is_some_and(|port| port.link.is_usable());
@@ -570,9 +574,25 @@ mod tests {
                 "carrier off (v1 lost its link)"
             ]
         );
-        // The port was taken out.
+        // And when it is back, the driver shows it again.
+        let mut without = bond("mode active-backup miimon 100 primary v0");
+        without.ports.remove(0);
+        without.options.primary = None;
+        let events = between(&without, &bond("mode active-backup miimon 100 primary v0"));
         assert_eq!(
-            told(words, |picture| {
+            events,
+            ["(slave v0): Enslaving as an active interface with an up link"]
+        );
+        // The bond was set down.
+        assert_eq!(
+            told(words, |picture| (picture.up, picture.carrier) =
+                (false, false)),
+            ["carrier off (the bond was set down)"]
+        );
+        // The port was taken out; the driver does not show a primary that is not there.
+        assert_eq!(
+            told("mode active-backup miimon 100 primary v0", |picture| {
+                picture.options.primary = None;
                 picture.ports.remove(0);
                 picture.active_port = Some("v1".to_owned());
                 picture.mac = MacAddr([2; 6]);
@@ -634,8 +654,8 @@ mod tests {
         let coming_up = "link status up, enabling it in 200 ms";
         let down_again = "link status down again after 5000 ms";
         let up = "link status definitely up, 10000 Mbps full duplex";
-        let once = "link was lost 1 time unseen, and came back";
-        let twice = "link was lost 2 times unseen, and came back";
+        let once = "link was lost 1 time more than was seen";
+        let twice = "link was lost 2 times more than was seen";
         let cases: &[(MiiStatus, MiiStatus, u32, &[&str])] = &[
             (Up, Up, 0, &[]),
             (Up, Up, 2, &[twice]),
@@ -804,19 +824,18 @@ mod tests {
 
     impl Known {
         fn of(picture: &Picture) -> Self {
-            let by_arp = picture.options.arp_interval > 0;
-            let link = |port: &PortPicture| match port.mii_status {
-                MiiStatus::Up => MiiStatus::Up,
-                _ if by_arp => MiiStatus::Down,
-                status => status,
-            };
             let ports = picture.ports.iter();
             Self {
                 active: picture.active_port.clone(),
                 carrier: picture.carrier,
                 mac: Some(picture.mac),
                 ports: ports
-                    .map(|port| (port.name.clone(), (link(port), port.distributes())))
+                    .map(|port| {
+                        (
+                            port.name.clone(),
+                            (picture.mii_status(port), port.distributes()),
+                        )
+                    })
                     .collect(),
             }
         }
