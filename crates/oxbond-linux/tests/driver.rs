@@ -12,25 +12,50 @@
 mod reading;
 #[path = "driver/rig.rs"]
 mod rig;
+#[path = "driver/steering.rs"]
+mod steering;
 
 use oxbond_lab::uml::Uml;
 
-/// What is played inside, by name.
+/// What is played inside, each in a network namespace of its own.
 const PLAYS: &[(&str, fn())] = &[
-    ("every mode is read as /proc shows it", reading::every_mode),
-    ("nothing is no bond", reading::nothing),
     ("500 bonds", reading::many),
+    ("nothing is no bond", reading::nothing),
+    ("every mode is read as /proc shows it", reading::every_mode),
+    (
+        "a bond comes and goes",
+        steering::comes_and_goes_without_a_trace,
+    ),
+    ("every option", steering::every_option_in_every_mode),
+    (
+        "every mode to every other",
+        steering::every_mode_to_every_other,
+    ),
+    (
+        "interruptions",
+        steering::what_needs_it_interrupts_and_no_more,
+    ),
+    ("failures", steering::a_failure_leaves_all_as_before),
+    ("beside another", steering::beside_another_of_its_name),
+    ("somebody else's bond", steering::somebody_elses_bond),
+    ("without privilege", steering::nobody_in_particular),
 ];
 
 #[test]
 fn inside_all_plays() {
-    let modules = std::process::Command::new("/run/modprobe")
-        .args(["-a", "ipv6", "bonding", "veth", "dummy", "8021q"])
-        .status();
-    assert!(modules.is_ok_and(|status| status.success()));
+    let load = |modules: &[&str]| {
+        let status = std::process::Command::new("/run/modprobe")
+            .arg("-a")
+            .args(modules)
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "{modules:?}");
+    };
+    load(&["ipv6", "veth", "dummy", "8021q", "bridge"]);
+    steering::driver_missing();
+    steering::driver_loaded_on_demand();
     for (name, play) in PLAYS {
-        println!("-- {name}");
         let begun = std::time::Instant::now();
+        println!("-- {name}");
         rig::in_own_namespace(*play);
         println!("-- {:?}", begun.elapsed());
     }

@@ -612,7 +612,7 @@ impl EbpfEngine {
         });
         let mut complaints: Vec<EngineError> =
             detached.err().map(EngineError::from).into_iter().collect();
-        complaints.extend(port::restore(nl, port));
+        complaints.extend(port::restore(nl, port.ifindex, &port.originals));
         complaints
     }
 
@@ -753,7 +753,7 @@ impl EbpfEngine {
         let mut complaints: Vec<EngineError> =
             removed.err().map(EngineError::from).into_iter().collect();
         for port in record.iter().flat_map(|record| &record.ports) {
-            complaints.extend(port::restore(nl, port));
+            complaints.extend(port::restore(nl, port.ifindex, &port.originals));
         }
         let found = match record {
             Some(record) => nl.link_by_index(record.ifindex),

@@ -39,6 +39,20 @@ pub struct PortRecord {
     pub originals: Originals,
 }
 
+impl Originals {
+    /// Takes down how an interface is.
+    pub(super) fn of(link: &Link, mac: MacAddr) -> Result<Self, KernelError> {
+        Ok(Self {
+            mac,
+            mtu: link.mtu,
+            up: link.up,
+            allmulti: link.allmulti,
+            promisc: link.promisc,
+            ipv6_disabled: ipv6::is_disabled(&link.name)?,
+        })
+    }
+}
+
 impl PortRecord {
     /// Takes down how a port is.
     pub(super) fn of(id: PortId, link: &Link, mac: MacAddr) -> Result<Self, KernelError> {
@@ -46,14 +60,7 @@ impl PortRecord {
             id,
             name: link.name.clone(),
             ifindex: link.index,
-            originals: Originals {
-                mac,
-                mtu: link.mtu,
-                up: link.up,
-                allmulti: link.allmulti,
-                promisc: link.promisc,
-                ipv6_disabled: ipv6::is_disabled(&link.name)?,
-            },
+            originals: Originals::of(link, mac)?,
         })
     }
 }
@@ -136,13 +143,12 @@ pub(super) fn settle(
 }
 
 /// Gives a port back as it was: MAC, MTU, flags, IPv6, up or down. One that has vanished is fine. Goes on to the end.
-pub(super) fn restore(nl: &mut Netlink, port: &PortRecord) -> Vec<EngineError> {
-    let link = match nl.link_by_index(port.ifindex) {
+pub(super) fn restore(nl: &mut Netlink, ifindex: u32, was: &Originals) -> Vec<EngineError> {
+    let link = match nl.link_by_index(ifindex) {
         Ok(Some(link)) => link,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![error.into()],
     };
-    let was = &port.originals;
     let mut results = Vec::new();
     // Down first: IPv6 then does not announce addresses that go away in a moment.
     if link.up && !was.up {

@@ -501,7 +501,7 @@ impl Netlink {
     }
 
     /// For error texts: the name, or the index of what has none any more.
-    pub(super) fn name_of(&mut self, index: u32) -> String {
+    pub(crate) fn name_of(&mut self, index: u32) -> String {
         match self.link_by_index(index) {
             Ok(Some(link)) => link.name,
             _ => format!("interface {index}"),

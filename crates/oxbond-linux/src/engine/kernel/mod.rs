@@ -7,10 +7,15 @@
 //!   rtnetlink: LACP counters ─────┘
 //! ```
 
+mod belongings;
+mod change;
+mod difference;
+mod engine;
 mod presence;
 mod proc_text;
 mod random_mac;
 mod read;
 
+pub use engine::{KernelEngine, KernelPort, KernelRecord};
 pub use presence::{Presence, presence, release};
 pub use read::{picture, pictures};
