@@ -27,6 +27,16 @@ pub struct DesiredNetwork {
 }
 
 impl DesiredNetwork {
+    /// Every device with its name: bonds, VLANs, bridges.
+    pub fn devices(&self) -> impl Iterator<Item = (&Located<String>, &DeviceSettings)> {
+        let bonds = self.bonds.iter().map(|bond| (&bond.name, &bond.device));
+        let vlans = self.vlans.iter().map(|vlan| (&vlan.name, &vlan.device));
+        let bridges = self.bridges.iter();
+        bonds
+            .chain(vlans)
+            .chain(bridges.map(|bridge| (&bridge.name, &bridge.device)))
+    }
+
     /// What is wanted of the device with this name, whatever its kind.
     pub fn device_mut(&mut self, name: &str) -> Option<&mut DeviceSettings> {
         let bonds = self

@@ -174,6 +174,16 @@ impl Sources {
         files.filter_map(|(index, file)| Some((FileId(index), file.as_deref()?)))
     }
 
+    /// The ids of all files, in order of name.
+    pub fn by_name(&self) -> Vec<FileId> {
+        let mut files: Vec<(&str, FileId)> = self
+            .iter()
+            .map(|(file, source)| (source.name.as_str(), file))
+            .collect();
+        files.sort();
+        files.into_iter().map(|(_, file)| file).collect()
+    }
+
     /// Where a span begins.
     pub fn position(&self, span: Span) -> Position {
         self.get(span.file).position(span.start)

@@ -21,7 +21,7 @@ use super::common::{
 };
 use super::netplan;
 use super::yaml::{self, Entry, Node, boolean, quoted};
-use super::{OutputFile, Reading, Written};
+use super::{Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
@@ -92,13 +92,8 @@ const NOT_TAKEN: [&str; 16] = [
 pub fn read(sources: &Sources) -> Reading {
     let mut report = Report::default();
     let mut diagnostics = Vec::new();
-    let mut files: Vec<(&str, FileId)> = sources
-        .iter()
-        .map(|(file, source)| (source.name.as_str(), file))
-        .collect();
-    files.sort();
     let mut documents = Vec::new();
-    for (_, file) in files {
+    for file in sources.by_name() {
         let text = &sources.get(file).text;
         match yaml::parse(text, &mut |range| report.mapped(Span::new(file, range))) {
             Ok(None) => {}
@@ -959,15 +954,7 @@ pub fn write(network: &DesiredNetwork) -> Written {
     } else {
         writer.text.insert(head, '\n');
     }
-    let file = OutputFile {
-        path: HOME.to_owned(),
-        mode: 0o600,
-        text: writer.text,
-    };
-    Written {
-        files: vec![file],
-        report: writer.report,
-    }
+    Written::one(HOME, 0o600, writer.text, writer.report)
 }
 
 struct Writer {

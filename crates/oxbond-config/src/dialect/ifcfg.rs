@@ -1136,19 +1136,10 @@ impl Reader {
                 .iter()
                 .any(|address| address.value.contains(via))
         };
-        let network = &self.network;
-        let all = (network.bonds.iter().map(|bond| (&bond.name, &bond.device)))
-            .chain(network.vlans.iter().map(|vlan| (&vlan.name, &vlan.device)))
-            .chain(
-                network
-                    .bridges
-                    .iter()
-                    .map(|bridge| (&bridge.name, &bridge.device)),
-            );
         let found = match device {
             Some(device) => self.index.contains_key(device).then(|| device.to_owned()),
             None => {
-                let mut holders = all.filter(|(_, device)| holds(device));
+                let mut holders = self.network.devices().filter(|(_, device)| holds(device));
                 holders.next().map(|(name, _)| name.value.clone())
             }
         };

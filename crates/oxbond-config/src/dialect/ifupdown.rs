@@ -18,7 +18,7 @@ use super::common::{
 };
 use super::ini;
 use super::route_words;
-use super::{OutputFile, Reading, Written};
+use super::{Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort, DesiredVlan,
@@ -1135,15 +1135,7 @@ pub fn write(flavour: Flavour, network: &DesiredNetwork) -> Written {
     for bridge in &network.bridges {
         writer.bridge(bridge);
     }
-    let file = OutputFile {
-        path: HOME.to_owned(),
-        mode: 0o644,
-        text: writer.text,
-    };
-    Written {
-        files: vec![file],
-        report: writer.report,
-    }
+    Written::one(HOME, 0o644, writer.text, writer.report)
 }
 
 struct Writer<'n> {

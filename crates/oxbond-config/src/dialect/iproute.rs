@@ -19,7 +19,7 @@ use super::common::{
     vid,
 };
 use super::shell::{Word, quoted};
-use super::{OutputFile, Reading, Written, route_words, script};
+use super::{Reading, Written, route_words, script};
 use crate::diagnostic::Code;
 use crate::ip::options::{self, Scope};
 use crate::ip::words::{Change, Globals, Master, Oddity, Verb, is_link, is_short_for, verb};
@@ -1126,15 +1126,7 @@ pub fn write(network: &DesiredNetwork) -> Written {
     for (name, device) in bonds.chain(bridges).chain(vlans) {
         writer.device(&name.value, device);
     }
-    let file = OutputFile {
-        path: HOME.to_owned(),
-        mode: 0o755,
-        text: writer.text,
-    };
-    Written {
-        files: vec![file],
-        report: writer.report,
-    }
+    Written::one(HOME, 0o755, writer.text, writer.report)
 }
 
 /// VLANs on VLANs behind those they stand on.

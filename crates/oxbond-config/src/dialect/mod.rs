@@ -59,6 +59,17 @@ pub struct Written {
     pub report: Report,
 }
 
+impl Written {
+    /// One file and what was told while it was written.
+    fn one(path: &str, mode: u32, text: String, report: Report) -> Self {
+        let path = path.to_owned();
+        Self {
+            files: vec![OutputFile { path, mode, text }],
+            report,
+        }
+    }
+}
+
 /// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputFile {

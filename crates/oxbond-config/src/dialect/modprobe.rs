@@ -13,7 +13,7 @@ use oxbond_core::option::{Dialect, OptionChange, OptionKey, find_in_dialect};
 
 use super::common::{name, number, option, set, set_option, unknown_key, unspelt};
 use super::shell::{Grammar, Statement, Statements, Word};
-use super::{OutputFile, Reading, Written};
+use super::{Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{DesiredBond, DesiredNetwork};
 use crate::report::Report;
@@ -395,18 +395,9 @@ pub fn write(network: &DesiredNetwork) -> Written {
         );
         report.unsupported(device.span, why, "write it in another dialect");
     }
-    let file = OutputFile {
-        path: HOME.to_owned(),
-        mode: 0o644,
-        text,
-    };
-    Written {
-        files: Some(file)
-            .filter(|file| !file.text.is_empty())
-            .into_iter()
-            .collect(),
-        report,
-    }
+    let mut written = Written::one(HOME, 0o644, text, report);
+    written.files.retain(|file| !file.text.is_empty());
+    written
 }
 
 /// The parameters of a bond; notes what is none.

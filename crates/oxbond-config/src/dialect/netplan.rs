@@ -20,7 +20,7 @@ use super::common::{
 };
 use super::networkd::{WORDS_UNKNOWN, timespan_us, unsent};
 use super::yaml::{self, Entry, Node, Value, boolean, quoted};
-use super::{OutputFile, Reading, Written};
+use super::{Reading, Written};
 use crate::check::port_of_two;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
@@ -1210,16 +1210,8 @@ pub fn write(network: &DesiredNetwork) -> Written {
     for bridge in &network.bridges {
         writer.bridge(bridge);
     }
-    let file = OutputFile {
-        path: HOME.to_owned(),
-        // netplan warns of files that others may read.
-        mode: 0o600,
-        text: writer.text,
-    };
-    Written {
-        files: vec![file],
-        report: writer.report,
-    }
+    // netplan warns of files that others may read.
+    Written::one(HOME, 0o600, writer.text, writer.report)
 }
 
 /// The ids of the definitions of a bond's selectors.

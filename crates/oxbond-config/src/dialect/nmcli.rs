@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use super::ini::{self, Entry, Section};
 use super::keyfile;
 use super::shell::{Word, quoted};
-use super::{OutputFile, Reading, Written, script};
+use super::{Reading, Written, script};
 use crate::model::{DesiredNetwork, DesiredSelector};
 use crate::report::Report;
 use crate::span::{Located, Sources, Span};
@@ -802,14 +802,7 @@ pub fn write(network: &DesiredNetwork) -> Written {
         );
         text.push_str(&line(&sections));
     }
-    Written {
-        files: vec![OutputFile {
-            path: HOME.to_owned(),
-            mode: 0o755,
-            text,
-        }],
-        report,
-    }
+    Written::one(HOME, 0o755, text, report)
 }
 
 /// The line that adds a profile.

@@ -23,7 +23,7 @@ use super::common::{
 };
 use super::keyfile::{settle, unheard, unmonitored};
 use super::yaml::{self, Entry, Node, boolean, quoted};
-use super::{OutputFile, Reading, Written};
+use super::{Reading, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
     Cidr, DesiredBond, DesiredBridge, DesiredBridgePort, DesiredNetwork, DesiredPort,
@@ -140,13 +140,8 @@ const SHOWN: [&str; 4] = [
 /// Reads all files of a set, in order of name.
 pub fn read(sources: &Sources) -> Reading {
     let mut reader = Reader::default();
-    let mut files: Vec<(&str, FileId)> = sources
-        .iter()
-        .map(|(file, source)| (source.name.as_str(), file))
-        .collect();
-    files.sort();
     let mut states = Vec::new();
-    for (_, file) in files {
+    for file in sources.by_name() {
         let text = &sources.get(file).text;
         let report = &mut reader.report;
         match yaml::parse(text, &mut |range| report.mapped(Span::new(file, range))) {
@@ -1301,15 +1296,7 @@ pub fn write(network: &DesiredNetwork) -> Written {
     writer.interfaces();
     writer.routes();
     writer.dns();
-    let file = OutputFile {
-        path: HOME.to_owned(),
-        mode: 0o600,
-        text: writer.text,
-    };
-    Written {
-        files: vec![file],
-        report: writer.report,
-    }
+    Written::one(HOME, 0o600, writer.text, writer.report)
 }
 
 struct Writer<'n> {
@@ -1632,12 +1619,8 @@ impl Writer<'_> {
         let network = self.network;
         let ports = network.bridges.iter().flat_map(|bridge| &bridge.ports);
         let inner: BTreeSet<&str> = ports.map(|port| port.name.value.as_str()).collect();
-        let bonds = network.bonds.iter().map(|bond| (&bond.name, &bond.device));
-        let vlans = network.vlans.iter().map(|vlan| (&vlan.name, &vlan.device));
-        let bridges = network.bridges.iter();
-        bonds
-            .chain(vlans)
-            .chain(bridges.map(|bridge| (&bridge.name, &bridge.device)))
+        network
+            .devices()
             .filter(|(name, _)| !inner.contains(name.value.as_str()))
             .collect()
     }

@@ -54,7 +54,7 @@ use oxbond_wire::MacAddr;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::{OutputFile, Reading, Written};
+use super::{Reading, Written};
 use crate::check::{DEFAULT_MIIMON_MS, refusal};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
@@ -1244,15 +1244,7 @@ pub fn write(network: &DesiredNetwork) -> Written {
             writer.bridge(bridge, &path);
         }
     }
-    let file = OutputFile {
-        path: HOME.to_owned(),
-        mode: 0o644,
-        text: writer.text,
-    };
-    Written {
-        files: vec![file],
-        report: writer.report,
-    }
+    Written::one(HOME, 0o644, writer.text, writer.report)
 }
 
 #[derive(Default)]

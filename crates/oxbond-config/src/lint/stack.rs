@@ -31,19 +31,6 @@ pub(super) fn rules(view: &mut View<'_>) {
     gateways(view);
 }
 
-/// Every device with its name.
-fn devices<'n>(
-    view: &View<'n>,
-) -> impl Iterator<Item = (&'n Located<String>, &'n DeviceSettings)> + use<'n> {
-    let network = view.network;
-    let bonds = network.bonds.iter().map(|bond| (&bond.name, &bond.device));
-    let vlans = network.vlans.iter().map(|vlan| (&vlan.name, &vlan.device));
-    let bridges = network.bridges.iter();
-    bonds
-        .chain(vlans)
-        .chain(bridges.map(|bridge| (&bridge.name, &bridge.device)))
-}
-
 fn loops(view: &mut View<'_>) {
     let network = view.network;
     let bonds: HashSet<&str> = network
@@ -67,6 +54,9 @@ fn loops(view: &mut View<'_>) {
         }
         false
     };
+    let mut find = |span, message, way_out: &str| {
+        view.find(Diagnostic::new(Code::StackingLoop, span, message).with_help(way_out));
+    };
     for bond in &network.bonds {
         let name = bond.name.value.as_str();
         for port in &bond.ports {
@@ -81,20 +71,14 @@ fn loops(view: &mut View<'_>) {
             } else {
                 continue;
             };
-            view.find(
-                Diagnostic::new(Code::StackingLoop, span, message)
-                    .with_help("name the interface below"),
-            );
+            find(span, message, "name the interface below");
         }
     }
     for vlan in &network.vlans {
         let name = vlan.name.value.as_str();
         if stands_on(name, name) {
             let message = format!("{name} stands on itself");
-            view.find(
-                Diagnostic::new(Code::StackingLoop, vlan.link.span, message)
-                    .with_help("name the device below"),
-            );
+            find(vlan.link.span, message, "name the device below");
         }
     }
     for bridge in &network.bridges {
@@ -103,10 +87,7 @@ fn loops(view: &mut View<'_>) {
             let port_name = port.name.value.as_str();
             if stands_on(port_name, name) {
                 let message = format!("{port_name} stands on {name} and cannot be its port");
-                view.find(
-                    Diagnostic::new(Code::StackingLoop, port.name.span, message)
-                        .with_help("name the device below"),
-                );
+                find(port.name.span, message, "name the device below");
             }
         }
     }
@@ -114,7 +95,9 @@ fn loops(view: &mut View<'_>) {
 
 fn vlans(view: &mut View<'_>) {
     let network = view.network;
-    let mtus: HashMap<&str, u32> = devices(view)
+    let mtus: HashMap<&str, u32> = view
+        .network
+        .devices()
         .map(|(name, device)| {
             let mtu = device.mtu.as_ref().map_or(USUAL_MTU, |mtu| mtu.value);
             (name.value.as_str(), mtu)
@@ -178,7 +161,9 @@ fn too_large(
 
 fn bridge_ports(view: &mut View<'_>) {
     let network = view.network;
-    let of_devices: HashMap<&str, &DeviceSettings> = devices(view)
+    let of_devices: HashMap<&str, &DeviceSettings> = view
+        .network
+        .devices()
         .map(|(name, device)| (name.value.as_str(), device))
         .collect();
     let modes: HashMap<&str, Mode> = network
@@ -255,7 +240,7 @@ fn forwarding(view: &mut View<'_>, bridge: &DesiredBridge) {
 fn addresses(view: &mut View<'_>) {
     let mut hosts: HashMap<IpAddr, (&str, Span)> = HashMap::new();
     let mut networks: HashMap<(IpAddr, u8), (&str, Span)> = HashMap::new();
-    for (name, device) in devices(view) {
+    for (name, device) in view.network.devices() {
         let name = name.value.as_str();
         for Located { value: cidr, span } in &device.addresses {
             if let Some(what) = not_of_a_host(cidr) {
@@ -332,7 +317,7 @@ fn gateways(view: &mut View<'_>) {
         return;
     }
     let mut first: [Option<(&str, Span)>; 2] = [None, None];
-    for (name, device) in devices(view) {
+    for (name, device) in view.network.devices() {
         let v4 = device.gateway_v4.as_ref().map(|gateway| gateway.span);
         let v6 = device.gateway_v6.as_ref().map(|gateway| gateway.span);
         for (slot, span) in first.iter_mut().zip([v4, v6]) {
