@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use oxbond_config::span::Sources;
+
 /// Where `lab/judges.sh` puts the roots.
 const HOME: &str = "/var/cache/oxbond-judges";
 
@@ -51,6 +53,20 @@ impl Bench {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Writes the files of each case below `/work/NUMBER`, those without a directory into `home`.
+    pub(crate) fn put_cases(&self, cases: &[Sources], home: &str) {
+        for (number, case) in cases.iter().enumerate() {
+            for (_, source) in case.iter() {
+                let name = &source.name;
+                let path = match name.contains('/') {
+                    true => format!("{number}/{name}"),
+                    false => format!("{number}/{home}/{name}"),
+                };
+                self.put(&path, &source.text);
+            }
+        }
     }
 
     /// The text of a file below `/work`; none if it is not there.

@@ -10,7 +10,7 @@ use oxbond_config::span::Sources;
 use oxbond_core::option::OptionId;
 
 use crate::bench::{Bench, Root};
-use crate::{difference, foreign, has_complaint, is_told, samples, sources, text, written};
+use crate::{difference, fixtures, has_complaint, is_told, samples, sources, text, written};
 
 /// Runs ifupdown2 on each set of files: once started it is forked for each, since starting takes it longest.
 const SECOND: &str = r#"
@@ -156,7 +156,7 @@ fn root_ifupdown2_takes_what_is_written() {
 #[test]
 fn root_ifupdown2_reads_the_fixtures_as_we_do() {
     let mut wrong = Vec::new();
-    let (paths, cases) = fixtures(Dialect::Ifupdown2);
+    let (paths, cases) = fixtures_read(Dialect::Ifupdown2);
     for ((path, (files, ours)), judged) in
         paths
             .iter()
@@ -209,7 +209,7 @@ fn root_ifupdown_takes_what_is_written() {
 #[test]
 fn root_ifupdown_reads_the_fixtures_as_we_do() {
     let mut wrong = Vec::new();
-    let (paths, cases) = fixtures(Dialect::Ifupdown);
+    let (paths, cases) = fixtures_read(Dialect::Ifupdown);
     for ((path, (files, ours)), judged) in
         paths
             .iter()
@@ -270,13 +270,12 @@ fn bare(mut network: DesiredNetwork) -> DesiredNetwork {
     network
 }
 
-fn fixtures(of: Dialect) -> (Vec<String>, Vec<(Sources, DesiredNetwork)>) {
-    foreign::fixtures()
-        .into_iter()
-        .filter(|(dialect, ..)| *dialect == of)
-        .map(|(dialect, path, files)| {
-            let network = dialect.read(&files).network;
-            (path.display().to_string(), (files, network))
+fn fixtures_read(of: Dialect) -> (Vec<String>, Vec<(Sources, DesiredNetwork)>) {
+    let fixtures = fixtures(of).into_iter();
+    fixtures
+        .map(|(path, files)| {
+            let network = of.read(&files).network;
+            (path, (files, network))
         })
         .unzip()
 }

@@ -5,7 +5,7 @@ use oxbond_config::dialect::{Dialect, keyfile};
 use oxbond_config::span::Sources;
 
 use crate::bench::{Bench, Root};
-use crate::{difference, foreign, is_told, samples, text, written};
+use crate::{difference, fixtures, is_told, samples, text, written};
 
 const MODIFY: &str = r#"
 for case in /work/*; do
@@ -92,17 +92,12 @@ fn root_nmcli_takes_what_is_written() {
 /// What NetworkManager holds of each fixture is what we read in it; and what it refuses or leaves out, we complain of.
 #[test]
 fn root_nmcli_reads_the_fixtures_as_we_do() {
-    let fixtures: Vec<_> = foreign::fixtures()
+    let (paths, cases): (Vec<String>, Vec<Sources>) = fixtures(Dialect::Keyfile)
         .into_iter()
-        .filter(|(dialect, ..)| *dialect == Dialect::Keyfile)
-        .collect();
-    let cases: Vec<Sources> = fixtures
-        .iter()
-        .map(|(.., sources)| older(sources))
-        .collect();
+        .map(|(path, files)| (path, older(&files)))
+        .unzip();
     let mut wrong = Vec::new();
-    for (((_, path, _), files), profiles) in fixtures.iter().zip(&cases).zip(normalised(&cases)) {
-        let path = path.display();
+    for ((path, files), profiles) in paths.iter().zip(&cases).zip(normalised(&cases)) {
         let reading = keyfile::read(files);
         let mut theirs = Sources::default();
         let mut refused = false;

@@ -37,6 +37,15 @@ fn samples(of_each: usize) -> Vec<DesiredNetwork> {
     samples
 }
 
+/// The fixtures of a dialect, with their paths.
+fn fixtures(of: Dialect) -> Vec<(String, Sources)> {
+    let of_all = foreign::fixtures().into_iter();
+    of_all
+        .filter(|(dialect, ..)| *dialect == of)
+        .map(|(_, path, files)| (path.display().to_string(), files))
+        .collect()
+}
+
 fn sources<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> Sources {
     let mut sources = Sources::default();
     for (path, text) in files {

@@ -6,7 +6,7 @@ use oxbond_config::span::Sources;
 
 use crate::bench::{Bench, Root};
 use crate::{
-    difference, foreign, has_complaint, is_told, line_of, samples, sorted_ports, sources, text,
+    difference, fixtures, has_complaint, is_told, line_of, samples, sorted_ports, sources, text,
     written,
 };
 
@@ -30,17 +30,7 @@ done
 
 fn generate(cases: &[Sources]) -> Vec<Generated> {
     let bench = Bench::new();
-    for (number, case) in cases.iter().enumerate() {
-        for (_, source) in case.iter() {
-            let name = &source.name;
-            let home = if name.contains('/') {
-                ""
-            } else {
-                "etc/netplan/"
-            };
-            bench.put(&format!("{number}/{home}{name}"), &source.text);
-        }
-    }
+    bench.put_cases(cases, "etc/netplan");
     bench.run(Root::Tools, GENERATE);
     let all = |directory: &str, home: &str| {
         let files = bench.list(directory);
@@ -118,18 +108,11 @@ fn root_netplan_takes_what_is_written() {
 /// What netplan makes of each fixture is what we read in it; and what it refuses, we complain of at the same line.
 #[test]
 fn root_netplan_reads_the_fixtures_as_we_do() {
-    let fixtures: Vec<_> = foreign::fixtures()
-        .into_iter()
-        .filter(|(dialect, ..)| *dialect == Dialect::Netplan)
-        .collect();
-    let cases: Vec<Sources> = fixtures
-        .iter()
-        .map(|(.., sources)| sources.clone())
-        .collect();
+    let (paths, cases): (Vec<String>, Vec<Sources>) =
+        fixtures(Dialect::Netplan).into_iter().unzip();
     let mut wrong = Vec::new();
-    for ((_, path, files), generated) in fixtures.iter().zip(generate(&cases)) {
+    for ((path, files), generated) in paths.iter().zip(&cases).zip(generate(&cases)) {
         let reading = netplan::read(files);
-        let path = path.display();
         let lines = Dialect::Netplan.lines(&reading.report, files);
         if generated.accepted {
             let theirs = if generated.networkd.iter().next().is_some() {

@@ -11,7 +11,7 @@ use oxbond_config::span::Sources;
 use oxbond_core::option::{OptionId, OptionValue};
 
 use crate::bench::{Bench, Root};
-use crate::{foreign, is_told, line_of, samples, written};
+use crate::{fixtures, is_told, line_of, samples, written};
 
 /// One run for each set of files. When it says that all links are known, it has asked for all devices.
 const RUN: &str = r#"
@@ -71,17 +71,7 @@ fn older(files: &Sources) -> Sources {
 
 fn run(cases: &[Sources]) -> Vec<Run> {
     let bench = Bench::new();
-    for (number, case) in cases.iter().enumerate() {
-        for (_, source) in case.iter() {
-            let name = &source.name;
-            let home = if name.contains('/') {
-                ""
-            } else {
-                "/etc/systemd/network/"
-            };
-            bench.put(&format!("{number}/{home}{name}"), &source.text);
-        }
-    }
+    bench.put_cases(cases, "etc/systemd/network");
     bench.run(Root::Tools, RUN);
     (0..cases.len())
         .map(|number| Run {
@@ -248,17 +238,12 @@ fn root_networkd_takes_what_is_written() {
 /// What it complains of in the fixtures, we complain of at the same line; and what it sends, we read.
 #[test]
 fn root_networkd_reads_the_fixtures_as_we_do() {
-    let fixtures: Vec<_> = foreign::fixtures()
+    let (paths, cases): (Vec<String>, Vec<Sources>) = fixtures(Dialect::Networkd)
         .into_iter()
-        .filter(|(dialect, ..)| *dialect == Dialect::Networkd)
-        .collect();
-    let cases: Vec<Sources> = fixtures
-        .iter()
-        .map(|(.., sources)| older(sources))
-        .collect();
+        .map(|(path, files)| (path, older(&files)))
+        .unzip();
     let mut wrong = Vec::new();
-    for (((_, path, _), case), run) in fixtures.iter().zip(&cases).zip(run(&cases)) {
-        let path = path.display();
+    for ((path, case), run) in paths.iter().zip(&cases).zip(run(&cases)) {
         let reading = networkd::read(case);
         let lines = Dialect::Networkd.lines(&reading.report, case);
         for (file, number, what) in &run.complaints {

@@ -7,7 +7,7 @@ use oxbond_config::span::Sources;
 use oxbond_core::option::{OptionId, PortOptionId};
 
 use crate::bench::{Bench, Root};
-use crate::{difference, foreign, has_complaint, samples, text, written};
+use crate::{difference, fixtures, has_complaint, samples, text, written};
 
 /// Runs each script with an `nmcli` that keeps profiles as files, in order of their making: `add` makes one, `modify`
 /// passes it through, `delete` removes it. Where nmcli refuses, `said` tells.
@@ -114,12 +114,9 @@ fn root_nmcli_runs_what_is_written() {
 /// What nmcli makes of each fixture is what we read in it; and what it refuses, we complain of.
 #[test]
 fn root_nmcli_runs_the_fixtures_as_we_read_them() {
-    let fixtures: Vec<_> = foreign::fixtures()
-        .into_iter()
-        .filter(|(dialect, ..)| *dialect == Dialect::Nmcli)
-        // Loops are run there, and told here.
-        .filter(|(_, path, _)| !path.ends_with("script.fixture"))
-        .collect();
+    let mut fixtures = fixtures(Dialect::Nmcli);
+    // Loops are run there, and told here.
+    fixtures.retain(|(path, _)| !path.ends_with("/script.fixture"));
     let scripts: Vec<String> = fixtures
         .iter()
         .map(|(.., sources)| {
@@ -132,10 +129,8 @@ fn root_nmcli_runs_the_fixtures_as_we_read_them() {
         })
         .collect();
     let mut wrong = Vec::new();
-    for (((_, path, sources), _), (profiles, said)) in
-        fixtures.iter().zip(&scripts).zip(run(&scripts))
+    for (((path, sources), _), (profiles, said)) in fixtures.iter().zip(&scripts).zip(run(&scripts))
     {
-        let path = path.display();
         let reading = nmcli::read(sources);
         match said {
             Some(said) if !has_complaint(Dialect::Nmcli, &reading, sources) => {
