@@ -1,9 +1,11 @@
 //! Hundreds of seeds of mode 802.3ad in every test run. `OXBOND_SIM_SEED=n` runs just one and shows what happened in it;
 //! `OXBOND_SIM_SEEDS=n` runs that many.
 
+mod common;
+
 use core::time::Duration;
 
-use oxbond_core::bond::Bond;
+use common::{number, through_json};
 use oxbond_core::option::OptionChange;
 use oxbond_core::time::Instant;
 use oxbond_sim::lacp::{End, HostSetup, Lasting, Scenario, Totals, Way, Wire, run, run_seed};
@@ -16,11 +18,6 @@ const WORKERS: u64 = 2;
 
 #[test]
 fn invariants_hold_whatever_goes_wrong() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().expect("a number"))
-    };
     if let Some(seed) = number("OXBOND_SIM_SEED") {
         let totals = run_seed(seed, through_json).unwrap_or_else(|failure| panic!("{failure}"));
         println!("seed {seed}: {totals:?}");
@@ -147,10 +144,4 @@ fn a_loop_carries_nothing_without_a_partner() {
     let options: &[&str] = &["lacp_fallback=individual", "lacp_fallback_delay=0"];
     let totals = play(&[options], &[(0, Lasting::Healthy)]);
     assert_eq!((totals.distributing, totals.counters.sent), (0, 0));
-}
-
-/// As the daemon's state file holds it.
-fn through_json(bond: &Bond) -> Bond {
-    let text = serde_json::to_string(bond).expect("a bond can be written");
-    serde_json::from_str(&text).expect("what was written can be read")
 }

@@ -1,7 +1,9 @@
 //! Some hundreds of seeds in every test run. `OXBOND_SIM_SEED=n` runs just one and shows what happened in it;
 //! `OXBOND_SIM_SEEDS=n` runs that many.
 
-use oxbond_core::bond::Bond;
+mod common;
+
+use common::{number, through_json};
 use oxbond_sim::host::Counters;
 use oxbond_sim::run_seed;
 
@@ -23,11 +25,6 @@ const SEEDS: u64 = 300;
 
 #[test]
 fn invariants_hold_whatever_goes_wrong() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().expect("a number"))
-    };
     if let Some(seed) = number("OXBOND_SIM_SEED") {
         let counters = run_seed(seed, through_json).unwrap_or_else(|failure| panic!("{failure}"));
         println!("seed {seed}: {counters:?}");
@@ -65,16 +62,4 @@ fn a_seed_is_always_the_same_run() {
             "seed {seed}"
         );
     }
-}
-
-/// As the daemon's state file holds it.
-fn through_json(bond: &Bond) -> Bond {
-    let text = serde_json::to_string(bond).expect("a bond can be written");
-    let back: Bond = serde_json::from_str(&text).expect("what was written can be read");
-    assert_eq!(
-        serde_json::to_string(&back).expect("a bond can be written"),
-        text,
-        "nothing is lost"
-    );
-    back
 }
