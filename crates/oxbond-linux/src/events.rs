@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::netlink::Netlink;
-    use crate::test_support::in_fresh_namespaces;
+    use crate::test_support::{in_fresh_namespaces, veth_pair};
 
     /// Reads until `wanted` says yes; panics after a second.
     fn wait_for(monitor: &mut Monitor, wanted: impl Fn(&Notice) -> bool) -> Duration {
@@ -194,11 +194,7 @@ mod tests {
     fn root_sees_carrier_loss_at_once_and_addresses() {
         in_fresh_namespaces(|| {
             let mut nl = Netlink::open().unwrap();
-            nl.create_veth("p0", "q0").unwrap();
-            let (p0, q0) = (
-                nl.link("p0").unwrap().unwrap().index,
-                nl.link("q0").unwrap().unwrap().index,
-            );
+            let (p0, q0) = veth_pair(&mut nl);
             nl.set_up(p0).unwrap();
             nl.set_up(q0).unwrap();
             let mut monitor = Monitor::open().unwrap();

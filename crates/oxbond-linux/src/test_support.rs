@@ -37,6 +37,13 @@ pub(crate) fn in_fresh_namespaces(test: impl FnOnce() + Send) {
     });
 }
 
+/// Makes the pair of devices `p0` and `q0`; their indexes.
+pub(crate) fn veth_pair(nl: &mut Netlink) -> (u32, u32) {
+    nl.create_veth("p0", "q0").unwrap();
+    let mut index = |name| nl.link(name).unwrap().unwrap().index;
+    (index("p0"), index("q0"))
+}
+
 /// A directory that goes away with its handle.
 pub(crate) struct TempDir(PathBuf);
 

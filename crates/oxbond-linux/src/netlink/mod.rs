@@ -146,7 +146,7 @@ fn body_of(message: &RouteNetlinkMessage) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::in_fresh_namespaces;
+    use crate::test_support::{in_fresh_namespaces, veth_pair};
 
     #[test]
     fn root_a_refusal_carries_the_kernels_own_words() {
@@ -195,11 +195,7 @@ mod tests {
     fn root_default_routes_name_every_way_out() {
         in_fresh_namespaces(|| {
             let mut nl = Netlink::open().unwrap();
-            nl.create_veth("p0", "q0").unwrap();
-            let (p0, q0) = (
-                nl.link("p0").unwrap().unwrap().index,
-                nl.link("q0").unwrap().unwrap().index,
-            );
+            let (p0, q0) = veth_pair(&mut nl);
             nl.set_up(p0).unwrap();
             nl.set_up(q0).unwrap();
             nl.add_address(p0, "10.0.0.2".parse().unwrap(), 24).unwrap();

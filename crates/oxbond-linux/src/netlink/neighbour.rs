@@ -166,15 +166,13 @@ fn message(ifindex: u32, address: IpAddr) -> NeighbourMessage {
 mod tests {
     use super::*;
     use crate::netns::NetNs;
-    use crate::test_support::{in_fresh_namespaces, poll_until};
+    use crate::test_support::{in_fresh_namespaces, poll_until, veth_pair};
 
     #[test]
     fn root_a_neighbour_answers_or_does_not() {
         in_fresh_namespaces(|| {
             let mut nl = Netlink::open().unwrap();
-            nl.create_veth("p0", "q0").unwrap();
-            let index = |nl: &mut Netlink, name: &str| nl.link(name).unwrap().unwrap().index;
-            let (p0, q0) = (index(&mut nl, "p0"), index(&mut nl, "q0"));
+            let (p0, q0) = veth_pair(&mut nl);
             let to = |text: &str| text.parse::<IpAddr>().unwrap();
             nl.set_up(p0).unwrap();
             nl.add_address(p0, to("10.0.0.1"), 24).unwrap();
@@ -183,7 +181,7 @@ mod tests {
             other
                 .enter(|| {
                     let mut nl = Netlink::open().unwrap();
-                    let q0 = index(&mut nl, "q0");
+                    let q0 = nl.link("q0").unwrap().unwrap().index;
                     nl.set_up(q0).unwrap();
                     nl.add_address(q0, to("10.0.0.2"), 24).unwrap();
                 })

@@ -535,15 +535,13 @@ fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::in_fresh_namespaces;
+    use crate::test_support::{in_fresh_namespaces, veth_pair};
 
     #[test]
     fn root_routes_are_added_read_back_taken_and_put_back() {
         in_fresh_namespaces(|| {
             let mut nl = Netlink::open().unwrap();
-            nl.create_veth("p0", "q0").unwrap();
-            let index = |nl: &mut Netlink, name: &str| nl.link(name).unwrap().unwrap().index;
-            let (p0, q0) = (index(&mut nl, "p0"), index(&mut nl, "q0"));
+            let (p0, q0) = veth_pair(&mut nl);
             let to = |text: &str| text.parse::<IpAddr>().unwrap();
             for (device, address) in [(p0, "10.0.0.2"), (q0, "10.0.1.2")] {
                 nl.set_up(device).unwrap();
