@@ -80,33 +80,38 @@ impl NetNs {
     /// # Errors
     /// As [`NetNs::enter`]; `ENOPROTOOPT` from older kernels.
     pub fn cookie(&self) -> Result<u64, KernelError> {
-        self.enter(|| {
-            let failed =
-                |e: io::Error| KernelError::from_io("read", "the network namespace's cookie", &e);
-            let socket = rustix::net::socket(
-                rustix::net::AddressFamily::UNIX,
-                rustix::net::SocketType::DGRAM,
-                None,
-            )
-            .map_err(|e| failed(e.into()))?;
-            let mut cookie = 0_u64;
-            let mut length: libc::socklen_t = 8;
-            // SAFETY: the kernel writes at most `length` bytes to `cookie`, which has that many.
-            let result = unsafe {
-                libc::getsockopt(
-                    socket.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    SO_NETNS_COOKIE,
-                    (&raw mut cookie).cast(),
-                    &raw mut length,
-                )
-            };
-            if result == 0 {
-                Ok(cookie)
-            } else {
-                Err(failed(io::Error::last_os_error()))
-            }
-        })?
+        self.enter(cookie_here)?
+    }
+}
+
+/// As [`NetNs::cookie`], of the calling thread's namespace: that takes no privilege.
+///
+/// # Errors
+/// `ENOPROTOOPT` from kernels before 5.14.
+pub fn cookie_here() -> Result<u64, KernelError> {
+    let failed = |e: io::Error| KernelError::from_io("read", "the network namespace's cookie", &e);
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )
+    .map_err(|e| failed(e.into()))?;
+    let mut cookie = 0_u64;
+    let mut length: libc::socklen_t = 8;
+    // SAFETY: the kernel writes at most `length` bytes to `cookie`, which has that many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(cookie)
+    } else {
+        Err(failed(io::Error::last_os_error()))
     }
 }
 
@@ -152,9 +157,7 @@ mod tests {
         assert!(!names(&two).contains(&"p0".to_owned()));
         assert_ne!(one.cookie().unwrap(), two.cookie().unwrap());
         assert_eq!(one.cookie().unwrap(), one.cookie().unwrap());
-        let inside = two
-            .enter(|| NetNs::current().unwrap().cookie().unwrap())
-            .unwrap();
+        let inside = two.enter(cookie_here).unwrap().unwrap();
         assert_eq!(inside, two.cookie().unwrap());
     }
 

@@ -3,6 +3,7 @@
 //! The directory is named by the namespace's cookie, a number the kernel never gives twice within one boot, so that
 //! nothing left by a namespace that is gone is ever taken for a new one's.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -17,19 +18,17 @@ pub(crate) struct RunPaths {
 impl RunPaths {
     /// For the network namespace of the calling thread, below `root` (normally `/run/oxbond`).
     pub(crate) fn here(root: &Path) -> Result<Self, Failure> {
-        let cookie = oxbond_linux::netns::NetNs::current()
-            .and_then(|ns| ns.cookie())
-            .map_err(|e| {
-                let blame = if e.is_permission() {
-                    Blame::Permission
-                } else {
-                    Blame::Kernel
-                };
-                Failure::new(
-                    blame,
-                    format!("cannot tell which network namespace this is: {e}"),
-                )
-            })?;
+        let cookie = oxbond_linux::netns::cookie_here().map_err(|e| {
+            let blame = if e.is_permission() {
+                Blame::Permission
+            } else {
+                Blame::Kernel
+            };
+            Failure::new(
+                blame,
+                format!("cannot tell which network namespace this is: {e}"),
+            )
+        })?;
         Ok(Self {
             dir: root.join(format!("ns-{cookie}")),
         })
@@ -70,6 +69,17 @@ impl RunPaths {
     /// Where each bond's state is kept for the next daemon.
     pub(crate) fn bonds(&self) -> PathBuf {
         self.dir.join("bonds")
+    }
+
+    /// Names of the bonds whose state is kept: those of the daemon, or of the one before.
+    pub(crate) fn saved_bonds(&self) -> BTreeSet<String> {
+        let files = std::fs::read_dir(self.bonds()).into_iter().flatten();
+        let names = files.filter_map(|file| {
+            let path = file.ok()?.path();
+            let name = path.file_stem()?.to_str()?.to_owned();
+            (path.extension()? == "json").then_some(name)
+        });
+        names.collect()
     }
 
     /// The directory itself, for what is kept of the network beside the bonds.
