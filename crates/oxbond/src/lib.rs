@@ -6,6 +6,7 @@ mod cli;
 mod control;
 mod daemon;
 pub mod decoders;
+mod driver;
 mod exit;
 mod ip;
 mod network;

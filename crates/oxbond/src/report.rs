@@ -16,9 +16,9 @@ pub(crate) struct BondReport {
     pub(crate) engine: EngineReport,
     /// What the data path counted, one entry for each port of `status`.
     pub(crate) counters: Vec<PortCounters>,
-    /// Packets of the bond dropped because no port could take them.
+    /// Packets of the bond dropped because no port could take them; on the driver those dropped for other reasons too.
     pub(crate) tx_no_port: u64,
-    /// How often the data path itself left a port because its link was gone.
+    /// How often our data path itself left a port because its link was gone.
     pub(crate) ports_left: u64,
     /// Expected ports that are there and could not join, with the reason.
     #[serde(default)]
@@ -41,21 +41,25 @@ pub(crate) struct FrameReport {
 /// What carries a bond, and why that.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EngineReport {
-    /// Name of the engine: `ebpf`.
+    /// Name of the engine: `ebpf` or `kernel`.
     pub(crate) engine: String,
-    /// Kind of the front device: `veth` or `netkit`.
-    pub(crate) front: String,
-    /// Where the programs are attached: `tcx` or `clsact`.
-    pub(crate) hook: String,
-    /// In words, why this front device and hook.
+    /// It is under a daemon's management. Bonds of the driver that somebody else made are not.
+    pub(crate) managed: bool,
+    /// Kind of the front device: `veth` or `netkit`; none on the driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) front: Option<String>,
+    /// Where the programs are attached: `tcx` or `clsact`; none on the driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hook: Option<String>,
+    /// In words, why it is carried like this.
     pub(crate) why: String,
-    /// Interface index of the front device.
+    /// Interface index of the bond's device.
     pub(crate) bond_ifindex: u32,
     /// MTU of bond and ports in bytes.
     pub(crate) mtu: u32,
 }
 
-/// What the data path counted at one port since it joined.
+/// What was counted at one port: by our data path since it joined, on the driver by the interface since it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PortCounters {
     /// The port.
@@ -68,8 +72,13 @@ pub(crate) struct PortCounters {
     pub(crate) rx_packets: u64,
     /// Bytes of them.
     pub(crate) rx_bytes: u64,
-    /// Packets that arrived while the port was not active and were dropped for that reason; no errors.
-    pub(crate) rx_inactive: u64,
+    /// Packets that arrived while the port was not active and were dropped for that reason; no errors. The driver does not
+    /// tell them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rx_inactive: Option<u64>,
+    /// On the driver: packets that arrived and were dropped, those of an inactive port among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rx_dropped: Option<u64>,
     /// Part of `tx_packets`: sent here although the table named another port, whose link was gone.
     pub(crate) tx_moved: u64,
     /// LACPDUs of the partner that the data path answered because the daemon was late, stopped or dead.
@@ -85,7 +94,8 @@ impl From<(PortId, oxbond_datapath::PortCounters)> for PortCounters {
             tx_bytes: counted.tx_bytes,
             rx_packets: counted.rx_packets,
             rx_bytes: counted.rx_bytes,
-            rx_inactive: counted.rx_inactive,
+            rx_inactive: Some(counted.rx_inactive),
+            rx_dropped: None,
             tx_moved: counted.tx_moved,
             lacp_answered: counted.lacp_answered,
         }

@@ -7,6 +7,10 @@ use oxbond_wire::MacAddr;
 use crate::exit::{Blame, Failure};
 use crate::refusal::{configuration, refused_by_core};
 
+/// Offset and length of a VLAN tag in a frame.
+const TAG_AT: usize = 12;
+const TAG_LEN: usize = 4;
+
 pub(crate) fn parse_options(options: &[(String, String)]) -> Result<Vec<OptionChange>, Failure> {
     options
         .iter()
@@ -68,4 +72,15 @@ pub(crate) fn port_changes(
 pub(crate) fn known_in(mode: Mode, mut options: Vec<PortOptionChange>) -> Vec<PortOptionChange> {
     options.retain(|change| change.id.spec().settable_in(true).contains(mode));
     options
+}
+
+/// A frame as what carries a bond sees it, and its tag: the system keeps the outermost VLAN tag beside the frame.
+pub(crate) fn untagged(frame: &[u8]) -> (Vec<u8>, u16) {
+    match frame.get(TAG_AT..TAG_AT + TAG_LEN) {
+        Some([0x81, 0x00, high, low] | [0x88, 0xa8, high, low]) => {
+            let tag = u16::from_be_bytes([*high, *low]);
+            ([&frame[..TAG_AT], &frame[TAG_AT + TAG_LEN..]].concat(), tag)
+        }
+        _ => (frame.to_vec(), 0),
+    }
 }

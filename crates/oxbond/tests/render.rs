@@ -9,6 +9,7 @@ mod report;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use oxbond_core::driver::RawAttribute;
 use oxbond_core::lacp::{
     self, AggregatorStatus, ChurnState, Counters, Drain, MuxState, ReceiveState, Selected,
 };
@@ -149,15 +150,17 @@ fn report(status: BondStatus) -> BondReport {
             tx_bytes: 500,
             rx_packets: 6,
             rx_bytes: 600,
-            rx_inactive: 7,
+            rx_inactive: Some(7),
+            rx_dropped: None,
             tx_moved: 1,
             lacp_answered: 0,
         })
         .collect();
     let engine = EngineReport {
         engine: "ebpf".to_owned(),
-        front: "veth".to_owned(),
-        hook: "tcx".to_owned(),
+        managed: true,
+        front: Some("veth".to_owned()),
+        hook: Some("tcx".to_owned()),
         why: "netkit: not in this kernel".to_owned(),
         bond_ifindex: 9,
         mtu: 9000,
@@ -557,5 +560,61 @@ bond0 (active-backup): has carrier: enp3s0 carries the traffic
     assert_eq!(
         render::frame("bond0", &frame),
         "bond0: the frame would be dropped\n  no port is to send\n"
+    );
+}
+
+/// A bond of the driver that nobody watches and nobody manages, with attributes that we do not know.
+fn of_the_driver() -> BondReport {
+    let mut status = bond(Mode::ActiveBackup);
+    status.carrier = true;
+    status.active_port = Some("enp3s0".to_owned());
+    status.failovers = None;
+    status.ports = vec![port(0, "enp3s0"), port(1, "enp4s0")];
+    status.ports.iter_mut().for_each(|port| port.since = None);
+    status.expected = vec!["enp3s0".to_owned(), "enp4s0".to_owned()];
+    let raw = |number, value: &str| RawAttribute {
+        number,
+        value: value.to_owned(),
+    };
+    status.raw = vec![raw(35, "01"), raw(36, "ff00")];
+    status.ports[1].raw = vec![raw(13, "07000000")];
+    let mut report = report(status);
+    report.engine = EngineReport {
+        engine: "kernel".to_owned(),
+        managed: false,
+        front: None,
+        hook: None,
+        why: "somebody else made it".to_owned(),
+        bond_ifindex: 9,
+        mtu: 1500,
+    };
+    report
+}
+
+#[test]
+fn a_bond_of_the_driver_shows_what_is_known_and_nothing_made_up() {
+    assert_eq!(
+        render::table(&[of_the_driver()], false, 100),
+        "\
+bond0  active-backup  up  active enp3s0  16:62:3c:0c:84:5c  mtu 1500
+  ports: 2 expected, 2 attached, 2 carrying; engine kernel (not managed)
+  attributes not known here: 35=01 36=ff00
+  PORT    LINK  ROLE    SPEED    FAILURES  WHY
+  enp3s0  up    active  10 Gb/s         0  active
+  enp4s0  up    active  10 Gb/s         0  active; attributes not known here: 13=07000000
+"
+    );
+    let json = render::json(&[of_the_driver()]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let engine = &json["bonds"][0]["engine"];
+    let keys: Vec<&String> = engine.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["bond_ifindex", "engine", "managed", "mtu", "why"]);
+    assert_eq!(json["bonds"][0]["raw"][1]["value"], "ff00");
+    assert_eq!(json["bonds"][0]["failovers"], serde_json::Value::Null);
+    let told = render::Explanation::of(&of_the_driver(), None).unwrap();
+    let text = told.text(100);
+    assert!(
+        text.contains("\n  carried by the kernel's driver: somebody else made it\n"),
+        "{text}"
     );
 }

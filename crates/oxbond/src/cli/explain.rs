@@ -9,13 +9,15 @@ use oxbond_linux::netlink::Netlink;
 use oxbond_wire::MacAddr;
 use oxbond_wire::ethernet::{EtherType, Header, Tag};
 
+use super::look::Look;
 use super::{bond_arg, say, text, texts, unexpected, width};
 use crate::control::client::Client;
 use crate::control::protocol::{Reply, Request};
+use crate::driver;
 use crate::exit::{Blame, Failure};
-use crate::paths::RunPaths;
+use crate::refusal::{kernel, refused};
 use crate::render;
-use crate::report::FrameReport;
+use crate::report::{BondReport, FrameReport};
 
 /// Protocol numbers by name (IANA).
 const PROTOCOLS: [(&str, u8); 5] = [
@@ -34,7 +36,8 @@ pub(super) fn grammar() -> Command {
              code is 0 when all is well, and 7 when anything is degraded or not ready yet: a port without link or partner, a \
              drained or missing one, a bond that cannot carry traffic; with --frame or --flow, when the frame would be dropped. \
              With the name of a port, only that port counts, and more is told of it.\n\nA frame's way is asked of the table that \
-             the data path has, with the links as they are at this moment. Nothing is sent.",
+             the data path has, with the links as they are at this moment; of a bond of the kernel's driver it is computed as the \
+             driver does it, where that can be foretold. Nothing is sent.",
         )
         .arg(bond_arg())
         .arg(
@@ -79,35 +82,21 @@ pub(super) fn grammar() -> Command {
 }
 
 pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<(), Failure> {
-    let mut client = RunPaths::here(run_root).and_then(|paths| Client::connect(&paths.socket()))?;
     let bond = text(matches, "bond");
     let json = matches.get_flag("json");
+    let (report, look) = Look::at_one(run_root, &bond)?;
     if let Some(hex) = matches.get_one::<String>("frame") {
-        return way(&mut client, &bond, bytes(hex)?, Vec::new(), json);
+        return way(look.daemon, &report, bytes(hex)?, Vec::new(), json);
     }
-    let reply = client.call(Request::Status {
-        bond: Some(bond.clone()),
-    })?;
-    let Reply::Bonds { bonds, .. } = &reply else {
-        return Err(unexpected(&reply));
-    };
-    let Some(report) = bonds.first() else {
-        return Err(unexpected(&reply));
-    };
     let words = texts(matches, "flow");
     if !words.is_empty() {
         let flow = Flow::parse(&words, matches)?;
         let (to, notes) = flow.next_hop()?;
-        return way(
-            &mut client,
-            &bond,
-            flow.frame(report.status.mac, to),
-            notes,
-            json,
-        );
+        let frame = flow.frame(report.status.mac, to);
+        return way(look.daemon, &report, frame, notes, json);
     }
     let port = matches.get_one::<String>("member");
-    let Some(told) = render::Explanation::of(report, port.map(String::as_str)) else {
+    let Some(told) = render::Explanation::of(&report, port.map(String::as_str)) else {
         let why = format!(
             "{} is not a port of {bond}; it has {}",
             text(matches, "member"),
@@ -126,29 +115,37 @@ pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<(), Failure> 
     }
 }
 
-/// Asks for the way of a frame and tells it.
+/// Asks for the way of a frame and tells it. Bonds that no daemon has under management are looked at here.
 fn way(
-    client: &mut Client,
-    bond: &str,
+    daemon: Result<Client, Failure>,
+    bond: &BondReport,
     frame: Vec<u8>,
     notes: Vec<String>,
     json: bool,
 ) -> Result<(), Failure> {
-    let reply = client.call(Request::Frame {
-        bond: bond.to_owned(),
-        frame,
-    })?;
-    let Reply::Frame(mut report) = reply else {
-        return Err(unexpected(&reply));
+    let name = &bond.status.name;
+    let mut report = match daemon {
+        Ok(mut client) if bond.engine.managed => {
+            let bond = name.clone();
+            match client.call(Request::Frame { bond, frame })? {
+                Reply::Frame(report) => report,
+                other => return Err(unexpected(&other)),
+            }
+        }
+        _ => {
+            let mut netlink = Netlink::open().map_err(kernel)?;
+            let way = driver::way(&mut netlink, bond.engine.bond_ifindex, &frame)?;
+            way.ok_or_else(|| refused(format!("{name} is gone")))?
+        }
     };
     report.steps.splice(..0, notes);
     say(&if json {
         encode(&report)?
     } else {
-        render::frame(bond, &report)
+        render::frame(name, &report)
     })?;
     if report.ports.is_empty() {
-        let why = format!("{bond}: such a frame would be dropped");
+        let why = format!("{name}: such a frame would be dropped");
         return Err(Failure::new(Blame::Unready, why));
     }
     Ok(())
@@ -260,7 +257,6 @@ impl Flow {
         if let Some(group) = group_mac(self.destination) {
             return Ok((group, Vec::new()));
         }
-        let kernel = |e: oxbond_linux::error::KernelError| Failure::new(Blame::Kernel, e);
         let mut netlink = Netlink::open().map_err(kernel)?;
         let way = netlink.way_to(self.destination, None).map_err(kernel)?;
         let known = match &way {

@@ -6,16 +6,18 @@ mod convert;
 mod explain;
 mod files;
 mod lint;
+mod look;
 mod nmcli;
 mod plan;
 mod save;
+mod status;
 mod trial;
 mod wait;
 mod words;
 
 pub(crate) use files::read_files;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -183,19 +185,7 @@ pub(crate) fn grammar() -> Command {
                 .arg(port_arg()),
             Scope::Port,
         ))
-        .subcommand(
-            Command::new("status")
-                .about("Show bonds: a table, or --json, or the text of /proc/net/bonding")
-                .arg(Arg::new("bond").value_name("BOND").help("Just this bond"))
-                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("A versioned JSON document"))
-                .arg(
-                    Arg::new("proc")
-                        .long("proc")
-                        .action(ArgAction::SetTrue)
-                        .conflicts_with("json")
-                        .help("The exact text the kernel's driver shows in /proc/net/bonding/BOND"),
-                ),
-        )
+        .subcommand(status::grammar())
         .subcommand(adopt::grammar())
         .subcommand(save::grammar())
         .subcommands(words::grammar())
@@ -490,7 +480,7 @@ fn run_own(matches: &ArgMatches, run_root: &Path) -> Result<(), Failure> {
                 port,
             })?)
         }
-        Some(("status", m)) => status(&mut connect()?, m),
+        Some(("status", m)) => status::run(run_root, m),
         Some(("adopt", m)) => adopt::run(run_root, m),
         Some(("save", m)) => save::run(run_root, m),
         Some(("wait", m)) => wait::run(run_root, m),
@@ -591,29 +581,6 @@ fn unexpected(reply: &Reply) -> Failure {
         Blame::Bug,
         format!("the daemon gave an answer of the wrong kind: {reply:?}"),
     )
-}
-
-fn status(client: &mut Client, matches: &ArgMatches) -> Result<(), Failure> {
-    let bond = matches.get_one::<String>("bond").cloned();
-    let reply = client.call(Request::Status { bond })?;
-    let Reply::Bonds { bonds, .. } = reply else {
-        return Err(unexpected(&reply));
-    };
-    let out = if matches.get_flag("json") {
-        render::json(&bonds).map_err(|e| {
-            Failure::new(Blame::Bug, format!("cannot write the status as JSON: {e}"))
-        })?
-    } else if matches.get_flag("proc") {
-        let release = rustix::system::uname();
-        let release = release.release().to_string_lossy().into_owned();
-        bonds
-            .iter()
-            .map(|bond| render::proc(&bond.status, &release))
-            .collect()
-    } else {
-        render::table(&bonds, std::io::stdout().is_terminal(), width())
-    };
-    say(&out)
 }
 
 fn events(client: &mut Client, json: bool) -> Result<(), Failure> {

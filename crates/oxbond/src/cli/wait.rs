@@ -9,11 +9,10 @@ use oxbond_core::lacp::ReceiveState;
 use oxbond_core::option::Mode;
 use oxbond_core::status::{BondStatus, PortRole};
 
-use super::{texts, unexpected};
-use crate::control::client::Client;
-use crate::control::protocol::{Reply, Request};
+use super::look::Look;
+use super::texts;
 use crate::exit::{Blame, Failure};
-use crate::paths::RunPaths;
+use crate::report::BondReport;
 
 /// Between two looks. A boot that waits notices a tenth of a second less than it does a wake-up more.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -70,7 +69,7 @@ pub(super) fn grammar() -> Command {
         .about("Wait until bonds can carry traffic: for boot targets and scripts")
         .long_about(
             "Wait until bonds can carry traffic: for boot targets and scripts.\n\nWithout a name, all bonds of the daemon are \
-             waited for. A dead cable does not hold up 'any-port'. When the time is over, what is missing is said and the exit \
+             waited for; with names, bonds of the kernel's driver that nobody has under management too. A dead cable does not hold up 'any-port'. When the time is over, what is missing is said and the exit \
              code is 7.",
         )
         .arg(Arg::new("bond").value_name("BOND").action(ArgAction::Append).help("Just these bonds"))
@@ -107,9 +106,8 @@ pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<(), Failure> 
         .copied()
         .unwrap_or_default();
     let deadline = Instant::now() + Duration::from_secs(timeout);
-    let paths = RunPaths::here(run_root)?;
     loop {
-        let missing = match look(&paths, target, &names) {
+        let missing = match lacking(run_root, target, &names) {
             Ok(missing) if missing.is_empty() => return Ok(()),
             Ok(missing) => Failure::new(Blame::Unready, missing.join("; ")),
             // At boot the daemon, or a bond of it, may be yet to come.
@@ -123,20 +121,27 @@ pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<(), Failure> 
     }
 }
 
-/// What bonds lack, one text for each that lacks something.
-fn look(paths: &RunPaths, target: Target, names: &[String]) -> Result<Vec<String>, Failure> {
-    let reply = Client::connect(&paths.socket())?.call(Request::Status { bond: None })?;
-    let Reply::Bonds { bonds, .. } = reply else {
-        return Err(unexpected(&reply));
+/// What bonds lack, one text for each that lacks something. Without names those of the daemon are meant: a bond that nobody
+/// has under management, such as one that the driver made by itself, must not hold up a boot.
+fn lacking(run_root: &Path, target: Target, names: &[String]) -> Result<Vec<String>, Failure> {
+    let look = Look::at_all(run_root)?;
+    let meant = |bond: &BondReport| match names {
+        [] => bond.engine.managed,
+        names => names.contains(&bond.status.name),
     };
-    let absent = names
+    let is_absent = |name: &&String| look.bonds.iter().all(|bond| bond.status.name != **name);
+    let mut absent = names.iter().filter(is_absent).peekable();
+    if let Err(failure) = look.daemon
+        && (names.is_empty() || absent.peek().is_some())
+    {
+        return Err(failure);
+    }
+    let absent = absent.map(|name| format!("{name}: there is no such bond"));
+    let lacking = look
+        .bonds
         .iter()
-        .filter(|name| bonds.iter().all(|bond| bond.status.name != **name))
-        .map(|name| format!("{name}: there is no such bond"));
-    let lacking = bonds
-        .iter()
+        .filter(|bond| meant(bond))
         .map(|bond| &bond.status)
-        .filter(|bond| names.is_empty() || names.contains(&bond.name))
         .filter_map(|bond| Some(format!("{}: {}", bond.name, target.lacks(bond)?)));
     Ok(absent.chain(lacking).collect())
 }

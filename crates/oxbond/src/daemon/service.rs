@@ -26,8 +26,10 @@ use super::state::StateDir;
 use super::trial::Trials;
 use crate::control::protocol::{BondRequest, Numbered, Reply, Request};
 use crate::control::server::{Answer, EVENT_BACKLOG};
+use crate::driver;
 use crate::exit::{Blame, Failure};
 use crate::paths::RunPaths;
+use crate::report::BondReport;
 
 /// Everything the daemon holds.
 pub(crate) struct Service {
@@ -400,7 +402,7 @@ impl Service {
             Request::Status { bond } => return Answer::One(self.status(bond.as_deref())),
             Request::Frame { bond, frame } => return Answer::One(self.frame(&bond, &frame)),
             Request::Events => {
-                return Answer::Stream(self.status(None), self.listeners.subscribe());
+                return Answer::Stream(self.snapshot(), self.listeners.subscribe());
             }
         };
         Answer::One(match result {
@@ -412,27 +414,58 @@ impl Service {
         })
     }
 
+    /// Our bonds and those of the driver that nobody has under management, or one of them.
     fn status(&mut self, only: Option<&str>) -> Reply {
+        let mut bonds = match self.reports(only) {
+            Ok(bonds) => bonds,
+            Err(failure) => return Reply::Failed(failure),
+        };
+        if only.is_none() || bonds.is_empty() {
+            bonds.extend(self.unmanaged(only));
+            bonds.sort_by(|a, b| a.status.name.cmp(&b.status.name));
+        }
         if let Some(name) = only
+            && bonds.is_empty()
             && let Err(failure) = self.existing(name)
         {
             return Reply::Failed(failure);
         }
-        let now = now();
-        let bonds = self
-            .bonds
-            .values()
-            .filter(|bond| only.is_none_or(|name| name == bond.name()));
-        match bonds
-            .map(|bond| bond.report(now))
-            .collect::<Result<Vec<_>, _>>()
-        {
+        Reply::Bonds {
+            sequence: self.sequence,
+            bonds,
+        }
+    }
+
+    /// Our bonds.
+    fn snapshot(&self) -> Reply {
+        match self.reports(None) {
             Ok(bonds) => Reply::Bonds {
                 sequence: self.sequence,
                 bonds,
             },
             Err(failure) => Reply::Failed(failure),
         }
+    }
+
+    fn reports(&self, only: Option<&str>) -> Result<Vec<BondReport>, Failure> {
+        let now = now();
+        let meant = self.bonds.values();
+        let meant = meant.filter(|bond| only.is_none_or(|name| name == bond.name()));
+        meant.map(|bond| bond.report(now)).collect()
+    }
+
+    /// Bonds of the driver that are not ours.
+    fn unmanaged(&mut self, only: Option<&str>) -> Vec<BondReport> {
+        let mut others = driver::unmanaged(&mut self.netlink).unwrap_or_else(|failure| {
+            warn!("cannot read the bonds of the kernel's driver: {failure}");
+            Vec::new()
+        });
+        others.retain(|bond| {
+            let index = bond.engine.bond_ifindex;
+            only.is_none_or(|name| name == bond.status.name)
+                && self.bonds.values().all(|ours| ours.ifindex() != index)
+        });
+        others
     }
 
     fn frame(&mut self, name: &str, frame: &[u8]) -> Reply {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `link add ... type bond` | the daemon |
 //! | `link set`, `change`, `delete` of a bond or port of ours | the daemon; words about any interface, the system's `ip` |
-//! | `link show` while there are bonds of ours | the system's `ip`, mended by [`show`] |
+//! | `link show` while there are bonds of our own engine | the system's `ip`, mended by [`show`] |
 //! | everything else | the system's `ip` with the same words, which replaces this process |
 //!
 //! Wrong words are complained of as `ip` does, with its exit codes; a refusal is told in the driver's words with a line

@@ -1,4 +1,4 @@
-//! `ip link show`: what the system's `ip` prints, with our bonds and their ports told as the driver's would be.
+//! `ip link show`: what the system's `ip` prints, with the bonds of our own engine and their ports told as the driver's are.
 //!
 //! The system's `ip` knows everything about an interface but that it is a bond or a port of one. So it prints, and what
 //! it prints is mended: flags, `master`, kind and data of bond and port. What carries a bond (a pair of devices, of
@@ -39,12 +39,18 @@ pub(super) fn show(
     filter: &Filter,
     world: &World,
 ) -> Result<Verdict, Complaint> {
-    if world.bonds.is_empty() {
+    let ours = || {
+        world
+            .bonds
+            .iter()
+            .filter(|bond| bond.engine.front.is_some())
+    };
+    if ours().next().is_none() {
         return Ok(Verdict::Pass);
     }
     let links = world.links()?;
     let mut roles = Roles::new();
-    for bond in &world.bonds {
+    for bond in ours() {
         let front = bond.engine.bond_ifindex;
         let inner = links.iter().find(|link| link.index == front);
         let mut note = |index: u32, role| {
@@ -137,6 +143,10 @@ fn keep(filter: &Filter, world: &World, roles: &Roles<'_>) -> Result<Keep, Compl
             None => set,
         });
     };
+    let is_ours = |bond: &str| {
+        let mut roles = roles.values();
+        roles.any(|role| matches!(role, Role::Bond(known) if known.status.name == bond))
+    };
     let ours = |wanted: &dyn Fn(&Role<'_>) -> bool| {
         let ours = roles.iter().filter(|(_, role)| wanted(role));
         ours.map(|(id, _)| id.clone()).collect::<BTreeSet<_>>()
@@ -167,7 +177,7 @@ fn keep(filter: &Filter, world: &World, roles: &Roles<'_>) -> Result<Keep, Compl
         only(set);
     }
     match &filter.master {
-        Some(Master::Join(master)) => match world.bond(master)? {
+        Some(Master::Join(master)) => match world.bond(master)?.filter(|bond| is_ours(bond)) {
             Some(bond) => only(ours(
                 &|role| matches!(role, Role::Port(of, _) if of.status.name == bond),
             )),
@@ -374,7 +384,7 @@ fn mend_text(block: &str, role: Option<&Role<'_>>) -> String {
         Role::Bond(bond) => {
             let ours = format!("    alias {ALIAS_MARK}");
             lines.retain(|line| !line.starts_with(&ours));
-            let kind = format!("    {} ", bond.engine.front);
+            let kind = format!("    {} ", bond.engine.front.as_deref().unwrap_or_default());
             if let Some(line) = lines.iter_mut().find(|line| line.starts_with(&kind)) {
                 let tail = after_info(line).map_or("", |at| &line[at..]);
                 let data = describe::line(&describe::bond(&bond.status));
@@ -442,7 +452,7 @@ mod tests {
         BondReport {
             status,
             engine: EngineReport {
-                front: "netkit".into(),
+                front: Some("netkit".into()),
                 ..EngineReport::default()
             },
             counters: Vec::new(),

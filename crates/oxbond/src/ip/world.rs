@@ -33,23 +33,21 @@ impl World {
             Ok((client, reply))
         });
         match asked {
-            Ok((client, Reply::Bonds { bonds, .. })) => Self {
-                daemon: Ok(client),
-                orphans: BTreeSet::new(),
-                bonds,
-            },
+            Ok((client, Reply::Bonds { mut bonds, .. })) => {
+                bonds.retain(|bond| bond.engine.managed);
+                Self {
+                    daemon: Ok(client),
+                    orphans: BTreeSet::new(),
+                    bonds,
+                }
+            }
             Ok((_, other)) => {
                 let why = format!("the daemon gave an answer of the wrong kind: {other:?}");
                 Self::without_daemon(Failure::new(Blame::Bug, why), BTreeSet::new())
             }
             Err(failure) => {
-                let files = std::fs::read_dir(paths.bonds()).into_iter().flatten();
-                let names = files.filter_map(|file| {
-                    let path = file.ok()?.path();
-                    let name = path.file_stem()?.to_str()?.to_owned();
-                    (path.extension()? == "json").then_some(name)
-                });
-                Self::without_daemon(failure, names.collect())
+                // Those on the driver, too: the next daemon would undo what is done to them behind its back.
+                Self::without_daemon(failure, paths.saved_bonds())
             }
         }
     }

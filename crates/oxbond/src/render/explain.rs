@@ -7,6 +7,7 @@
 //!                     > switch LACP on (active or passive) at the switch's port for this cable; ...
 //! ```
 
+use oxbond_core::engine::Engine;
 use oxbond_core::lacp::Participant;
 use oxbond_core::status::{BondStatus, PortStatus, STATUS_VERSION};
 use oxbond_core::verdict::Health;
@@ -54,7 +55,7 @@ impl Explanation {
             health: status.verdict.health,
             why: status.verdict.words.clone(),
             advice: status.verdict.advice.clone(),
-            details: Vec::new(),
+            details: carrier(report).into_iter().collect(),
         };
         let attached = status.ports.iter().map(|known| {
             let details = match port {
@@ -159,6 +160,13 @@ fn missing(status: &BondStatus, name: &str, hindered: Option<&String>) -> Told {
         advice: Some(advice),
         details: Vec::new(),
     }
+}
+
+/// That it is the driver that decides, and why that.
+fn carrier(report: &BondReport) -> Option<String> {
+    let engine = &report.engine;
+    let by_driver = engine.engine == Engine::Kernel.word();
+    by_driver.then(|| format!("carried by the kernel's driver: {}", engine.why))
 }
 
 /// What more is known of a port.

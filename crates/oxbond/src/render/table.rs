@@ -8,16 +8,18 @@
 //!   enp4s0  down 2s  backup  -               4  no carrier
 //! ```
 //!
-//! A bond in mode 802.3ad has a line more: `lacp: aggregator 1 of 2 ports, key 15; partner 02:00:5e:00:53:02, key 15`.
+//! A bond in mode 802.3ad has a line more: `lacp: aggregator 1 of 2 ports, key 15; partner 02:00:5e:00:53:02, key 15`; one of
+//! the kernel's driver, where that shows attributes that we do not know: `attributes not known here: 35=01`.
 //!
 //! Plain ASCII but for names; colours only when asked for.
 
 use core::time::Duration;
 
+use oxbond_core::driver::RawAttribute;
 use oxbond_core::lacp;
 use oxbond_core::status::{MiiStatus, PortRole, PortStatus};
 
-use crate::report::BondReport;
+use crate::report::{BondReport, EngineReport};
 
 /// Columns to assume where the terminal does not tell.
 pub(crate) const DEFAULT_WIDTH: usize = 80;
@@ -70,10 +72,7 @@ fn block(bond: &BondReport, paint: Paint, width: usize) -> String {
         let s = if failovers == 1 { "" } else { "s" };
         facts.push(format!("{failovers} failover{s}"));
     }
-    facts.push(format!(
-        "engine {} ({}, {})",
-        bond.engine.engine, bond.engine.front, bond.engine.hook
-    ));
+    facts.push(engine(&bond.engine));
 
     let mut lines = vec![head.join(GAP), format!("  {}", facts.join("; "))];
     lines.extend(
@@ -82,7 +81,30 @@ fn block(bond: &BondReport, paint: Paint, width: usize) -> String {
             .as_ref()
             .map(|lacp| format!("  lacp: {}", aggregation(lacp))),
     );
+    if !status.raw.is_empty() {
+        lines.push(format!("  {}", raw(&status.raw)));
+    }
     format!("{}\n{}", lines.join("\n"), rows(bond, paint, width))
+}
+
+/// What carries it, and whether anybody has it under management.
+fn engine(engine: &EngineReport) -> String {
+    let managed = (!engine.managed).then_some("not managed");
+    let parts = [engine.front.as_deref(), engine.hook.as_deref(), managed];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    match parts.as_slice() {
+        [] => format!("engine {}", engine.engine),
+        parts => format!("engine {} ({})", engine.engine, parts.join(", ")),
+    }
+}
+
+/// What else the driver shows.
+fn raw(attributes: &[RawAttribute]) -> String {
+    let each = attributes
+        .iter()
+        .map(|attribute| format!("{}={}", attribute.number, attribute.value));
+    let each: Vec<String> = each.collect();
+    format!("attributes not known here: {}", each.join(" "))
 }
 
 /// What the ports have come to with their partner.
@@ -208,7 +230,11 @@ fn port_row(port: &PortStatus) -> ([Cell; 5], String) {
         Cell::plain(port.speed_mbps.map_or_else(|| "-".to_owned(), speed)),
         Cell::plain(port.link_failure_count.to_string()),
     ];
-    (cells, printable(&port.reason))
+    let mut why = printable(&port.reason);
+    if !port.raw.is_empty() {
+        why += &format!("; {}", raw(&port.raw));
+    }
+    (cells, why)
 }
 
 /// `100 Mb/s`, `2.5 Gb/s`, `10 Gb/s`.

@@ -77,8 +77,9 @@ impl Program {
         daemon.arg("daemon");
         let mut daemon = Process::start("oxbond daemon", daemon)?;
         daemon.wait_ready(PATIENCE, "it answers", |_| {
-            let status = oxbond(&wires, &directory).arg("status").output();
-            status.is_ok_and(|output| output.status.success())
+            let mut wait = oxbond(&wires, &directory);
+            let waited = wait.args(["wait", "--timeout", "0"]).output();
+            waited.is_ok_and(|output| output.status.success())
         })?;
         Ok(Self {
             _daemon: daemon,

@@ -150,7 +150,8 @@ fn killed_at_each_step(subject: &mut Subject, path: &str) -> usize {
         let mut trial = Process::start("oxbond try", command).unwrap();
         let begun = |trial: &mut Process| trial.stderr().contains("s left for");
         wait_until(PATIENCE, "the daemon is dead or the trial begun", || {
-            begun(&mut trial) || subject.oxbond("status").unwrap().status.code() == Some(6)
+            let looked = subject.oxbond("wait --timeout 0").unwrap();
+            begun(&mut trial) || looked.status.code() == Some(6)
         })
         .unwrap();
         let done = begun(&mut trial);

@@ -9,10 +9,7 @@ use super::EbpfBond;
 use crate::exit::Failure;
 use crate::refusal::{engine_failure, kernel};
 use crate::report::FrameReport;
-
-/// Offset and length of a VLAN tag in a frame.
-const TAG_AT: usize = 12;
-const TAG_LEN: usize = 4;
+use crate::request::untagged;
 
 impl EbpfBond {
     /// The way of a frame as the host would send it.
@@ -48,16 +45,5 @@ impl EbpfBond {
             bucket: explained.route.bucket,
             steps: explained.steps,
         })
-    }
-}
-
-/// A frame as the data path sees it: the system keeps the outermost VLAN tag beside the frame.
-fn untagged(frame: &[u8]) -> (Vec<u8>, u16) {
-    match frame.get(TAG_AT..TAG_AT + TAG_LEN) {
-        Some([0x81, 0x00, high, low] | [0x88, 0xa8, high, low]) => {
-            let tag = u16::from_be_bytes([*high, *low]);
-            ([&frame[..TAG_AT], &frame[TAG_AT + TAG_LEN..]].concat(), tag)
-        }
-        _ => (frame.to_vec(), 0),
     }
 }

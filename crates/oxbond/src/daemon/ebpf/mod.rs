@@ -637,8 +637,9 @@ impl EbpfBond {
             status: self.core.status(now, &self.expected_ports()),
             engine: EngineReport {
                 engine: "ebpf".into(),
-                front: path.front.to_string(),
-                hook,
+                managed: true,
+                front: Some(path.front.to_string()),
+                hook: Some(hook),
                 why,
                 bond_ifindex: self.engine.ifindex(),
                 mtu: self.engine.mtu(),
