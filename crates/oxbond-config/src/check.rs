@@ -4,14 +4,15 @@
 use core::net::IpAddr;
 use std::collections::HashMap;
 
+use oxbond_core::engine::{Asked, Beyond, beyond_driver};
 use oxbond_core::option::{
-    BondContext, BondOptions, OptionChange, OptionError, OptionFault, OptionId, OptionSpec,
-    OptionValue, PortOptionId, PortOptions,
+    BondContext, BondOptions, OptionChange, OptionError, OptionFault, OptionId, OptionValue,
+    PortOptionId, PortOptions,
 };
 use oxbond_core::port::MAX_PORTS;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::dialect::{Dialect, mode};
+use crate::dialect::Dialect;
 use crate::model::{Cidr, DesiredBond, DesiredNetwork, DeviceSettings};
 use crate::span::{Located, Span};
 use crate::suggest::closest;
@@ -19,6 +20,9 @@ use crate::suggest::closest;
 /// `miimon` of a bond for which neither `miimon` nor `arp_interval` was given, in milliseconds. The driver's default,
 /// 0, leaves a bond that never fails over.
 pub const DEFAULT_MIIMON_MS: u32 = 100;
+
+/// A kernel later than all there are: files are checked for machines that are not known.
+const NEWEST: (u8, u8) = (u8::MAX, u8::MAX);
 
 /// Smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
 const IPV6_MTU_MIN: u32 = 1280;
@@ -35,9 +39,11 @@ pub fn check(network: &mut DesiredNetwork, diagnostics: &mut Vec<Diagnostic>) {
 pub(crate) fn judge(network: &DesiredNetwork, dialect: Dialect, diagnostics: &mut Vec<Diagnostic>) {
     for bond in &network.bonds {
         if !bond.incomplete {
-            let options = check_options(bond, dialect, diagnostics);
+            let beyond = beyond(bond);
+            let options = check_options(bond, dialect, &beyond, diagnostics);
             check_monitor(bond, &options, dialect.key(OptionId::Miimon), diagnostics);
-            check_port_options(bond, &options, diagnostics);
+            check_port_options(bond, &options, &beyond, diagnostics);
+            diagnostics.extend(beyond);
             // Of another tool's bond without ports it is told that it has none; they may be named elsewhere.
             if dialect.is_own() || !bond.ports.is_empty() {
                 check_primary(bond, &options, diagnostics);
@@ -84,6 +90,7 @@ pub(crate) fn fill_in_monitor(bond: &mut DesiredBond) {
 fn check_options(
     bond: &DesiredBond,
     dialect: Dialect,
+    beyond: &[Diagnostic],
     diagnostics: &mut Vec<Diagnostic>,
 ) -> BondOptions {
     let own_engine = dialect.is_own() && !bond.is_for_the_driver();
@@ -96,15 +103,7 @@ fn check_options(
         .options
         .iter()
         .partition(|option| option.value.id == OptionId::ActiveSlave);
-    if bond.is_for_the_driver() {
-        wanted.retain(|option| {
-            let (spec, text) = (option.value.id.spec(), option.value.text());
-            let found = beyond_driver(bond, spec, &text, option.span);
-            let fits = found.is_none();
-            diagnostics.extend(found);
-            fits
-        });
-    }
+    wanted.retain(|option| !is_told(beyond, option.span));
     let options = loop {
         let changes: Vec<OptionChange> = wanted.iter().map(|option| option.value.clone()).collect();
         let context = BondContext {
@@ -162,37 +161,55 @@ fn check_options(
     options
 }
 
-/// What is said of an option that our own engine has in the mode of a bond, and the driver has not; nothing if it is as the
-/// driver does it anyway.
-fn beyond_driver(
-    bond: &DesiredBond,
-    spec: &OptionSpec,
-    value: &str,
-    span: Span,
-) -> Option<Diagnostic> {
-    let mode = mode(bond);
-    let as_ever = value == spec.default;
-    let in_mode = !spec.settable_in(false).contains(mode);
-    let beyond = spec.settable_in(true).contains(mode) && (spec.netlink.is_none() || in_mode);
-    if !beyond || as_ever {
-        return None;
+/// What is said of everything that a bond for the driver asks for and no driver has, whatever the kernel.
+fn beyond(bond: &DesiredBond) -> Vec<Diagnostic> {
+    let Some(engine) = bond.engine.as_ref().filter(|_| bond.is_for_the_driver()) else {
+        return Vec::new();
+    };
+    let told = |beyond: &Beyond, span: Span| {
+        let message = format!("{} {:?}: {}", beyond.option, beyond.value, beyond.why);
+        Diagnostic::error(Code::BeyondDriver, span, message)
+            .with_related(engine.span, "the driver is asked for here")
+            .with_help(format!(
+                "leave out engine or write engine = \"ebpf\", which has it; or remove {}",
+                beyond.option
+            ))
+    };
+    let options: Vec<OptionChange> = values(&bond.options);
+    let asked = Asked {
+        options: &options,
+        ports: &[],
+    };
+    let of_bond = beyond_driver(&asked, NEWEST);
+    let mut found: Vec<Diagnostic> = bond
+        .options
+        .iter()
+        .filter_map(|option| {
+            let name = option.value.id.name();
+            let beyond = of_bond.iter().find(|beyond| beyond.option == name)?;
+            Some(told(beyond, option.span))
+        })
+        .collect();
+    let of_ports = bond.ports.iter().map(|port| &port.options);
+    let selected = bond.selectors.iter().map(|selector| &selector.options);
+    for option in of_ports.chain(selected).flatten() {
+        let asked = Asked {
+            options: &[],
+            ports: &[("", core::slice::from_ref(&option.value))],
+        };
+        let beyond = beyond_driver(&asked, NEWEST);
+        found.extend(beyond.iter().map(|beyond| told(beyond, option.span)));
     }
-    let mut message = format!(
-        "{} {value:?}: the kernel's driver does not have it",
-        spec.name
-    );
-    if in_mode {
-        message += &format!(" in mode {mode}");
-    }
-    let found = Diagnostic::error(Code::BeyondDriver, span, message);
-    let found = found.with_help(format!(
-        "leave out engine or write engine = \"ebpf\", which has it; or remove {}",
-        spec.name
-    ));
-    Some(match &bond.engine {
-        Some(asked) => found.with_related(asked.span, "the driver is asked for here"),
-        None => found,
-    })
+    found
+}
+
+/// Whether it is told of an option at this place that the driver does not have it.
+fn is_told(beyond: &[Diagnostic], span: Span) -> bool {
+    beyond.iter().any(|told| told.span == Some(span))
+}
+
+fn values<T: Clone>(options: &[Located<T>]) -> Vec<T> {
+    options.iter().map(|option| option.value.clone()).collect()
 }
 
 /// What the option table refused, at its place.
@@ -249,6 +266,7 @@ fn check_monitor(
 fn check_port_options(
     bond: &DesiredBond,
     options: &BondOptions,
+    beyond: &[Diagnostic],
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let mut queues: Vec<(&str, u16)> = Vec::new();
@@ -256,13 +274,8 @@ fn check_port_options(
         let mut applied = PortOptions::default();
         // One after the other: port options do not depend on each other, and each is judged.
         for option in &port.options {
-            if bond.is_for_the_driver() {
-                let (spec, text) = (option.value.id.spec(), option.value.text());
-                let found = beyond_driver(bond, spec, &text, option.span);
-                if found.is_some() {
-                    diagnostics.extend(found);
-                    continue;
-                }
+            if is_told(beyond, option.span) {
+                continue;
             }
             match applied.apply(core::slice::from_ref(&option.value), options.mode, &queues) {
                 Ok(next) => applied = next,
