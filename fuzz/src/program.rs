@@ -19,7 +19,7 @@ const ACTIONS: usize = 10_000;
 
 /// A state file. A bond read from it can be asked and told of the time without harm to the daemon, whatever it is.
 pub(crate) fn state(text: &[u8]) {
-    let Ok(mut bond) = decoders::saved_bond(&String::from_utf8_lossy(text)) else {
+    let Ok(Some(mut bond)) = decoders::saved_bond(&String::from_utf8_lossy(text)) else {
         return;
     };
     for now in [Instant::ZERO, Instant::from_millis(86_400_000)] {

@@ -246,6 +246,8 @@ pub enum Event {
         /// What.
         event: crate::lacp::Event,
     },
+    /// Another program deleted the bond's device. Told by whoever looks after the bond, which has nobody to tell it any more.
+    Deleted,
     /// Options were changed.
     OptionsChanged {
         /// Name and new value of each.
@@ -400,6 +402,10 @@ impl fmt::Display for Event {
                 write!(f, "{}", event.words(others))
             }
             Self::BondMac { mac } => write!(f, "address is {mac} now"),
+            Self::Deleted => write!(
+                f,
+                "another program deleted the bond; its ports are given back"
+            ),
             Self::OptionsChanged { changes } => {
                 for (index, (name, value)) in changes.iter().enumerate() {
                     let separator = if index == 0 { "" } else { ", " };

@@ -21,9 +21,12 @@ pub fn reply(line: &str) -> Result<String, String> {
     written(&reply)
 }
 
-/// Reads a state file: the core in it, or why the daemon leaves the bond alone.
-pub fn saved_bond(text: &str) -> Result<Bond, String> {
-    SavedBond::parse(text).map(|saved| saved.core)
+/// Reads a state file: the core in it, where our own engine has the bond, or why the daemon leaves it alone.
+pub fn saved_bond(text: &str) -> Result<Option<Bond>, String> {
+    SavedBond::parse(text).map(|saved| match saved {
+        SavedBond::Ebpf(saved) => Some(saved.core),
+        SavedBond::Kernel(_) => None,
+    })
 }
 
 fn written(line: &impl serde::Serialize) -> Result<String, String> {

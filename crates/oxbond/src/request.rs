@@ -1,9 +1,11 @@
 //! The words of a request as values.
 
 use oxbond_config::model::Cidr;
+use oxbond_core::engine::{Asked, Chosen, Driver, Engine, EngineChoice, choose};
 use oxbond_core::option::{Mode, OptionChange, PortOptionChange, PortOptions};
 use oxbond_wire::MacAddr;
 
+use crate::control::protocol::BondRequest;
 use crate::exit::{Blame, Failure};
 use crate::refusal::{configuration, refused_by_core};
 
@@ -27,6 +29,29 @@ pub(crate) fn parse_port_options(
         .map(|(name, value)| PortOptionChange::parse(name, value))
         .collect::<Result<_, _>>()
         .map_err(refused_by_core)
+}
+
+/// The engine for a bond that is to be made, and why that one.
+pub(crate) fn choose_engine(
+    asked: EngineChoice,
+    driver: &Driver,
+    wanted: &BondRequest,
+) -> Result<Chosen, Failure> {
+    let options = parse_options(&wanted.options)?;
+    let ports = wanted
+        .ports
+        .iter()
+        .map(|port| Ok((port.name.as_str(), parse_port_options(&port.options)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let ports: Vec<_> = ports
+        .iter()
+        .map(|(name, options)| (*name, options.as_slice()))
+        .collect();
+    let wished = Asked {
+        options: &options,
+        ports: &ports,
+    };
+    choose(asked, driver, &wished).map_err(configuration)
 }
 
 pub(crate) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {
@@ -54,6 +79,7 @@ pub(crate) fn parse_addresses(texts: &[String]) -> Result<Vec<Cidr>, Failure> {
 
 /// The changes that lead from a port's options as they were asked for to those asked for now.
 pub(crate) fn port_changes(
+    engine: Engine,
     mode: Mode,
     wanted: &[(String, String)],
     have: &[(String, String)],
@@ -63,14 +89,18 @@ pub(crate) fn port_changes(
             .apply(&options, mode, &[])
             .map_err(configuration)
     };
-    let have = known_in(mode, parse_port_options(have)?);
+    let have = known_in(engine, mode, parse_port_options(have)?);
     let wanted = from_defaults(parse_port_options(wanted)?)?;
     Ok(wanted.changes_from(&from_defaults(have)?))
 }
 
 /// Those of a port's options that a mode has: what was asked for in another mode sleeps until that returns.
-pub(crate) fn known_in(mode: Mode, mut options: Vec<PortOptionChange>) -> Vec<PortOptionChange> {
-    options.retain(|change| change.id.spec().settable_in(true).contains(mode));
+pub(crate) fn known_in(
+    engine: Engine,
+    mode: Mode,
+    mut options: Vec<PortOptionChange>,
+) -> Vec<PortOptionChange> {
+    options.retain(|change| change.id.spec().settable_in(engine.is_own()).contains(mode));
     options
 }
 

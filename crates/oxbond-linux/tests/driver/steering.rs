@@ -51,7 +51,7 @@ fn bond(nl: &mut Netlink, words: &str, ports: usize) -> KernelEngine {
 /// In the first namespace, before the driver is there.
 pub(crate) fn driver_missing() {
     let mut nl = Netlink::open().unwrap();
-    let Presence::Missing { why } = kernel::presence() else {
+    let Presence::Missing { why, .. } = kernel::presence() else {
         panic!("{:?}", kernel::presence());
     };
     assert!(why.contains("/lib/modules/6.1."), "{why}");

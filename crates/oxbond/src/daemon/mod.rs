@@ -10,9 +10,12 @@
 //!
 //! Nothing wakes it but these; an idle bond costs one wake-up per monitor interval.
 
+mod driver;
 mod ebpf;
 mod keeper;
+mod kernel;
 mod leases;
+mod managed;
 mod network;
 mod schedule;
 mod select;
@@ -60,11 +63,9 @@ pub(crate) fn run(
     let paths = RunPaths::here(run_root)?;
     paths.create()?;
     let _lock = take_lock(&paths.lock())?;
-    let bpffs = oxbond_linux::bpffs::find_or_mount(run_root)
-        .map_err(|e| Failure::new(Blame::Kernel, format!("no place to pin eBPF programs: {e}")))?;
     allow_descriptors();
     let (tell_leases, lease_news) = mpsc::unbounded_channel();
-    let mut service = Service::start(&paths, &bpffs, resolv_conf, tell_leases)?;
+    let mut service = Service::start(&paths, run_root, engine, resolv_conf, tell_leases)?;
     drop_privileges()?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()

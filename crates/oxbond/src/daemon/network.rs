@@ -18,6 +18,7 @@ use oxbond_linux::netlink::BridgeSetting;
 use oxbond_linux::resolver::NameService;
 use tracing::{info, warn};
 
+use super::driver;
 use super::service::{Service, now};
 use super::step::Step as BondStep;
 use crate::control::protocol::{PortRequest, Reply};
@@ -137,6 +138,9 @@ impl Service {
             .map(|(name, _)| name.as_str())
             .collect();
         let mut running = Running::read(&mut self.netlink, &advertised).map_err(kernel)?;
+        running.others = self.read_driver(now())?;
+        running.driver = driver::state();
+        running.auto = self.driver.auto;
         for (name, bond) in &self.bonds {
             running.bonds.insert(name.clone(), bond.running());
         }
@@ -175,19 +179,27 @@ impl Service {
         for planned in steps {
             let name = planned.step.device();
             if let Some(bond) = self.bonds.get(name) {
-                let core = cores.entry(name.to_owned());
-                core.or_insert_with(|| bond.core.clone());
+                let core = bond.core();
+                if let Some(core) = core.filter(|_| !cores.contains_key(name)) {
+                    cores.insert(name.to_owned(), core);
+                }
             }
             let (bond, ports): (&str, &[PortRequest]) = match &planned.step {
-                Step::CreateBond(request) => {
-                    if !going.contains(request.name.as_str()) {
+                Step::CreateBond {
+                    request, engine, ..
+                } => {
+                    let replaced = going.contains(request.name.as_str())
+                        || self.pristine(&request.name)?.is_some();
+                    if !replaced {
                         inspect::check_bond_name(&mut self.netlink, &request.name)
                             .map_err(refused)?;
                     }
                     let mac = request.mac.as_deref().map(parse_mac).transpose()?;
                     let options = parse_options(&request.options)?;
-                    let core = Bond::new(now, &request.name, mac, &options);
-                    cores.insert(request.name.clone(), core.map_err(refused_by_core)?);
+                    if engine.is_own() {
+                        let core = Bond::new(now, &request.name, mac, &options);
+                        cores.insert(request.name.clone(), core.map_err(refused_by_core)?);
+                    }
                     (&request.name, &request.ports)
                 }
                 Step::AddPort { bond, port } => (bond, std::slice::from_ref(port)),
@@ -240,7 +252,12 @@ impl Service {
     /// Takes one step. Answers what is told of it.
     fn take(&mut self, step: &Step) -> Result<Vec<String>, Failure> {
         let bond_step = match step {
-            Step::CreateBond(request) => return self.up(request.clone()),
+            Step::CreateBond {
+                request,
+                engine,
+                why,
+            } => return self.make(request.clone(), *engine, why.clone()),
+            Step::TakeOver { bond } => return self.take_over(bond),
             Step::DeleteBond { bond } => return Ok(self.remove(bond)),
             Step::BondOptions { bond, changes } => (bond, BondStep::Options(changes.clone())),
             Step::AddPort { bond, port } => (bond, BondStep::AddPort(port.clone())),
@@ -421,7 +438,8 @@ impl Service {
                 Err(e) if e.errno == libc::EEXIST => Ok(()),
                 other => other,
             },
-            Step::CreateBond(_)
+            Step::CreateBond { .. }
+            | Step::TakeOver { .. }
             | Step::DeleteBond { .. }
             | Step::BondOptions { .. }
             | Step::AddPort { .. }

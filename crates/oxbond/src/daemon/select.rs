@@ -12,7 +12,7 @@ use oxbond_linux::hardware;
 use oxbond_linux::netlink::Link;
 use tracing::{info, warn};
 
-use super::ebpf::EbpfBond;
+use super::managed::ManagedBond;
 use super::service::Service;
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::Failure;
@@ -48,7 +48,7 @@ impl Service {
             let named = request.ports.len();
             let found_now = found.ports.iter().skip(named);
             request.ports.extend(found_now.map(found_port));
-            let running = self.bonds.get(&request.name).map(EbpfBond::wanted);
+            let running = self.bonds.get(&request.name).map(ManagedBond::wanted);
             let before = running.filter(|running| running.selectors == request.selectors);
             for port in before.into_iter().flat_map(|running| &running.ports) {
                 let away = interfaces
@@ -65,7 +65,7 @@ impl Service {
 
     /// An interface appeared: it may be one that a bond waits for.
     pub(super) fn find_late_ports(&mut self) {
-        let mut wanted = self.bonds.values().map(EbpfBond::wanted);
+        let mut wanted = self.bonds.values().map(ManagedBond::wanted);
         // Every change of a link comes by here, and most bonds name their ports.
         if wanted.all(|request| request.selectors.is_empty()) {
             return;

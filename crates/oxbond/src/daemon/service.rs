@@ -5,9 +5,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use oxbond_core::engine::{Chosen, Engine, EngineChoice};
 use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
 use oxbond_datapath::KernelTypes;
+use oxbond_linux::engine::kernel::KernelEngine;
 use oxbond_linux::engine::{EbpfEngine, EngineError};
 use oxbond_linux::events::{Monitor, Notice};
 use oxbond_linux::netlink::Netlink;
@@ -18,11 +20,14 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 
+use super::driver::Driver;
 use super::ebpf::EbpfBond;
 use super::keeper::Keeper;
+use super::kernel::KernelBond;
 use super::leases::{ClientNews, Leases};
+use super::managed::ManagedBond;
 use super::schedule::Schedule;
-use super::state::StateDir;
+use super::state::{LeftOver, SavedBond, StateDir};
 use super::trial::Trials;
 use crate::control::protocol::{BondRequest, Numbered, Reply, Request};
 use crate::control::server::{Answer, EVENT_BACKLOG};
@@ -37,11 +42,14 @@ pub(crate) struct Service {
     monitor: Monitor,
     /// One descriptor that is readable when the data path of any bond has a record.
     records: OwnedFd,
-    pins: PathBuf,
-    state: StateDir,
-    pub(super) bonds: BTreeMap<String, EbpfBond>,
+    /// Where programs are pinned, or why our own engine cannot work here.
+    pins: Result<PathBuf, Failure>,
+    pub(super) state: StateDir,
+    pub(super) bonds: BTreeMap<String, ManagedBond>,
     /// When each of them has work.
     schedule: Schedule,
+    /// What is to be known of the kernel's bonding driver.
+    pub(super) driver: Driver,
     /// What we made beside bonds.
     pub(super) keeper: Keeper,
     pub(super) trials: Trials,
@@ -76,7 +84,8 @@ impl Service {
     /// back by [`Service::on_lease_news`].
     pub(crate) fn start(
         paths: &RunPaths,
-        bpffs: &Path,
+        run_root: &Path,
+        default_engine: EngineChoice,
         resolv_conf: PathBuf,
         lease_news: mpsc::UnboundedSender<ClientNews>,
     ) -> Result<Self, Failure> {
@@ -91,7 +100,8 @@ impl Service {
             monitor,
             records: epoll::create(epoll::CreateFlags::CLOEXEC)
                 .map_err(|e| kernel("make an epoll descriptor", &e))?,
-            pins: bpffs.join("oxbond").join(paths.namespace()),
+            pins: find_pins(run_root, paths),
+            driver: Driver::new(default_engine),
             state: StateDir::open(paths.bonds())?,
             bonds: BTreeMap::new(),
             schedule: Schedule::default(),
@@ -123,7 +133,8 @@ impl Service {
     /// When [`Service::on_timeout`] has work.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let bonds = self.schedule.next().into_iter();
-        bonds.chain(self.trials.next_wake()).min()
+        let others = [self.trials.next_wake(), self.driver.next_wake()];
+        bonds.chain(others.into_iter().flatten()).min()
     }
 
     /// Monitor intervals and the core's own timeouts.
@@ -132,8 +143,11 @@ impl Service {
         if self.trials.next_wake().is_some_and(|at| at <= now) {
             self.look_at_trial(now);
         }
+        if self.driver.next_wake().is_some_and(|at| at <= now) {
+            self.look_at_driver(now);
+        }
         let due = self.schedule.due(now);
-        let hindered = |name: &String| self.bonds.get(name).is_some_and(EbpfBond::is_hindered);
+        let hindered = |name: &String| self.bonds.get(name).is_some_and(ManagedBond::is_hindered);
         let taken = if due.iter().any(hindered) {
             self.taken()
         } else {
@@ -161,7 +175,10 @@ impl Service {
             let Some(bond) = bonds.find(|bond| u64::from(bond.ifindex()) == index) else {
                 continue;
             };
-            if bond.on_records(&mut self.netlink, now) {
+            let Some(ours) = bond.as_ebpf_mut() else {
+                continue;
+            };
+            if ours.on_records(&mut self.netlink, now) {
                 any = true;
                 let name = bond.name().to_owned();
                 self.settle(&name);
@@ -194,7 +211,7 @@ impl Service {
                 Ok(Some(Notice::Overrun)) => {
                     warn!("the kernel dropped link events; reading everything again");
                     overrun = true;
-                    changed.extend(self.bonds.values().map(EbpfBond::ifindex));
+                    changed.extend(self.bonds.values().map(ManagedBond::ifindex));
                 }
                 Ok(None) => break,
                 Err(e) => {
@@ -305,7 +322,7 @@ impl Service {
 
     /// Bonds that are reached by addresses of these interfaces: front devices, or what stands on them.
     fn addressed(&mut self, indices: &BTreeSet<u32>) -> Vec<String> {
-        let fronts: BTreeSet<u32> = self.bonds.values().map(EbpfBond::ifindex).collect();
+        let fronts: BTreeSet<u32> = self.bonds.values().map(ManagedBond::ifindex).collect();
         if indices.is_subset(&fronts) {
             return self.those(|bond| indices.contains(&bond.ifindex()));
         }
@@ -324,7 +341,7 @@ impl Service {
     }
 
     /// Names of the bonds that are meant.
-    fn those(&self, meant: impl Fn(&EbpfBond) -> bool) -> Vec<String> {
+    fn those(&self, meant: impl Fn(&ManagedBond) -> bool) -> Vec<String> {
         let meant = self.bonds.iter().filter(|(_, bond)| meant(bond));
         meant.map(|(name, _)| name.clone()).collect()
     }
@@ -332,8 +349,8 @@ impl Service {
     fn on_gone(&mut self, now: Instant, index: u32) {
         let front = self.bonds.values().find(|bond| bond.ifindex() == index);
         if let Some(bond) = front.map(|bond| bond.name().to_owned()) {
-            warn!("{bond}: its device was deleted by somebody else; giving the ports back");
             let ports = self.ports_of(&bond);
+            self.publish(&bond, Event::Deleted);
             let mut said = self.remove(&bond);
             said.extend(self.after_parting(Some(&bond), &ports));
             said.iter().for_each(|line| info!("{line}"));
@@ -385,10 +402,7 @@ impl Service {
             Request::Drain { bond, port, out } => self.change(&bond, |bond, netlink, now| {
                 bond.drain_port(netlink, now, port, out)
             }),
-            Request::Adopt { .. } => Err(Failure::new(
-                Blame::Refused,
-                "this daemon cannot take bonds of the kernel's driver over yet",
-            )),
+            Request::Adopt { bond, engine } => self.adopt_bond(&bond, engine),
             Request::Set { bond, options } => self.change(&bond, |bond, netlink, now| {
                 bond.set_options(netlink, now, &options)
             }),
@@ -482,7 +496,22 @@ impl Service {
         }
     }
 
-    pub(super) fn up(&mut self, wanted: BondRequest) -> Result<Vec<String>, Failure> {
+    fn pins(&self) -> Result<&Path, Failure> {
+        self.pins.as_deref().map_err(Clone::clone)
+    }
+
+    fn up(&mut self, wanted: BondRequest) -> Result<Vec<String>, Failure> {
+        let Chosen { engine, why } = self.choose(&wanted)?;
+        self.make(wanted, engine, why)
+    }
+
+    /// Makes a bond on this engine, and remembers why on that.
+    pub(super) fn make(
+        &mut self,
+        wanted: BondRequest,
+        engine: Engine,
+        why: String,
+    ) -> Result<Vec<String>, Failure> {
         if self.bonds.contains_key(&wanted.name) {
             let why = format!(
                 "{0} is already a bond of this daemon; change it with 'oxbond set {0}', or remove it first with 'oxbond down {0}'",
@@ -497,16 +526,51 @@ impl Service {
             );
             return Err(Failure::new(Blame::Refused, why));
         }
-        let taken = self.taken();
-        let files = self.state.of(&wanted.name);
-        let (bond, changes) =
-            EbpfBond::create(&mut self.netlink, now(), &self.pins, files, wanted, &taken)?;
+        let (bond, changes) = match engine {
+            Engine::Ebpf => self.make_by_us(wanted, why)?,
+            Engine::Kernel => self.make_by_driver(wanted, why)?,
+        };
+        self.hold(bond);
+        Ok(changes)
+    }
+
+    /// From now on a bond is under our care.
+    pub(super) fn hold(&mut self, bond: ManagedBond) {
         let name = bond.name().to_owned();
         self.watch(&bond);
         self.bonds.insert(name.clone(), bond);
         self.pace_saves();
         self.settle(&name);
-        Ok(changes)
+        if self.driver.next_wake().is_none() {
+            self.look_at_driver(now());
+        }
+    }
+
+    fn make_by_us(
+        &mut self,
+        wanted: BondRequest,
+        chosen: String,
+    ) -> Result<(ManagedBond, Vec<String>), Failure> {
+        self.clear_pristine(&wanted.name)?;
+        let pins = self.pins()?.to_owned();
+        let taken = self.taken();
+        let files = self.state.of(&wanted.name);
+        let (nl, now) = (&mut self.netlink, now());
+        let (bond, said) = EbpfBond::create(nl, now, &pins, files, wanted, chosen, &taken)?;
+        Ok((ManagedBond::Ebpf(Box::new(bond)), said))
+    }
+
+    fn make_by_driver(
+        &mut self,
+        wanted: BondRequest,
+        chosen: String,
+    ) -> Result<(ManagedBond, Vec<String>), Failure> {
+        self.clear_pristine(&wanted.name)?;
+        let taken = self.taken();
+        let files = self.state.of(&wanted.name);
+        let (nl, now) = (&mut self.netlink, now());
+        let (bond, said) = KernelBond::create(nl, now, files, wanted, chosen, &taken)?;
+        Ok((ManagedBond::Kernel(Box::new(bond)), said))
     }
 
     fn down(&mut self, name: &str) -> Result<Vec<String>, Failure> {
@@ -531,7 +595,7 @@ impl Service {
     /// Names of the ports that a bond was asked to have.
     fn ports_of(&self, name: &str) -> Vec<String> {
         let bond = self.bonds.get(name);
-        bond.map(EbpfBond::expected).unwrap_or_default()
+        bond.map(ManagedBond::expected).unwrap_or_default()
     }
 
     fn existing(&self, bond: &str) -> Result<(), Failure> {
@@ -551,7 +615,7 @@ impl Service {
     pub(super) fn change(
         &mut self,
         name: &str,
-        work: impl FnOnce(&mut EbpfBond, &mut Netlink, Instant) -> Result<Vec<String>, Failure>,
+        work: impl FnOnce(&mut ManagedBond, &mut Netlink, Instant) -> Result<Vec<String>, Failure>,
     ) -> Result<Vec<String>, Failure> {
         self.existing(name)?;
         let now = now();
@@ -574,15 +638,21 @@ impl Service {
     /// Takes apart what an earlier daemon left of a bond that this one does not hold.
     fn clear_away(&mut self, name: &str) -> Vec<String> {
         let files = self.state.of(name);
-        let record = files.engine_record();
-        let left = EbpfEngine::clear_away(
-            &mut self.netlink,
-            &self.pins.join(name),
-            name,
-            record.as_ref(),
-        );
+        let (left, recorded) = match files.left_over() {
+            LeftOver::Ebpf(record) => {
+                let left = self.pins().map(Path::to_owned).map(|pins| {
+                    let pins = pins.join(name);
+                    EbpfEngine::clear_away(&mut self.netlink, &pins, name, record.as_ref())
+                });
+                (left.unwrap_or_default(), record.is_some())
+            }
+            LeftOver::Kernel(record) => (
+                KernelEngine::clear_away(&mut self.netlink, name, record.as_ref()),
+                record.is_some(),
+            ),
+        };
         let mut complaints: Vec<String> = left.iter().map(ToString::to_string).collect();
-        if record.is_none() && files.path().exists() {
+        if !recorded && files.path().exists() {
             complaints.push(format!(
                 "{} does not tell how its ports were",
                 files.path().display()
@@ -618,23 +688,32 @@ impl Service {
             Err(why) => return not_taken_over(&why),
         };
         let writes = self.netlink.writes();
-        let (bond, differing) =
-            match EbpfBond::adopt(&mut self.netlink, now(), &self.pins, files, saved) {
-                Ok(adopted) => adopted,
-                Err(EngineError::Vanished { .. }) => {
-                    warn!(
-                        "{name}: its device was deleted while no daemon ran; giving the ports back"
-                    );
-                    return self.clear_and_tell(name);
-                }
-                Err(e) => return not_taken_over(&e),
-            };
+        let pins = self.pins().map(Path::to_owned);
+        let nl = &mut self.netlink;
+        let adopted = match saved {
+            SavedBond::Ebpf(saved) => {
+                let pins = match pins {
+                    Ok(pins) => pins,
+                    Err(why) => return not_taken_over(&why),
+                };
+                EbpfBond::adopt(nl, now(), &pins, files, *saved)
+                    .map(|(bond, differing)| (ManagedBond::Ebpf(Box::new(bond)), differing))
+            }
+            SavedBond::Kernel(saved) => KernelBond::adopt(nl, now(), files, *saved)
+                .map(|bond| (ManagedBond::Kernel(Box::new(bond)), Vec::new())),
+        };
+        let (bond, differing) = match adopted {
+            Ok(adopted) => adopted,
+            Err(EngineError::Vanished { .. }) => {
+                warn!("{name}: its device was deleted while no daemon ran; giving the ports back");
+                return self.clear_and_tell(name);
+            }
+            Err(e) => return not_taken_over(&e),
+        };
         for what in differing {
             warn!("{name}: while no daemon ran: {what}");
         }
-        self.watch(&bond);
-        self.bonds.insert(name.to_owned(), bond);
-        self.pace_saves();
+        self.hold(bond);
         self.look_again(name);
         info!(
             "{name}: taken over from the daemon before, {} writes",
@@ -648,13 +727,13 @@ impl Service {
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         self.bonds.keys().cloned().collect()
     }
 
     /// Every interface that belongs to one of our bonds.
     pub(super) fn taken(&self) -> BTreeMap<u32, String> {
-        let of = |bond: &EbpfBond| {
+        let of = |bond: &ManagedBond| {
             let name = bond.name().to_owned();
             bond.interfaces()
                 .into_iter()
@@ -664,7 +743,10 @@ impl Service {
         self.bonds.values().flat_map(of).collect()
     }
 
-    fn watch(&self, bond: &EbpfBond) {
+    fn watch(&self, bond: &ManagedBond) {
+        let Some(bond) = bond.as_ebpf() else {
+            return;
+        };
         let data = epoll::EventData::new_u64(u64::from(bond.ifindex()));
         if let Err(e) = epoll::add(
             &self.records,
@@ -678,7 +760,11 @@ impl Service {
     }
 
     /// Lets a bond work, then publishes its events and saves its state.
-    pub(super) fn with_bond(&mut self, name: &str, work: impl FnOnce(&mut EbpfBond, &mut Netlink)) {
+    pub(super) fn with_bond(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut ManagedBond, &mut Netlink),
+    ) {
         if let Some(bond) = self.bonds.get_mut(name) {
             work(bond, &mut self.netlink);
             self.settle(name);
@@ -720,6 +806,16 @@ impl Service {
         // No listener is no error.
         let _ = self.listeners.send(numbered);
     }
+}
+
+/// Where our own engine pins its programs. A kernel without BPF still has its driver.
+fn find_pins(run_root: &Path, paths: &RunPaths) -> Result<PathBuf, Failure> {
+    let found = oxbond_linux::bpffs::find_or_mount(run_root);
+    let bpffs = found.map_err(|e| {
+        let why = format!("our own engine has no place to pin its programs: {e}");
+        Failure::new(Blame::Kernel, why)
+    })?;
+    Ok(bpffs.join("oxbond").join(paths.namespace()))
 }
 
 /// What is told of a bond that is gone.

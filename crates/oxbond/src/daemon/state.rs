@@ -6,7 +6,7 @@
 //!
 //! | killed while | the files say | the next daemon |
 //! |---|---|---|
-//! | making or removing a bond | `BOND.unfinished` is there | takes apart what there is |
+//! | making or removing a bond | `BOND.unfinished`, or `.unfinished-kernel` where the driver has it, is there | takes apart what there is |
 //! | adding or removing a port | the engine's record has a port that the core has not | gives that port back |
 //! | applying a file | some steps done | has the bond as it then was; apply again |
 
@@ -15,8 +15,12 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use oxbond_core::bond::Bond;
+use oxbond_core::driver::Watch;
+use oxbond_core::engine::Engine;
 use oxbond_linux::engine::EngineRecord;
+use oxbond_linux::engine::kernel::KernelRecord;
 use oxbond_linux::files::{self, Draft, Mode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::control::protocol::BondRequest;
@@ -27,10 +31,21 @@ pub(crate) const STATE_VERSION: u32 = 1;
 
 /// Whoever may read the directory may read a new state file.
 const MODE: Mode = Mode::KeptOr(0o644);
+/// Endings of the marks of something unfinished.
+const OWN_MARK: &str = "unfinished";
+const DRIVER_MARK: &str = "unfinished-kernel";
 
 /// The content of a state file.
+pub(crate) enum SavedBond {
+    /// Of a bond on our own engine.
+    Ebpf(Box<SavedEbpfBond>),
+    /// Of a bond on the kernel's driver.
+    Kernel(Box<SavedKernelBond>),
+}
+
+/// What is saved of a bond on our own engine.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct SavedBond {
+pub(crate) struct SavedEbpfBond {
     /// [`STATE_VERSION`].
     pub(crate) version: u32,
     /// What was asked for.
@@ -42,23 +57,63 @@ pub(crate) struct SavedBond {
     /// Expected ports that were drained when they vanished.
     #[serde(default)]
     pub(crate) drained_away: BTreeSet<String>,
+    /// Why it is on this engine, in words.
+    #[serde(default)]
+    pub(crate) chosen: String,
+}
+
+/// What is saved of a bond on the kernel's driver.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SavedKernelBond {
+    /// [`STATE_VERSION`].
+    pub(crate) version: u32,
+    /// What was asked for.
+    pub(crate) wanted: BondRequest,
+    /// What the engine made and what it found.
+    pub(crate) engine: KernelRecord,
+    /// What was seen last of the bond.
+    pub(crate) watch: Watch,
+    /// Why it is on this engine, in words.
+    pub(crate) chosen: String,
+}
+
+/// What tells one kind of state file from another.
+#[derive(Deserialize)]
+struct Kind {
+    version: u32,
+    /// Files of bonds on our own engine do not say it.
+    #[serde(default = "own")]
+    carried_by: Engine,
+}
+
+const fn own() -> Engine {
+    Engine::Ebpf
 }
 
 impl SavedBond {
     /// Reads a state file.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let Version { version } = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        if version != STATE_VERSION {
+        let kind: Kind = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        if kind.version != STATE_VERSION {
             return Err(format!(
-                "it is of version {version}, this daemon reads {STATE_VERSION}"
+                "it is of version {}, this daemon reads {STATE_VERSION}",
+                kind.version
             ));
         }
-        serde_json::from_str(text).map_err(|e| e.to_string())
+        match kind.carried_by {
+            Engine::Ebpf => serde_json::from_str(text).map(Self::Ebpf),
+            Engine::Kernel => serde_json::from_str(text).map(Self::Kernel),
+        }
+        .map_err(|e| e.to_string())
     }
+}
+
+/// What the files tell of a bond that cannot be taken over, for taking it apart.
+pub(crate) enum LeftOver {
+    /// It was on our own engine; its record, where that can be read.
+    Ebpf(Option<EngineRecord>),
+    /// It was on the kernel's driver.
+    Kernel(Option<KernelRecord>),
 }
 
 /// The directory of state files.
@@ -79,7 +134,8 @@ impl StateDir {
     pub(crate) fn of(&self, bond: &str) -> BondFiles {
         BondFiles {
             state: self.dir.join(format!("{bond}.json")),
-            unfinished: self.dir.join(format!("{bond}.unfinished")),
+            own_mark: self.dir.join(format!("{bond}.{OWN_MARK}")),
+            driver_mark: self.dir.join(format!("{bond}.{DRIVER_MARK}")),
             written: String::new(),
         }
     }
@@ -97,7 +153,7 @@ impl StateDir {
             let file = PathBuf::from(entry.map_err(failed)?.file_name());
             if file
                 .extension()
-                .is_some_and(|ext| ext == "json" || ext == "unfinished")
+                .is_some_and(|ext| ext == "json" || ext == OWN_MARK || ext == DRIVER_MARK)
                 && let Some(name) = file.file_stem().and_then(|name| name.to_str())
             {
                 names.insert(name.to_owned());
@@ -110,7 +166,10 @@ impl StateDir {
 /// The files of one bond.
 pub(crate) struct BondFiles {
     state: PathBuf,
-    unfinished: PathBuf,
+    /// What is there while a bond on our own engine is made or taken apart. Empty: that needs no room on the disk.
+    own_mark: PathBuf,
+    /// The same of one on the driver.
+    driver_mark: PathBuf,
     /// Text last written or read.
     written: String,
 }
@@ -122,20 +181,25 @@ impl BondFiles {
     }
 
     /// Notes that the bond is about to be made or taken apart.
-    pub(crate) fn begin(&self) -> Result<(), Failure> {
-        fs::File::create(&self.unfinished)
+    pub(crate) fn begin(&self, engine: Engine) -> Result<(), Failure> {
+        let mark = match engine {
+            Engine::Ebpf => &self.own_mark,
+            Engine::Kernel => &self.driver_mark,
+        };
+        fs::File::create(mark)
             .map(drop)
             .map_err(|e| self.failed(&e))
     }
 
     /// The bond is whole.
     pub(crate) fn finish(&self) -> Result<(), Failure> {
-        remove(&self.unfinished)
+        remove(&self.own_mark)?;
+        remove(&self.driver_mark)
     }
 
     /// A daemon died while it made or took apart the bond.
     pub(crate) fn is_unfinished(&self) -> bool {
-        self.unfinished.exists()
+        self.own_mark.exists() || self.driver_mark.exists()
     }
 
     /// Whether a somewhat larger state could be saved now: a change that would not survive this daemon is refused
@@ -164,15 +228,26 @@ impl BondFiles {
         Ok(saved)
     }
 
-    /// The engine's record alone, which may be readable where the rest is not.
-    pub(crate) fn engine_record(&self) -> Option<EngineRecord> {
+    /// What is known of a bond that cannot be taken over: the engine's record alone may be readable where the rest is not.
+    pub(crate) fn left_over(&self) -> LeftOver {
         #[derive(Deserialize)]
-        struct Engine {
-            engine: EngineRecord,
+        struct Recorded<R> {
+            engine: R,
         }
-        let text = fs::read_to_string(&self.state).ok()?;
-        let Engine { engine } = serde_json::from_str(&text).ok()?;
-        Some(engine)
+        fn record<R: DeserializeOwned>(text: &str) -> Option<R> {
+            let recorded: Recorded<R> = serde_json::from_str(text).ok()?;
+            Some(recorded.engine)
+        }
+        let text = fs::read_to_string(&self.state).unwrap_or_default();
+        let by_state = serde_json::from_str(&text).map(|kind: Kind| kind.carried_by);
+        let by_mark = match self.driver_mark.exists() {
+            true => Engine::Kernel,
+            false => Engine::Ebpf,
+        };
+        match by_state.unwrap_or(by_mark) {
+            Engine::Kernel => LeftOver::Kernel(record(&text)),
+            Engine::Ebpf => LeftOver::Ebpf(record(&text)),
+        }
     }
 
     /// Forgets the bond: its state first, so that a mark of something unfinished outlives it.

@@ -10,7 +10,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oxbond_core::lacp::ReceiveState;
 use oxbond_core::option::Mode;
 use oxbond_core::time::Instant;
 use tracing::{info, warn};
@@ -222,11 +221,10 @@ impl Service {
                 address,
                 asked,
             } => self.gateway_answers(device, *address, asked, now),
-            Shut::Partner { bond } => self.bonds.get(bond).is_some_and(|bond| {
-                let ports = bond.core.status(now, &[]).ports;
-                let mut lacp = ports.iter().filter_map(|port| port.lacp.as_ref());
-                lacp.any(|port| port.receive == ReceiveState::Current)
-            }),
+            Shut::Partner { bond } => self
+                .bonds
+                .get(bond)
+                .is_some_and(|bond| bond.has_partner(now)),
         };
         if open {
             info!("trial: there is {words}");

@@ -16,6 +16,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_config::model::{Cidr, VidRange};
+use oxbond_core::driver::interruption;
+use oxbond_core::engine::{Chosen, Engine, EngineChoice};
 use oxbond_core::option::{BondOptions, Mode, OptionId};
 use oxbond_linux::inspect::MtuRefusal;
 use oxbond_linux::netlink::{BridgeSettings, Route};
@@ -25,10 +27,12 @@ use serde::{Deserialize, Serialize};
 use super::record::Record;
 use super::running::{Device, Running, RunningBond, cidr_of};
 use super::step::Step;
-use super::wanted::{AcceptRa, Family, Settings, Wanted, WantedBond, WantedBridge, WantedVlan};
+use super::wanted::{
+    AcceptRa, Family, Settings, Wanted, WantedBond, WantedBridge, WantedVlan, defaults_of,
+};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
-use crate::request::port_changes;
+use crate::request::{choose_engine, port_changes};
 
 /// A step with what it means to the traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,15 +275,52 @@ impl<'a> Planner<'a> {
 
     fn bond(&mut self, bond: &'a WantedBond) {
         let request = &bond.request;
-        match self.running.bonds.get(&request.name) {
-            Some(running) => self.running_bond(bond, running),
-            None => self.new_bond(bond),
+        if let Some(running) = self.running.bonds.get(&request.name) {
+            self.running_bond(bond, running);
+        } else if let Some(other) = self.other(&request.name) {
+            let bond_name = request.name.clone();
+            self.step(Phase::Change, Step::TakeOver { bond: bond_name });
+            self.running_bond(bond, other);
+        } else {
+            self.new_bond(bond);
+        }
+    }
+
+    /// A bond of somebody else's on the kernel's driver, unless it is one that the module made and nobody uses.
+    fn other(&self, name: &str) -> Option<&'a RunningBond> {
+        let other = self.running.others.get(name);
+        other.filter(|bond| !bond.on_driver.as_ref().is_some_and(|p| p.is_pristine()))
+    }
+
+    /// What is to carry a bond that is to be made, and why.
+    fn engine_of(&mut self, bond: &WantedBond) -> Option<Chosen> {
+        if let Some(exact) = &bond.exactly {
+            return Some(Chosen {
+                engine: exact.engine,
+                why: "as it was before".to_owned(),
+            });
+        }
+        let asked = match bond.request.engine {
+            EngineChoice::Auto => self.running.auto,
+            only @ EngineChoice::Only(_) => only,
+        };
+        match choose_engine(asked, &self.running.driver, &bond.request) {
+            Ok(chosen) => Some(chosen),
+            Err(failure) => {
+                self.refusals.push(failure);
+                None
+            }
         }
     }
 
     fn new_bond(&mut self, bond: &'a WantedBond) {
         let name = bond.request.name.as_str();
+        let Some(Chosen { engine, why }) = self.engine_of(bond) else {
+            return;
+        };
         let phase = match self.device(name) {
+            // The module made it by itself, and making the bond takes it or does away with it.
+            Some(_) if self.running.others.contains_key(name) => Phase::Make,
             Some(device) if !self.replaceable(name, device, "a bond") => return,
             Some(_) => Phase::Join,
             None => Phase::Make,
@@ -295,16 +336,23 @@ impl<'a> Planner<'a> {
         let later = request.ports.split_off(at_once);
         if let Some(exact) = &bond.exactly {
             request.mtu = Some(exact.mtu);
-            let changes = exact.options.changes_from(&BondOptions::own());
+            let changes = exact.options.changes_from(&defaults_of(engine));
             let known = changes
                 .iter()
-                .filter(|change| is_known(change.id, exact.options.mode));
+                .filter(|change| is_known(engine, change.id, exact.options.mode));
             request.options = known.map(|c| (c.id.to_string(), c.text())).collect();
         } else if request.mtu.is_none() {
             let mtu = self.mtu_of(&bond.request);
             request.mtu = mtu.filter(|_| at_once == 0);
         }
-        self.step(phase, Step::CreateBond(request));
+        self.step(
+            phase,
+            Step::CreateBond {
+                request,
+                engine,
+                why,
+            },
+        );
         for port in &later {
             // In list order: the first port gives the bond its address, by which neighbours know the machine.
             self.add_port(name, port, Phase::Surplus);
@@ -371,20 +419,55 @@ impl<'a> Planner<'a> {
         self.interrupting(Phase::Join, interrupts, step);
     }
 
+    /// Whether a bond may stay where it is. Another engine takes over by a command of its own, which says what is lost.
+    fn stays_on(&mut self, engine: Engine, bond: &WantedBond) -> bool {
+        let name = &bond.request.name;
+        let asked = match (bond.exactly.is_some(), bond.request.engine) {
+            (true, _) => return true,
+            (false, EngineChoice::Auto) => EngineChoice::Only(engine),
+            (false, only) => only,
+        };
+        let why = match asked {
+            EngineChoice::Only(other) if other != engine => format!("engine {other} is asked for"),
+            _ => match choose_engine(asked, &self.running.driver, &bond.request) {
+                Ok(_) => return true,
+                Err(failure) => failure.message,
+            },
+        };
+        let other = match engine {
+            Engine::Ebpf => Engine::Kernel,
+            Engine::Kernel => Engine::Ebpf,
+        };
+        self.refuse(format!(
+            "{name} is carried by engine {engine}, and {why}; move it first: oxbond adopt {name} --engine {other}"
+        ));
+        false
+    }
+
     fn running_bond(&mut self, bond: &'a WantedBond, running: &'a RunningBond) {
         let request = &bond.request;
         let name = || request.name.clone();
-        let Some(options) = self.options_of(bond) else {
+        let engine = running.engine();
+        if !self.stays_on(engine, bond) {
+            return;
+        }
+        let Some(options) = self.options_of(bond, engine) else {
             return;
         };
         let mut changes = options.changes_from(&running.options);
         // What the mode does not have sleeps until one returns that has it.
-        changes.retain(|change| is_known(change.id, options.mode));
+        changes.retain(|change| is_known(engine, change.id, options.mode));
         if !changes.is_empty() {
             let new_mode = changes.iter().any(|change| change.id == OptionId::Mode);
-            let interrupts = (new_mode && options.mode == Mode::Ieee8023ad).then(|| {
-                format!("{} carries nothing until the partner answers LACP, up to 3 s at a partner that speaks it", request.name)
-            });
+            let interrupts = match &running.on_driver {
+                Some(picture) => interruption(&changes, picture).map(|i| i.to_string()),
+                None => (new_mode && options.mode == Mode::Ieee8023ad).then(|| {
+                    format!(
+                        "{} carries nothing until the partner answers LACP, up to 3 s at a partner that speaks it",
+                        request.name
+                    )
+                }),
+            };
             let bond = name();
             self.interrupting(
                 Phase::Change,
@@ -419,7 +502,7 @@ impl<'a> Planner<'a> {
                 self.add_port(&request.name, port, Phase::Make);
                 continue;
             };
-            match port_changes(options.mode, &port.options, &known.options) {
+            match port_changes(engine, options.mode, &port.options, &known.options) {
                 Ok(changes) if changes.is_empty() => {}
                 // One that is away gets its options when it returns.
                 Ok(_) if !running.attached.contains(&port.name) => {}
@@ -451,8 +534,8 @@ impl<'a> Planner<'a> {
     }
 
     /// The options a bond should have.
-    fn options_of(&mut self, bond: &WantedBond) -> Option<BondOptions> {
-        match bond.options() {
+    fn options_of(&mut self, bond: &WantedBond, engine: Engine) -> Option<BondOptions> {
+        match bond.options(engine) {
             Ok(options) => Some(options),
             Err(failure) => {
                 self.refusals.push(failure);
@@ -1109,9 +1192,9 @@ fn is_vlan(device: &Device, vlan: &WantedVlan) -> bool {
     device.vlan_id == Some(vlan.id) && device.lower.as_ref() == Some(&vlan.link)
 }
 
-/// A mode has an option.
-pub(super) fn is_known(id: OptionId, mode: Mode) -> bool {
-    id.spec().settable_in(true).contains(mode)
+/// A mode has an option, on this engine.
+pub(super) fn is_known(engine: Engine, id: OptionId, mode: Mode) -> bool {
+    id.spec().settable_in(engine.is_own()).contains(mode)
 }
 
 /// Numbers in order as runs.

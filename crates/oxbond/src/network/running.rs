@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_config::model::Cidr;
+use oxbond_core::driver::Picture;
+use oxbond_core::engine::{Driver, Engine, EngineChoice};
 use oxbond_core::option::BondOptions;
 use oxbond_linux::error::KernelError;
 use oxbond_linux::ipv6;
@@ -14,16 +16,40 @@ use super::wanted::{Family, Wanted};
 use crate::control::protocol::BondRequest;
 
 /// A picture of the system.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Running {
     /// Every device, by name.
     pub(crate) devices: BTreeMap<String, Device>,
     /// The daemon's bonds, by name.
     pub(crate) bonds: BTreeMap<String, RunningBond>,
+    /// Bonds on the kernel's driver that somebody else made, by name.
+    pub(crate) others: BTreeMap<String, RunningBond>,
+    /// The kernel's driver.
+    pub(crate) driver: Driver,
+    /// What `auto` stands for where a bond's engine is asked for.
+    pub(crate) auto: EngineChoice,
     /// Families in which the daemon asks servers for addresses, by device.
     pub(crate) dhcp: BTreeMap<String, BTreeSet<Family>>,
     /// What the daemon lets the resolver know of devices, but for what servers say.
     pub(crate) names: BTreeMap<String, NameService>,
+}
+
+/// A system of which nothing is known yet.
+impl Default for Running {
+    fn default() -> Self {
+        Self {
+            devices: BTreeMap::new(),
+            bonds: BTreeMap::new(),
+            others: BTreeMap::new(),
+            driver: Driver::Missing {
+                why: "nobody has looked for it".to_owned(),
+                way_out: String::new(),
+            },
+            auto: EngineChoice::Auto,
+            dhcp: BTreeMap::new(),
+            names: BTreeMap::new(),
+        }
+    }
 }
 
 /// A device of the system.
@@ -59,7 +85,7 @@ pub(crate) struct Device {
     pub(crate) router: bool,
 }
 
-/// A bond of the daemon.
+/// A bond.
 #[derive(Clone, Debug)]
 pub(crate) struct RunningBond {
     /// What was asked for last.
@@ -72,6 +98,30 @@ pub(crate) struct RunningBond {
     pub(crate) mtu: u32,
     /// Names of the ports that are in it.
     pub(crate) attached: Vec<String>,
+    /// As the driver shows it, where that carries it.
+    pub(crate) on_driver: Option<Box<Picture>>,
+}
+
+impl RunningBond {
+    /// A bond on the kernel's driver.
+    pub(crate) fn on_driver(request: BondRequest, picture: &Picture) -> Self {
+        Self {
+            request,
+            options: picture.options.clone(),
+            mac: picture.mac,
+            mtu: picture.mtu,
+            attached: picture.ports.iter().map(|port| port.name.clone()).collect(),
+            on_driver: Some(Box::new(picture.clone())),
+        }
+    }
+
+    /// What carries it.
+    pub(crate) const fn engine(&self) -> Engine {
+        match self.on_driver {
+            Some(_) => Engine::Kernel,
+            None => Engine::Ebpf,
+        }
+    }
 }
 
 impl Device {

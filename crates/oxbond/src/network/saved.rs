@@ -6,12 +6,13 @@ use oxbond_config::model::{
 };
 use oxbond_config::span::{Located, Sources, Span};
 use oxbond_core::engine::EngineChoice;
-use oxbond_core::option::{BondOptions, OptionChange, PortOptionChange};
+use oxbond_core::option::{OptionChange, PortOptionChange};
 
 use super::plan::is_known;
 use super::step::told;
 use super::wanted::{
     AcceptRa, DEFAULT_PVID, FORWARD_DELAY, Family, Settings, Wanted, WantedBond, WantedBridge,
+    defaults_of,
 };
 use crate::control::protocol::PortSelector;
 use crate::exit::{Blame, Failure};
@@ -72,9 +73,9 @@ impl Model<'_> {
         let changes: Vec<OptionChange> = match &bond.exactly {
             Some(exact) => exact
                 .options
-                .changes_from(&BondOptions::own())
+                .changes_from(&defaults_of(exact.engine))
                 .into_iter()
-                .filter(|change| is_known(change.id, exact.options.mode))
+                .filter(|change| is_known(exact.engine, change.id, exact.options.mode))
                 .collect(),
             None => request
                 .options

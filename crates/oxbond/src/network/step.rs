@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use oxbond_config::model::Cidr;
+use oxbond_core::engine::Engine;
 use oxbond_core::option::{OptionChange, PortOptionChange};
 use oxbond_linux::netlink::{AddressRecord, PortVlan, Route, RouteRecord};
 use oxbond_linux::resolver::NameService;
@@ -19,7 +20,19 @@ use crate::control::protocol::{BondRequest, PortRequest};
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
     /// Make a bond with the ports that are free for it.
-    CreateBond(BondRequest),
+    CreateBond {
+        /// As asked for.
+        request: BondRequest,
+        /// What is to carry it.
+        engine: Engine,
+        /// Why that.
+        why: String,
+    },
+    /// Put a bond under management that is on the kernel's driver; nothing of it is changed by that.
+    TakeOver {
+        /// The bond.
+        bond: String,
+    },
     /// Take a bond apart and give its ports back.
     DeleteBond {
         /// The bond.
@@ -273,8 +286,9 @@ impl Step {
     /// The device it changes.
     pub(crate) fn device(&self) -> &str {
         match self {
-            Self::CreateBond(request) => &request.name,
-            Self::DeleteBond { bond }
+            Self::CreateBond { request, .. } => &request.name,
+            Self::TakeOver { bond }
+            | Self::DeleteBond { bond }
             | Self::BondOptions { bond, .. }
             | Self::AddPort { bond, .. }
             | Self::ExpectPort { bond, .. }
@@ -332,13 +346,22 @@ impl Step {
             false => format!("VLANs {first}-{last}"),
         };
         match self {
-            Self::CreateBond(request) => {
+            Self::CreateBond {
+                request,
+                engine,
+                why,
+            } => {
                 let ports: Vec<&str> = request.ports.iter().map(|p| p.name.as_str()).collect();
-                created(match ports.as_slice() {
-                    [] => "bond without ports".to_owned(),
-                    ports => format!("bond with {}", ports.join(", ")),
-                })
+                let ports = match ports.as_slice() {
+                    [] => "without ports".to_owned(),
+                    ports => format!("with {}", ports.join(", ")),
+                };
+                created(format!("bond {ports} on engine {engine} ({why})"))
             }
+            Self::TakeOver { .. } => (
+                "take over as it is from the kernel's driver".to_owned(),
+                "taken over from the kernel's driver as it is".to_owned(),
+            ),
             Self::DeleteBond { .. } => removed("bond".to_owned()),
             Self::BondOptions { changes, .. } => {
                 let each = changes.iter().map(|change| match change.text() {

@@ -2,6 +2,7 @@
 
 use oxbond_config::dialect::Dialect;
 use oxbond_config::span::Sources;
+use oxbond_core::engine::{Engine, EngineChoice};
 use oxbond_core::option::BondOptions;
 use oxbond_linux::netlink::BridgeSettings;
 use oxbond_wire::MacAddr;
@@ -39,6 +40,7 @@ fn bare(names: &[&str]) -> Running {
         .map(|(name, index)| ((*name).to_owned(), device(index)));
     Running {
         devices: devices.collect(),
+        auto: EngineChoice::Only(Engine::Ebpf),
         ..Running::default()
     }
 }
@@ -49,12 +51,14 @@ fn carry_out(running: &mut Running, record: &mut Record, step: &Step) {
     let next = 1 + running.devices.values().map(|d| d.index).max().unwrap_or(1);
     let named = |name: &String| name.clone();
     match step {
-        Step::CreateBond(request) => {
+        Step::CreateBond {
+            request, engine, ..
+        } => {
             let options = WantedBond {
                 request: request.clone(),
                 exactly: None,
             }
-            .options()
+            .options(*engine)
             .unwrap();
             running.devices.insert(named(&request.name), device(next));
             let bond = RunningBond {
@@ -63,6 +67,7 @@ fn carry_out(running: &mut Running, record: &mut Record, step: &Step) {
                 mac: MacAddr::ZERO,
                 mtu: request.mtu.unwrap_or(1500),
                 attached: request.ports.iter().map(|p| p.name.clone()).collect(),
+                on_driver: None,
             };
             running.bonds.insert(named(&request.name), bond);
         }
@@ -206,7 +211,7 @@ fn devices_are_made_from_the_bottom_up_and_removed_from_the_top_down() {
     let (mut running, mut record) = (bare(&["a", "b"]), Record::default());
     let steps = there_and_back(&wanted(STACK), &mut running, &mut record);
     let expected = [
-        "bond0: create bond with a, b",
+        "bond0: create bond with a, b on engine ebpf (it was asked for)",
         "br0: create bridge",
         "br0: set forward delay 0 s",
         "v5: create VLAN device with id 5 on bond0",
@@ -265,7 +270,8 @@ fn ports_change_hands_without_a_bond_that_has_fewer_than_it_must() {
             .position(|words| *words == what)
             .unwrap()
     };
-    assert!(place("bond9: create bond without ports") < place("bond1: take c out"));
+    let made = "bond9: create bond without ports on engine ebpf (it was asked for)";
+    assert!(place(made) < place("bond1: take c out"));
     assert!(place("bond1: take c out") < place("bond9: join c"));
 }
 
@@ -325,6 +331,7 @@ fn what_somebody_else_made_is_in_the_way_and_stays() {
         mac: MacAddr::ZERO,
         mtu: 1500,
         attached: vec!["b".to_owned()],
+        on_driver: None,
     };
     by_hand.request.name = "hand0".to_owned();
     let mut held = bare(&["a", "b", "hand0"]);
@@ -350,6 +357,7 @@ fn addresses_that_bonds_made_by_hand_have_are_ours() {
         mac: MacAddr::ZERO,
         mtu: 1500,
         attached: Vec::new(),
+        on_driver: None,
     };
     bond.request.name = "bond0".to_owned();
     bond.request.addresses = vec!["10.0.0.2/24".to_owned()];

@@ -47,10 +47,16 @@ impl Undo {
 fn as_it_is(steps: &[Planned], wanted: &Wanted, before: &Record, running: &Running) -> Wanted {
     let ours = before.clone().with_bonds(&running.bonds);
     let mut back = Wanted::default();
-    for bond in running.bonds.values() {
+    // What is taken over is to be as it was too, though it stays under management.
+    let taken_over = steps.iter().filter_map(|planned| match &planned.step {
+        Step::TakeOver { bond } => running.others.get(bond),
+        _ => None,
+    });
+    for bond in running.bonds.values().chain(taken_over) {
         back.bonds.push(WantedBond {
             request: bond.request.clone(),
             exactly: Some(ExactBond {
+                engine: bond.engine(),
                 options: bond.options.clone(),
                 mac: bond.mac,
                 mtu: bond.mtu,

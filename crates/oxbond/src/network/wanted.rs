@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oxbond_config::model::{Cidr, DesiredBridge, DesiredNetwork, DeviceSettings};
+use oxbond_core::engine::Engine;
 use oxbond_core::option::{BondContext, BondOptions, Mode};
 use oxbond_linux::netlink::Route;
 use oxbond_linux::resolver::NameService;
@@ -41,6 +42,9 @@ pub(crate) struct WantedBond {
 /// A bond as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExactBond {
+    /// What carried it.
+    #[serde(default = "own")]
+    pub(crate) engine: Engine,
     /// Every option.
     pub(crate) options: BondOptions,
     /// Its address.
@@ -49,24 +53,38 @@ pub(crate) struct ExactBond {
     pub(crate) mtu: u32,
 }
 
+/// What carried every bond before there was a choice.
+const fn own() -> Engine {
+    Engine::Ebpf
+}
+
 impl WantedBond {
-    /// Every option as it should be.
-    pub(crate) fn options(&self) -> Result<BondOptions, Failure> {
+    /// Every option as it should be on this engine.
+    pub(crate) fn options(&self, engine: Engine) -> Result<BondOptions, Failure> {
         if let Some(exact) = &self.exactly {
             return Ok(exact.options.clone());
         }
         let created = BondContext {
-            own_engine: true,
+            own_engine: engine.is_own(),
             ..BondContext::default()
         };
         let changes = parse_options(&self.request.options)?;
-        let applied = BondOptions::own().apply(&changes, &created);
+        let applied = defaults_of(engine).apply(&changes, &created);
         Ok(applied.map_err(configuration)?.options)
     }
 
     /// Its mode.
     pub(crate) fn mode(&self) -> Result<Mode, Failure> {
-        self.options().map(|options| options.mode)
+        // Both engines know all modes, and a mode depends on no other option.
+        self.options(Engine::Ebpf).map(|options| options.mode)
+    }
+}
+
+/// The options of a bond for which nothing is asked.
+pub(crate) fn defaults_of(engine: Engine) -> BondOptions {
+    match engine {
+        Engine::Ebpf => BondOptions::own(),
+        Engine::Kernel => BondOptions::default(),
     }
 }
 

@@ -535,7 +535,7 @@ fn replace_pristine(nl: &mut Netlink, name: &str, taken: KernelError) -> Result<
 /// The kernel knows no bonds, and loaded no module that does.
 fn missing(error: KernelError) -> EngineError {
     let why = match presence() {
-        Presence::Missing { why } => why,
+        Presence::Missing { why, way_out } => format!("{why}; {way_out}"),
         Presence::Loaded => return error.into(),
         Presence::Loadable => {
             "the kernel did not load its module, which is installed; `modprobe bonding` tells why \

@@ -12,8 +12,10 @@ pub enum Presence {
     Loadable,
     /// Neither.
     Missing {
-        /// Why, and the way out.
+        /// Why.
         why: String,
+        /// What to do about it.
+        way_out: String,
     },
 }
 
@@ -30,9 +32,9 @@ pub fn presence() -> Presence {
     if Path::new("/proc/sys/kernel/modules_disabled").exists()
         && !is_zero("/proc/sys/kernel/modules_disabled")
     {
-        let why = "this kernel loads no more modules (kernel.modules_disabled is set until it boots again)";
         return Presence::Missing {
-            why: why.to_owned(),
+            why: "this kernel loads no more modules (kernel.modules_disabled is set)".to_owned(),
+            way_out: "boot it anew".to_owned(),
         };
     }
     let release = rustix::system::uname()
@@ -62,17 +64,21 @@ fn installed(root: &Path, release: &str) -> Presence {
         return Presence::Loadable;
     }
     let directory = directory.display();
-    let why = if root.join(release).join("modules.dep").exists() {
-        format!(
-            "this kernel ({release}) has no module \"bonding\" in {directory}; install the package with its modules"
+    let (why, way_out) = if root.join(release).join("modules.dep").exists() {
+        (
+            format!("this kernel ({release}) has no module \"bonding\" in {directory}"),
+            "install the package with its modules",
         )
     } else {
-        format!(
-            "the bonding driver is not loaded, and there are no modules of this kernel in {directory}; \
-             in a container, load it outside: modprobe bonding"
+        (
+            format!("it is not loaded, and there are no modules of this kernel in {directory}"),
+            "in a container, load it outside (modprobe bonding)",
         )
     };
-    Presence::Missing { why }
+    Presence::Missing {
+        why,
+        way_out: way_out.to_owned(),
+    }
 }
 
 /// Release of the running kernel, major and minor, to compare with
@@ -109,7 +115,7 @@ mod tests {
         let modules = root.path().join("6.1.0");
         let said = || installed(root.path(), "6.1.0");
         assert!(
-            matches!(said(), Presence::Missing { why } if why.contains("no modules of this kernel"))
+            matches!(said(), Presence::Missing { why, .. } if why.contains("no modules of this kernel"))
         );
         fs::create_dir(&modules).unwrap();
         fs::write(
@@ -118,7 +124,7 @@ mod tests {
         )
         .unwrap();
         assert!(
-            matches!(said(), Presence::Missing { why } if why.contains("has no module \"bonding\""))
+            matches!(said(), Presence::Missing { why, .. } if why.contains("has no module \"bonding\""))
         );
         let line = "kernel/drivers/net/bonding/bonding.ko.xz: kernel/net/tls/tls.ko.xz\n";
         fs::write(modules.join("modules.dep"), line).unwrap();

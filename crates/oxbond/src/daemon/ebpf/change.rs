@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use oxbond_config::model::Cidr;
 use oxbond_core::engine::Engine;
 use oxbond_core::input::Input;
 use oxbond_core::time::Instant;
@@ -133,6 +132,7 @@ impl EbpfBond {
                 }
                 undo.push(Step::PortOptions {
                     changes: port_changes(
+                        Engine::Ebpf,
                         self.core.options().mode,
                         &before.unwrap_or_default(),
                         &newer,
@@ -184,26 +184,6 @@ impl EbpfBond {
                 Ok(Vec::new())
             }
         }
-    }
-
-    /// Puts addresses and default gateways on a bond that was just made.
-    pub(super) fn set_network(
-        &self,
-        netlink: &mut Netlink,
-        addresses: &[Cidr],
-    ) -> Result<(), Failure> {
-        let ifindex = self.engine.ifindex();
-        for address in addresses {
-            netlink
-                .add_address(ifindex, address.address, address.prefix_len)
-                .map_err(kernel)?;
-        }
-        for gateway in &self.wanted.gateways {
-            netlink
-                .add_default_route(ifindex, *gateway)
-                .map_err(kernel)?;
-        }
-        Ok(())
     }
 
     fn wanted_port(&self, name: &str) -> Option<&PortRequest> {

@@ -17,12 +17,13 @@ use std::time::Duration;
 use oxbond_config::model::Cidr;
 use oxbond_core::action::Action;
 use oxbond_core::bond::{Bond, InputError};
+use oxbond_core::engine::Engine;
 use oxbond_core::event::{Cause, Event};
 use oxbond_core::input::Input;
 use oxbond_core::lacp::Drain;
 use oxbond_core::option::Mode;
 use oxbond_core::port::{MAX_PORTS, PortId};
-use oxbond_core::status::PortStatus;
+use oxbond_core::status::{BondStatus, PortStatus};
 use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
@@ -32,9 +33,9 @@ use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use super::step::Step;
+use super::managed::{names_of, set_network};
 use crate::control::protocol::{BondRequest, PortRequest};
-use crate::daemon::state::{BondFiles, STATE_VERSION, SavedBond};
+use crate::daemon::state::{BondFiles, STATE_VERSION, SavedEbpfBond};
 use crate::exit::{Blame, Failure};
 use crate::network::RunningBond;
 use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
@@ -59,6 +60,8 @@ pub(crate) struct EbpfBond {
     hindered: BTreeMap<String, Hindrance>,
     /// Expected ports that were drained when they vanished: they return as they went.
     pub(super) drained_away: BTreeSet<String>,
+    /// Why it is on this engine, in words; empty where only one was thought of.
+    chosen: String,
     /// The last attempt to save failed, which was said.
     unsaved: bool,
     /// The core asked for something else than probes since the last look at this.
@@ -85,7 +88,7 @@ const SAVE_INTERVAL_PER_BOND: Duration = Duration::from_millis(1);
 /// Time between two reports of what the buckets carry.
 const MEASUREMENT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Borrowed twin of [`SavedBond`].
+/// Borrowed twin of [`SavedEbpfBond`].
 #[derive(Serialize)]
 struct BorrowedSavedBond<'a> {
     version: u32,
@@ -93,6 +96,7 @@ struct BorrowedSavedBond<'a> {
     core: &'a Bond,
     engine: &'a EngineRecord,
     drained_away: &'a BTreeSet<String>,
+    chosen: &'a str,
 }
 
 impl EbpfBond {
@@ -103,6 +107,7 @@ impl EbpfBond {
         pins: &Path,
         files: BondFiles,
         wanted: BondRequest,
+        chosen: String,
         taken: &BTreeMap<u32, String>,
     ) -> Result<(Self, Vec<String>), Failure> {
         let mac = wanted.mac.as_deref().map(parse_mac).transpose()?;
@@ -128,7 +133,7 @@ impl EbpfBond {
         };
 
         files.has_room()?;
-        files.begin()?;
+        files.begin(Engine::Ebpf)?;
         let engine = match EbpfEngine::create(netlink, &pins.join(&wanted.name), &spec) {
             Ok(engine) => engine,
             Err(e) => {
@@ -137,6 +142,7 @@ impl EbpfBond {
             }
         };
         let mut bond = Self::new(wanted, core, engine, files);
+        bond.chosen = chosen;
         let furnished = bond
             .engine
             .bond_mac(netlink)
@@ -155,7 +161,11 @@ impl EbpfBond {
             [] => "no port".to_owned(),
             ports => ports.join(", "),
         };
-        let made = format!("{}: created with {ports}", bond.name());
+        let made = format!(
+            "{}: created with {ports} on our own engine: {}",
+            bond.name(),
+            bond.chosen
+        );
         Ok((bond, vec![made]))
     }
 
@@ -176,6 +186,7 @@ impl EbpfBond {
             told: Instant::ZERO,
             hindered: BTreeMap::new(),
             drained_away: BTreeSet::new(),
+            chosen: String::new(),
             unsaved: false,
         }
     }
@@ -197,7 +208,12 @@ impl EbpfBond {
             netlink.set_down(self.engine.ifindex()).map_err(kernel)?;
         }
         self.tell(netlink, now, Input::BondAdmin { up });
-        self.set_network(netlink, &addresses)?;
+        set_network(
+            netlink,
+            self.engine.ifindex(),
+            &addresses,
+            &self.wanted.gateways,
+        )?;
         self.on_addresses(netlink, now);
         self.schedule_poll(now);
         self.save()?;
@@ -211,13 +227,14 @@ impl EbpfBond {
         now: Instant,
         pins: &Path,
         files: BondFiles,
-        saved: SavedBond,
+        saved: SavedEbpfBond,
     ) -> Result<(Self, Vec<String>), EngineError> {
-        let SavedBond {
+        let SavedEbpfBond {
             wanted,
             core,
             engine: mut record,
             drained_away,
+            chosen,
             ..
         } = saved;
         let known = core.status(now, &[]).ports;
@@ -252,6 +269,7 @@ impl EbpfBond {
         }
         let mut bond = Self::new(wanted, core, engine, files);
         bond.drained_away = drained_away;
+        bond.chosen = chosen;
         if bond.engine.table()? != *bond.core.table() {
             let table = bond.core.table().clone();
             let cause = Cause::Start;
@@ -297,6 +315,7 @@ impl EbpfBond {
             mac: self.core.mac(),
             mtu: self.engine.mtu(),
             attached: attached.flatten().map(str::to_owned).collect(),
+            on_driver: None,
         }
     }
 
@@ -347,6 +366,7 @@ impl EbpfBond {
             core: &self.core,
             engine: self.engine.record(),
             drained_away: &self.drained_away,
+            chosen: &self.chosen,
         });
         let text = text.map_err(|e| {
             let why = format!("cannot encode the state of {}: {e}", self.name());
@@ -547,70 +567,9 @@ impl EbpfBond {
         any
     }
 
-    /// Joins a port.
-    pub(crate) fn add_port(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        request: PortRequest,
-        taken: &BTreeMap<u32, String>,
-    ) -> Result<Vec<String>, Failure> {
-        self.carry_out(netlink, now, taken, vec![Step::AddPort(request)])
-    }
-
-    /// Takes a port out and gives it back as it was.
-    pub(crate) fn remove_port(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        port: String,
-    ) -> Result<Vec<String>, Failure> {
-        let nobody = BTreeMap::new();
-        self.carry_out(netlink, now, &nobody, vec![Step::RemovePort(port)])
-    }
-
-    /// Takes a port out of the traffic, or lets it take part again.
-    pub(crate) fn drain_port(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        port: String,
-        out: bool,
-    ) -> Result<Vec<String>, Failure> {
-        let nobody = BTreeMap::new();
-        self.carry_out(netlink, now, &nobody, vec![Step::Drain { port, out }])
-    }
-
-    /// Changes options, all or none.
-    pub(crate) fn set_options(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        options: &[(String, String)],
-    ) -> Result<Vec<String>, Failure> {
-        let changes = parse_options(options)?;
-        let nobody = BTreeMap::new();
-        self.carry_out(netlink, now, &nobody, vec![Step::Options(changes)])
-    }
-
-    /// Changes options of a port, all or none.
-    pub(crate) fn set_port_options(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        request: PortRequest,
-    ) -> Result<Vec<String>, Failure> {
-        let changes = parse_port_options(&request.options)?;
-        let step = Step::PortOptions {
-            port: request.name,
-            changes,
-        };
-        self.carry_out(netlink, now, &BTreeMap::new(), vec![step])
-    }
-
     /// Gives everything back. Goes on to the end; returns what could not be done.
     pub(crate) fn remove(self, netlink: &mut Netlink) -> Vec<String> {
-        let begun = self.files.begin();
+        let begun = self.files.begin(Engine::Ebpf);
         let undone = self.engine.destroy(netlink);
         let forgotten = self.files.forget();
         let failures = [begun, forgotten].into_iter().filter_map(Result::err);
@@ -619,6 +578,11 @@ impl EbpfBond {
             .map(ToString::to_string)
             .chain(failures.map(|failure| failure.message))
             .collect()
+    }
+
+    /// The bond, without what its engine adds.
+    pub(super) fn status(&self, now: Instant) -> BondStatus {
+        self.core.status(now, &self.expected_ports())
     }
 
     /// The picture that renderers read.
@@ -633,8 +597,12 @@ impl EbpfBond {
             "" => format!("{} is the best this kernel could have", path.front),
             failed => format!("better ones failed here: {failed}"),
         };
+        let why = match self.chosen.as_str() {
+            "" => why,
+            chosen => format!("{chosen}; {why}"),
+        };
         Ok(BondReport {
-            status: self.core.status(now, &self.expected_ports()),
+            status: self.status(now),
             engine: EngineReport {
                 engine: "ebpf".into(),
                 managed: true,
@@ -825,10 +793,6 @@ impl EbpfBond {
 
     /// Names of the ports asked for.
     pub(super) fn expected(&self) -> Vec<String> {
-        self.wanted
-            .ports
-            .iter()
-            .map(|port| port.name.clone())
-            .collect()
+        names_of(&self.wanted)
     }
 }

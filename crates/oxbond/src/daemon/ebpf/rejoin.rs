@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use oxbond_core::engine::Engine;
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
 use oxbond_linux::netlink::Netlink;
@@ -74,7 +75,7 @@ impl EbpfBond {
         let mode = self.core.options().mode;
         request.options.retain(|(name, value)| {
             let parsed = parse_port_options(&[(name.clone(), value.clone())]);
-            parsed.is_ok_and(|parsed| !known_in(mode, parsed).is_empty())
+            parsed.is_ok_and(|parsed| !known_in(Engine::Ebpf, mode, parsed).is_empty())
         });
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
             .map_err(refused_as_port)

@@ -1,0 +1,178 @@
+//! The kernel's bonding driver as a whole: which engine a bond gets, the bonds that the driver has, ours or not, and taking
+//! them over.
+//!
+//! The driver tells of some things by a link event and of others (a partner in LACP) not at all, so the bonds on it are read
+//! once a second besides, all of them at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use oxbond_core::driver::Picture;
+use oxbond_core::engine::{self, Chosen, Engine, EngineChoice};
+use oxbond_core::time::Instant;
+use oxbond_linux::engine::kernel::{self as linux, Presence};
+use tracing::warn;
+
+use super::kernel::{KernelBond, request_of};
+use super::managed::ManagedBond;
+use super::service::{Service, now};
+use crate::control::protocol::BondRequest;
+use crate::exit::Failure;
+use crate::network::RunningBond;
+use crate::refusal::{kernel, refused};
+use crate::request::choose_engine;
+
+/// Time between two looks at the bonds on the driver.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the daemon keeps of the driver.
+pub(super) struct Driver {
+    /// What `auto` stands for here.
+    pub(super) auto: EngineChoice,
+    /// When the bonds on it are read next.
+    next_look: Option<Instant>,
+}
+
+impl Driver {
+    /// `auto` is what that word stands for.
+    pub(super) const fn new(auto: EngineChoice) -> Self {
+        Self {
+            auto,
+            next_look: None,
+        }
+    }
+
+    /// When [`Service::look_at_driver`] has work.
+    pub(super) const fn next_wake(&self) -> Option<Instant> {
+        self.next_look
+    }
+}
+
+/// The driver of the running kernel.
+pub(super) fn state() -> engine::Driver {
+    // A release without numbers is taken for one that has nothing new.
+    let release = linux::release().unwrap_or((4, 0));
+    match linux::presence() {
+        Presence::Loaded => engine::Driver::There { release },
+        Presence::Loadable => engine::Driver::Loadable { release },
+        Presence::Missing { why, way_out } => engine::Driver::Missing { why, way_out },
+    }
+}
+
+impl Service {
+    /// The engine for a bond that is to be made, and why that one.
+    pub(super) fn choose(&self, wanted: &BondRequest) -> Result<Chosen, Failure> {
+        let asked = match wanted.engine {
+            EngineChoice::Auto => self.driver.auto,
+            only @ EngineChoice::Only(_) => only,
+        };
+        choose_engine(asked, &state(), wanted)
+    }
+
+    /// What is due once a second.
+    pub(super) fn look_at_driver(&mut self, now: Instant) {
+        let mut bonds = self.bonds.values();
+        let ours = bonds.any(|bond| bond.engine() == Engine::Kernel);
+        self.driver.next_look = ours.then(|| now + LOOK_INTERVAL);
+        if ours && let Err(failure) = self.read_driver(now) {
+            warn!("cannot read the bonds of the driver: {failure}");
+        }
+    }
+
+    /// Reads every bond on the driver, and tells those that are ours what has become of them. Answers the others, as a plan
+    /// sees them.
+    pub(super) fn read_driver(
+        &mut self,
+        now: Instant,
+    ) -> Result<BTreeMap<String, RunningBond>, Failure> {
+        let mut pictures = self.pictures()?;
+        for name in self.names() {
+            self.with_bond(&name, |bond, _| {
+                if let Some(bond) = bond.as_kernel_mut()
+                    && let Some(picture) = pictures.remove(&bond.ifindex())
+                {
+                    bond.saw(now, picture);
+                }
+            });
+        }
+        let others = pictures.into_values().map(|picture| {
+            let request = request_of(&picture);
+            (
+                picture.name.clone(),
+                RunningBond::on_driver(request, &picture),
+            )
+        });
+        Ok(others.collect())
+    }
+
+    /// Every bond on the driver, by its interface index.
+    pub(super) fn pictures(&mut self) -> Result<BTreeMap<u32, Picture>, Failure> {
+        if linux::presence() != Presence::Loaded {
+            return Ok(BTreeMap::new());
+        }
+        let pictures = linux::pictures(&mut self.netlink).map_err(kernel)?;
+        let each = pictures.into_iter();
+        Ok(each.map(|picture| (picture.ifindex, picture)).collect())
+    }
+
+    /// Puts a bond under management that somebody else made on the driver.
+    pub(super) fn take_over(&mut self, name: &str) -> Result<Vec<String>, Failure> {
+        let pictures = self.pictures()?;
+        let Some(picture) = pictures.into_values().find(|picture| picture.name == name) else {
+            return Err(refused(format!(
+                "there is no bond {name} on the kernel's driver; 'oxbond status' shows those that there are"
+            )));
+        };
+        let files = self.state.of(name);
+        let (bond, said) = KernelBond::take_over(&mut self.netlink, now(), files, picture)?;
+        self.hold(ManagedBond::Kernel(Box::new(bond)));
+        Ok(said)
+    }
+
+    /// Puts a bond under management, and on this engine; `auto` leaves it where it is.
+    pub(super) fn adopt_bond(
+        &mut self,
+        name: &str,
+        engine: EngineChoice,
+    ) -> Result<Vec<String>, Failure> {
+        let mut said = match self.bonds.contains_key(name) {
+            true => Vec::new(),
+            false => self.take_over(name)?,
+        };
+        let Some(bond) = self.bonds.get(name) else {
+            return Ok(said);
+        };
+        match engine {
+            EngineChoice::Only(other) if other != bond.engine() => {
+                said.extend(self.move_bond(name, other)?);
+            }
+            _ => {}
+        }
+        Ok(said)
+    }
+
+    fn move_bond(&mut self, name: &str, engine: Engine) -> Result<Vec<String>, Failure> {
+        Err(refused(format!(
+            "{name} cannot be moved to engine {engine} while it works; take it apart and make it anew"
+        )))
+    }
+
+    /// Removes the bond that the driver's module made by itself while it was loaded (`max_bonds`), where it stands in the way
+    /// of one of this name. Nobody has used it: see [`Picture::is_pristine`].
+    pub(super) fn clear_pristine(&mut self, name: &str) -> Result<(), Failure> {
+        match self.pristine(name)? {
+            Some(index) => self.netlink.delete_link(index).map_err(kernel),
+            None => Ok(()),
+        }
+    }
+
+    /// Index of the bond of this name, if it is one that nobody has used since the module made it.
+    pub(super) fn pristine(&mut self, name: &str) -> Result<Option<u32>, Failure> {
+        let Some(link) = self.netlink.link(name).map_err(kernel)? else {
+            return Ok(None);
+        };
+        let picture = linux::picture(&mut self.netlink, link.index).map_err(kernel)?;
+        let pristine = picture.is_some_and(|picture| picture.is_pristine());
+        Ok(pristine.then_some(link.index))
+    }
+}

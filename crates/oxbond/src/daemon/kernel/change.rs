@@ -1,0 +1,220 @@
+//! Changes of a running bond of the driver in steps, each with the one that undoes it.
+
+use std::collections::BTreeMap;
+
+use oxbond_core::engine::Engine;
+use oxbond_core::option::{OptionChange, OptionId, OptionValue};
+use oxbond_core::time::Instant;
+use oxbond_linux::inspect;
+use oxbond_linux::netlink::Netlink;
+use tracing::warn;
+
+use super::KernelBond;
+use crate::control::protocol::BondRequest;
+use crate::daemon::managed::names_of;
+use crate::daemon::step::{Step, idle, merge, options_told, set_to};
+use crate::exit::{Blame, Failure};
+use crate::refusal::{engine_failure, refused_as_port};
+use crate::request::{parse_options, port_changes};
+
+impl KernelBond {
+    /// Carries out all of it, or undoes what was done; what cannot be undone is logged. Answers a line for each change.
+    pub(in crate::daemon) fn carry_out(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        taken: &BTreeMap<u32, String>,
+        steps: Vec<Step>,
+    ) -> Result<Vec<String>, Failure> {
+        self.files.has_room()?;
+        let mut undo = Vec::new();
+        let mut said = Vec::new();
+        for step in steps {
+            match self.take_step(netlink, now, taken, step, &mut undo) {
+                Ok(lines) => said.extend(lines),
+                Err(failure) => {
+                    for step in undo.into_iter().rev() {
+                        if let Err(e) = self.take_step(netlink, now, taken, step, &mut Vec::new()) {
+                            warn!("{}: while undoing: {e}", self.wanted.name);
+                        }
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        let name = &self.wanted.name;
+        Ok(said
+            .into_iter()
+            .map(|line| format!("{name}: {line}"))
+            .collect())
+    }
+
+    /// Takes a step and adds to `undo` what takes it back.
+    fn take_step(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        taken: &BTreeMap<u32, String>,
+        step: Step,
+        undo: &mut Vec<Step>,
+    ) -> Result<Vec<String>, Failure> {
+        match step {
+            Step::AddPort(request) => {
+                let name = request.name.clone();
+                let candidate = inspect::inspect_port(netlink, &self.wanted.name, &name, taken)
+                    .map_err(refused_as_port)?;
+                self.join(netlink, &request, &candidate)?;
+                self.wanted.ports.retain(|port| port.name != name);
+                self.wanted.ports.push(request);
+                undo.push(Step::RemovePort(name.clone()));
+                self.absent.remove(&name);
+                self.look(netlink, now)?;
+                let mtu = match (candidate.link.mtu, self.picture.mtu) {
+                    (own, bonds) if own != bonds => format!(", its MTU went from {own} to {bonds}"),
+                    _ => String::new(),
+                };
+                Ok(vec![format!("{name} joined{mtu}")])
+            }
+            Step::RemovePort(name) => {
+                let Some(at) = self.wanted.ports.iter().position(|port| port.name == name) else {
+                    return Err(self.no_such_port(&name));
+                };
+                let request = self.wanted.ports.remove(at);
+                self.absent.remove(&name);
+                let Some(ifindex) = self.index_of(&name) else {
+                    undo.push(Step::Wanted(BondRequest {
+                        ports: self.wanted.ports.iter().cloned().chain([request]).collect(),
+                        ..self.wanted.clone()
+                    }));
+                    return Ok(vec![format!("{name} is no longer expected")]);
+                };
+                undo.push(Step::AddPort(request));
+                for complaint in self.engine.remove_port(netlink, ifindex) {
+                    warn!("{}: {complaint}", self.wanted.name);
+                }
+                self.look(netlink, now)?;
+                Ok(vec![format!("{name} was taken out")])
+            }
+            Step::Options(changes) => {
+                let before = self.picture.options.clone();
+                let asked = changes.clone();
+                self.set(netlink, &changes)?;
+                self.look(netlink, now)?;
+                let after = self.picture.options.clone();
+                undo.push(Step::Options(before.changes_from(&after)));
+                Ok(options_told(Engine::Kernel, &asked, &before, &after))
+            }
+            Step::PortOptions { port, changes } => {
+                let Some(ifindex) = self.index_of(&port) else {
+                    return Err(self.no_such_port(&port));
+                };
+                let mode = self.picture.options.mode;
+                let said = changes
+                    .iter()
+                    .map(|change| {
+                        set_to(&format!("{} of {port}", change.id), &change.text())
+                            + &idle(Engine::Kernel, change.id.spec(), mode)
+                    })
+                    .collect();
+                let newer: Vec<_> = changes
+                    .iter()
+                    .map(|change| (change.id.to_string(), change.text()))
+                    .collect();
+                self.engine
+                    .set_port_options(netlink, ifindex, &changes)
+                    .map_err(engine_failure)?;
+                let wanted = self.wanted.ports.iter_mut().find(|p| p.name == port);
+                let before = wanted.map(|wanted| {
+                    let before = wanted.options.clone();
+                    merge(&mut wanted.options, &newer);
+                    before
+                });
+                undo.push(Step::PortOptions {
+                    changes: port_changes(
+                        Engine::Kernel,
+                        mode,
+                        &before.unwrap_or_default(),
+                        &newer,
+                    )?,
+                    port,
+                });
+                self.look(netlink, now)?;
+                Ok(said)
+            }
+            Step::Drain { port, .. } => {
+                let bond = &self.wanted.name;
+                let why = format!(
+                    "the kernel's driver cannot take {port} out of the traffic while it stays in {bond}; take it out \
+                     altogether (oxbond remove-port {bond} {port}), or move {bond} to our own engine first (oxbond adopt \
+                     {bond} --engine ebpf)"
+                );
+                Err(Failure::new(Blame::Refused, why))
+            }
+            Step::Mtu(mtu) => {
+                let old = self.picture.mtu;
+                self.engine.set_mtu(netlink, mtu).map_err(engine_failure)?;
+                undo.push(Step::Mtu(old));
+                self.look(netlink, now)?;
+                Ok(vec![set_to("MTU", &mtu.to_string())])
+            }
+            Step::Mac(mac) => {
+                let old = self.picture.mac;
+                self.engine.set_mac(netlink, mac).map_err(engine_failure)?;
+                undo.push(Step::Mac(old));
+                self.look(netlink, now)?;
+                Ok(vec![set_to("address", &mac.to_string())])
+            }
+            Step::Wanted(wanted) => {
+                undo.push(Step::Wanted(std::mem::replace(&mut self.wanted, wanted)));
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn set(&mut self, netlink: &mut Netlink, changes: &[OptionChange]) -> Result<(), Failure> {
+        self.engine
+            .set_options(netlink, changes)
+            .map_err(engine_failure)
+    }
+
+    /// Sets what names a port, once that is there: the driver knows no others.
+    pub(super) fn set_late_options(&mut self, netlink: &mut Netlink) -> Result<(), Failure> {
+        let mut changes = parse_options(&self.wanted.options)?;
+        let picture = self.engine.picture(netlink).map_err(engine_failure)?;
+        let shown = |id| match id {
+            OptionId::ActiveSlave => picture.active_port.clone(),
+            _ => picture.options.primary.clone(),
+        };
+        let mode = picture.options.mode;
+        changes.retain(|change| match &change.value {
+            OptionValue::Name(port) if !port.is_empty() => {
+                // What another mode has sleeps until that returns.
+                change.id.spec().modes.contains(mode)
+                    && shown(change.id).as_ref() != Some(port)
+                    && picture.ports.iter().any(|known| known.name == *port)
+            }
+            _ => false,
+        });
+        match changes.is_empty() {
+            true => Ok(()),
+            false => self.set(netlink, &changes),
+        }
+    }
+
+    /// Index of one of its ports.
+    pub(super) fn index_of(&self, port: &str) -> Option<u32> {
+        let mut ports = self.picture.ports.iter();
+        ports
+            .find(|known| known.name == port)
+            .map(|known| known.ifindex)
+    }
+
+    fn no_such_port(&self, name: &str) -> Failure {
+        let why = format!(
+            "{name} is not a port of {}; its ports are: {}",
+            self.wanted.name,
+            names_of(&self.wanted).join(", ")
+        );
+        Failure::new(Blame::Refused, why)
+    }
+}

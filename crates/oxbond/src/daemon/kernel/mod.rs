@@ -1,0 +1,409 @@
+//! One bond of the daemon on the kernel's driver: the driver decides, and the daemon sees to it that it is as its user
+//! asked for, and tells what happens.
+
+mod change;
+mod rejoin;
+
+use std::collections::BTreeMap;
+
+use oxbond_core::driver::{Configuration, Picture, Watch};
+use oxbond_core::engine::{Engine, EngineChoice};
+use oxbond_core::event::Event;
+use oxbond_core::option::{OptionId, PortOptionChange};
+use oxbond_core::status::BondStatus;
+use oxbond_core::time::Instant;
+use oxbond_linux::engine::kernel::{KernelEngine, KernelRecord};
+use oxbond_linux::engine::{BondSpec, EngineError};
+use oxbond_linux::inspect::{self, Candidate};
+use oxbond_linux::netlink::{Link, Netlink};
+use serde::Serialize;
+use tracing::{error, info, warn};
+
+use self::rejoin::Absence;
+use super::managed::{names_of, set_network};
+use super::state::{BondFiles, STATE_VERSION, SavedKernelBond};
+use crate::control::protocol::{BondRequest, PortRequest};
+use crate::exit::{Blame, Failure};
+use crate::network::RunningBond;
+use crate::refusal::{engine_failure, kernel, refused, refused_as_port};
+use crate::report::{BondReport, FrameReport};
+use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
+
+/// A bond on the kernel's driver.
+pub(crate) struct KernelBond {
+    wanted: BondRequest,
+    engine: KernelEngine,
+    /// As it was at the last look.
+    picture: Picture,
+    watch: Watch,
+    /// Why it is on this engine, in words.
+    chosen: String,
+    files: BondFiles,
+    events: Vec<Event>,
+    /// Expected ports that are not in it.
+    absent: BTreeMap<String, Absence>,
+    /// The last attempt to save failed, which was said.
+    unsaved: bool,
+}
+
+/// Borrowed twin of [`SavedKernelBond`].
+#[derive(Serialize)]
+struct BorrowedSavedBond<'a> {
+    version: u32,
+    carried_by: Engine,
+    wanted: &'a BondRequest,
+    engine: &'a KernelRecord,
+    watch: &'a Watch,
+    chosen: &'a str,
+}
+
+impl KernelBond {
+    /// Makes the bond, its ports, addresses and gateways. Whatever fails, everything is as it was.
+    pub(crate) fn create(
+        netlink: &mut Netlink,
+        now: Instant,
+        files: BondFiles,
+        wanted: BondRequest,
+        chosen: String,
+        taken: &BTreeMap<u32, String>,
+    ) -> Result<(Self, Vec<String>), Failure> {
+        let mac = wanted.mac.as_deref().map(parse_mac).transpose()?;
+        let addresses = parse_addresses(&wanted.addresses)?;
+        let mut options = parse_options(&wanted.options)?;
+        // What names a port is set when that is there.
+        options.retain(|change| !matches!(change.id, OptionId::Primary | OptionId::ActiveSlave));
+        inspect::check_bond_name(netlink, &wanted.name).map_err(refused)?;
+        let candidates = wanted
+            .ports
+            .iter()
+            .map(|port| {
+                inspect::inspect_port(netlink, &wanted.name, &port.name, taken)
+                    .map_err(refused_as_port)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mtu = inspect::check_mtus(&candidates, wanted.mtu).map_err(refused)?;
+        let spec = BondSpec {
+            name: wanted.name.clone(),
+            mac,
+            mtu,
+            beside: false,
+        };
+
+        files.has_room()?;
+        files.begin(Engine::Kernel)?;
+        let made = KernelEngine::create(netlink, &spec, &options)
+            .and_then(|engine| Ok((engine.picture(netlink)?, engine)));
+        let (picture, engine) = match made {
+            Ok(made) => made,
+            Err(e) => {
+                files.finish()?;
+                return Err(engine_failure(e));
+            }
+        };
+        let watch = Watch::new(now, &picture);
+        let mut bond = Self::new(wanted, engine, picture, watch, chosen, files);
+        let furnished = bond.furnish(netlink, now, &candidates).and_then(|()| {
+            set_network(netlink, bond.ifindex(), &addresses, &bond.wanted.gateways)?;
+            bond.look(netlink, now)?;
+            bond.save()?;
+            bond.files.finish()
+        });
+        if let Err(failure) = furnished {
+            for complaint in bond.remove(netlink) {
+                warn!("while undoing: {complaint}");
+            }
+            return Err(failure);
+        }
+        let ports = match names_of(&bond.wanted).as_slice() {
+            [] => "no port".to_owned(),
+            ports => ports.join(", "),
+        };
+        let made = format!(
+            "{}: created with {ports} on the kernel's driver: {}",
+            bond.wanted.name, bond.chosen
+        );
+        Ok((bond, vec![made]))
+    }
+
+    fn new(
+        wanted: BondRequest,
+        engine: KernelEngine,
+        picture: Picture,
+        watch: Watch,
+        chosen: String,
+        files: BondFiles,
+    ) -> Self {
+        Self {
+            wanted,
+            engine,
+            picture,
+            watch,
+            chosen,
+            files,
+            events: Vec::new(),
+            absent: BTreeMap::new(),
+            unsaved: false,
+        }
+    }
+
+    fn furnish(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        candidates: &[Candidate],
+    ) -> Result<(), Failure> {
+        for (request, candidate) in self.wanted.ports.clone().iter().zip(candidates) {
+            self.join(netlink, request, candidate)?;
+        }
+        self.set_late_options(netlink)?;
+        if self.wanted.down {
+            netlink.set_down(self.ifindex()).map_err(kernel)?;
+        } else {
+            netlink.set_up(self.ifindex()).map_err(kernel)?;
+        }
+        self.look(netlink, now)
+    }
+
+    /// Takes a bond under management that somebody else made, and writes nothing to the driver. Answers what is told.
+    pub(crate) fn take_over(
+        netlink: &mut Netlink,
+        now: Instant,
+        files: BondFiles,
+        picture: Picture,
+    ) -> Result<(Self, Vec<String>), Failure> {
+        files.has_room()?;
+        let engine = KernelEngine::over(netlink, picture.ifindex).map_err(engine_failure)?;
+        let wanted = request_of(&picture);
+        let watch = Watch::new(now, &picture);
+        let chosen = "it was there when it was taken over".to_owned();
+        let mut bond = Self::new(wanted, engine, picture, watch, chosen, files);
+        bond.save()?;
+        let ports = bond.picture.ports.len();
+        let said = format!(
+            "{}: taken over from the system as it is: mode {}, {ports} port{}; nothing was changed",
+            bond.wanted.name,
+            bond.picture.options.mode,
+            if ports == 1 { "" } else { "s" }
+        );
+        Ok((bond, vec![said]))
+    }
+
+    /// Takes over what an earlier daemon left. Writes nothing.
+    pub(crate) fn adopt(
+        netlink: &mut Netlink,
+        now: Instant,
+        files: BondFiles,
+        saved: SavedKernelBond,
+    ) -> Result<Self, EngineError> {
+        let engine = KernelEngine::adopt(netlink, saved.engine)?;
+        let picture = engine.picture(netlink)?;
+        let mut bond = Self::new(
+            saved.wanted,
+            engine,
+            picture.clone(),
+            saved.watch,
+            saved.chosen,
+            files,
+        );
+        bond.saw(now, picture);
+        Ok(bond)
+    }
+
+    /// What was asked for.
+    pub(super) const fn wanted(&self) -> &BondRequest {
+        &self.wanted
+    }
+
+    /// Remembers what was asked for.
+    pub(super) fn remember(&mut self, request: BondRequest) {
+        self.wanted = request;
+    }
+
+    /// Waits for a port that is not there.
+    pub(super) fn expect_port(&mut self, port: PortRequest) -> Result<Vec<String>, Failure> {
+        self.wanted.ports.push(port);
+        self.save()?;
+        Ok(Vec::new())
+    }
+
+    /// As a plan sees it, as of the last look.
+    pub(super) fn running(&self) -> RunningBond {
+        RunningBond::on_driver(self.wanted.clone(), &self.picture)
+    }
+
+    /// Index of the bond's device.
+    pub(super) fn ifindex(&self) -> u32 {
+        self.engine.ifindex()
+    }
+
+    /// Indices of the bond's device and its ports.
+    pub(super) fn interfaces(&self) -> Vec<u32> {
+        let ports = self.picture.ports.iter().map(|port| port.ifindex);
+        std::iter::once(self.ifindex()).chain(ports).collect()
+    }
+
+    /// Whether a link is of it, or of a port that it waits for.
+    pub(super) fn is_concerned(&self, link: &Link) -> bool {
+        self.interfaces().contains(&link.index)
+            || link.master == Some(self.ifindex())
+            || self.is_missing(&link.name)
+    }
+
+    /// The bond as it was at the last look.
+    pub(super) fn status(&self, now: Instant) -> BondStatus {
+        self.picture
+            .status(Some((&self.watch, now)), &names_of(&self.wanted))
+    }
+
+    /// The picture that renderers read.
+    pub(super) fn report(&self, now: Instant) -> Result<BondReport, Failure> {
+        let status = self.status(now);
+        Ok(BondReport {
+            hindered: self.hindrances(),
+            ..BondReport::of_driver(&self.picture, status, Some(&self.chosen))
+        })
+    }
+
+    /// The way of a frame as the host would send it, as far as the driver lets one know.
+    pub(super) fn explain_frame(
+        &self,
+        _netlink: &mut Netlink,
+        frame: &[u8],
+    ) -> Result<FrameReport, Failure> {
+        Ok(FrameReport::by_driver(&self.picture, frame))
+    }
+
+    /// Events since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Reads the bond anew.
+    pub(super) fn look(&mut self, netlink: &mut Netlink, now: Instant) -> Result<(), Failure> {
+        let picture = self.engine.picture(netlink).map_err(engine_failure)?;
+        self.saw(now, picture);
+        Ok(())
+    }
+
+    /// What the bond was like when it was read.
+    pub(super) fn saw(&mut self, now: Instant, picture: Picture) {
+        self.events.extend(self.watch.look(now, &picture));
+        self.picture = picture;
+        self.note_absent(now);
+    }
+
+    fn save(&mut self) -> Result<(), Failure> {
+        let text = serde_json::to_string(&BorrowedSavedBond {
+            version: STATE_VERSION,
+            carried_by: Engine::Kernel,
+            wanted: &self.wanted,
+            engine: self.engine.record(),
+            watch: &self.watch,
+            chosen: &self.chosen,
+        });
+        let text = text.map_err(|e| {
+            let why = format!("cannot encode the state of {}: {e}", self.wanted.name);
+            Failure::new(Blame::Bug, why)
+        })?;
+        self.files.save(text)
+    }
+
+    /// As `save`; a failure is logged once and tried again with the next change.
+    pub(super) fn save_or_log(&mut self) {
+        match self.save() {
+            Err(failure) if !self.unsaved => {
+                error!("{failure}");
+                self.unsaved = true;
+            }
+            Ok(()) if self.unsaved => {
+                info!("{}: the state is saved again", self.wanted.name);
+                self.unsaved = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// The link of an interface of the namespace, as it is now: reads the whole bond, and joins what it waits for.
+    pub(super) fn on_link(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        _link: &Link,
+        taken: &BTreeMap<u32, String>,
+    ) {
+        self.look_again(netlink, now, taken);
+    }
+
+    /// An interface is gone: the driver has let go of it.
+    pub(super) fn on_port_gone(&mut self, netlink: &mut Netlink, now: Instant, _index: u32) {
+        self.look_again(netlink, now, &BTreeMap::new());
+    }
+
+    /// Everything may have changed.
+    pub(super) fn look_again(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        taken: &BTreeMap<u32, String>,
+    ) {
+        match self.look(netlink, now) {
+            Ok(()) => self.rejoin_missing(netlink, now, taken),
+            // The end of its device is told by an event of its own.
+            Err(failure) => warn!("{}: {failure}", self.wanted.name),
+        }
+    }
+
+    /// Gives everything back. Goes on to the end; returns what could not be done.
+    pub(super) fn remove(self, netlink: &mut Netlink) -> Vec<String> {
+        let begun = self.files.begin(Engine::Kernel);
+        let undone = self.engine.destroy(netlink);
+        let forgotten = self.files.forget();
+        let failures = [begun, forgotten].into_iter().filter_map(Result::err);
+        undone
+            .iter()
+            .map(ToString::to_string)
+            .chain(failures.map(|failure| failure.message))
+            .collect()
+    }
+
+    /// Joins an inspected interface. How it was is saved before it is touched.
+    fn join(
+        &mut self,
+        netlink: &mut Netlink,
+        request: &PortRequest,
+        candidate: &Candidate,
+    ) -> Result<(), Failure> {
+        let options = parse_port_options(&request.options)?;
+        self.engine
+            .note_port(netlink, candidate)
+            .map_err(engine_failure)?;
+        self.save()?;
+        self.engine
+            .add_port(netlink, candidate, &options)
+            .map_err(engine_failure)
+    }
+}
+
+/// A bond that somebody else made, as if it had been asked for.
+pub(in crate::daemon) fn request_of(picture: &Picture) -> BondRequest {
+    let Configuration { options, ports, .. } = picture.configuration();
+    let port = |(name, options): (String, Vec<PortOptionChange>)| PortRequest {
+        name,
+        options: options
+            .iter()
+            .map(|change| (change.id.to_string(), change.text()))
+            .collect(),
+        found: false,
+    };
+    BondRequest {
+        name: picture.name.clone(),
+        engine: EngineChoice::Only(Engine::Kernel),
+        options: options
+            .iter()
+            .map(|change| (change.id.to_string(), change.text()))
+            .collect(),
+        ports: ports.into_iter().map(port).collect(),
+        down: !picture.up,
+        ..BondRequest::default()
+    }
+}
