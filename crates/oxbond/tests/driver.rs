@@ -28,6 +28,7 @@ const PLAYS: &[(&str, fn())] = &[
     ("the text of an aggregation", aggregation),
     ("explain and wait", explain_and_wait),
     ("the way of a flow", flows),
+    ("with a daemon", with_a_daemon),
     ("many bonds", many),
 ];
 
@@ -341,8 +342,76 @@ fn flows() {
     assert!(every.contains("by 3 usable ports"), "{every}");
 }
 
+/// A daemon, killed when it is dropped.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The daemon tells of the bonds of others beside its own, and changes its own alone.
+fn with_a_daemon() {
+    let ns = host();
+    ip(
+        &ns,
+        "link add q0 type veth peer name p0\nlink add q1 type veth peer name p1\nlink set p0 up\nlink set p1 up\n\
+         link add mine type bond mode active-backup miimon 100\nlink set q0 master mine\nlink set mine up\n\
+         link add bond0 type bond",
+    );
+    let mut command = ns.command(OXBOND);
+    command.args(["--run-dir", "/run/none", "daemon"]);
+    let daemon = Daemon(command.stderr(Stdio::null()).spawn().unwrap());
+    // It has none, so none is waited for, least of all the one that the module might have made.
+    eventually("the daemon answers", || {
+        let waited = oxbond(&ns, "wait --timeout 0").status;
+        waited.success().then_some(())
+    });
+    let engine = |bond: &str| {
+        let shown = out(&oxbond(&ns, &format!("status --json {bond}")));
+        let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        json["bonds"][0]["engine"].clone()
+    };
+    let shown = out(&oxbond(&ns, "status"));
+    assert_eq!(shown.matches("not managed").count(), 2, "{shown}");
+    assert!(shown.find("bond0") < shown.find("mine"), "by name: {shown}");
+    let explained = oxbond(&ns, "explain mine --flow 10.0.0.1 10.0.0.2");
+    assert!(
+        out(&explained).contains("would leave on q0"),
+        "{}",
+        err(&explained)
+    );
+    let refused = oxbond(&ns, "set mine --miimon 200");
+    assert_eq!(refused.status.code(), Some(3), "{}", err(&refused));
+
+    let adopted = oxbond(&ns, "adopt mine");
+    assert_eq!(adopted.status.code(), Some(0), "{}", err(&adopted));
+    assert_eq!(engine("mine")["managed"], true);
+    assert_eq!(engine("bond0")["managed"], false);
+    assert_same_text(&ns, "mine", "");
+    // The system's ip shows it; changes go to the daemon.
+    let ours = out(&oxbond(&ns, "ip -d link show type bond"));
+    assert_eq!(ours, ns.ip("-d link show type bond").unwrap());
+    let set = oxbond(&ns, "ip link set mine type bond miimon 200");
+    assert_eq!(set.status.code(), Some(0), "{}", err(&set));
+    assert!(assert_same_text(&ns, "mine", "").contains("Polling Interval (ms): 200"));
+    // The bond of others is the business of the system's ip.
+    let set = oxbond(&ns, "ip link set bond0 type bond miimon 300");
+    assert_eq!(set.status.code(), Some(0), "{}", err(&set));
+    assert!(assert_same_text(&ns, "bond0", "").contains("Polling Interval (ms): 300"));
+
+    drop(daemon);
+    let shown = oxbond(&ns, "status");
+    assert_eq!(shown.status.code(), Some(0), "{}", err(&shown));
+    assert_eq!(out(&shown).matches("not managed").count(), 2);
+    let why = engine("mine")["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("does not run"), "{why}");
+}
+
 /// Enough to notice what grows with them; to make 500 takes the guest half a minute.
-const BONDS: usize = 100;
+const BONDS: usize = 50;
 
 fn many() {
     let ns = host();
