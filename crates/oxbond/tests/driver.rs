@@ -397,6 +397,12 @@ fn with_a_daemon() {
     let set = oxbond(&ns, "ip link set mine type bond miimon 200");
     assert_eq!(set.status.code(), Some(0), "{}", err(&set));
     assert!(assert_same_text(&ns, "mine", "").contains("Polling Interval (ms): 200"));
+    for words in ["set mine --max-ports 4", "set-port mine q0 --weight 3"] {
+        let refused = oxbond(&ns, words);
+        assert_eq!(refused.status.code(), Some(2), "{}", err(&refused));
+        let said = err(&refused);
+        assert!(said.contains("oxbond adopt mine --engine ebpf"), "{said}");
+    }
     // The bond of others is the business of the system's ip.
     let set = oxbond(&ns, "ip link set bond0 type bond miimon 300");
     assert_eq!(set.status.code(), Some(0), "{}", err(&set));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use oxbond_core::engine::Engine;
-use oxbond_core::option::{OptionChange, OptionId, OptionValue};
+use oxbond_core::engine::{Asked, Engine, beyond_driver};
+use oxbond_core::option::{OptionChange, OptionId, OptionValue, PortOptionChange};
 use oxbond_core::time::Instant;
+use oxbond_linux::engine::kernel;
 use oxbond_linux::inspect;
 use oxbond_linux::netlink::Netlink;
 use tracing::warn;
@@ -96,6 +97,7 @@ impl KernelBond {
                 Ok(vec![format!("{name} was taken out")])
             }
             Step::Options(changes) => {
+                self.refuse_beyond(&changes, &[])?;
                 let before = self.picture.options.clone();
                 let asked = changes.clone();
                 self.set(netlink, &changes)?;
@@ -108,6 +110,7 @@ impl KernelBond {
                 let Some(ifindex) = self.index_of(&port) else {
                     return Err(self.no_such_port(&port));
                 };
+                self.refuse_beyond(&[], &[(&port, &changes)])?;
                 let mode = self.picture.options.mode;
                 let said = changes
                     .iter()
@@ -169,6 +172,37 @@ impl KernelBond {
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// Refuses what our own engine can and the driver of this kernel cannot, before anything is touched.
+    fn refuse_beyond(
+        &self,
+        changes: &[OptionChange],
+        ports: &[(&str, &[PortOptionChange])],
+    ) -> Result<(), Failure> {
+        let Some(release) = kernel::release() else {
+            return Ok(());
+        };
+        let mut options = changes.to_vec();
+        if options.iter().all(|change| change.id != OptionId::Mode) {
+            options.push(OptionChange {
+                id: OptionId::Mode,
+                value: OptionValue::Number(self.picture.options.mode.code().into()),
+            });
+        }
+        let options = &options;
+        let beyond = beyond_driver(&Asked { options, ports }, release);
+        if beyond.is_empty() {
+            return Ok(());
+        }
+        let bond = &self.wanted.name;
+        let each: Vec<String> = beyond.iter().map(ToString::to_string).collect();
+        let why = format!(
+            "the kernel's bonding driver, which carries {bond}, cannot do what is asked: {}; leave it out, or move {bond} to our \
+             own engine first, which can (oxbond adopt {bond} --engine ebpf)",
+            each.join(", ")
+        );
+        Err(Failure::new(Blame::Configuration, why))
     }
 
     fn set(&mut self, netlink: &mut Netlink, changes: &[OptionChange]) -> Result<(), Failure> {
