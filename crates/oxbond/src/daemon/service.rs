@@ -526,10 +526,18 @@ impl Service {
             );
             return Err(Failure::new(Blame::Refused, why));
         }
-        let (bond, changes) = match engine {
-            Engine::Ebpf => self.make_by_us(wanted, why)?,
-            Engine::Kernel => self.make_by_driver(wanted, why)?,
+        let made = match engine {
+            Engine::Ebpf => self.make_by_us(wanted, why.clone()),
+            Engine::Kernel => self.make_by_driver(wanted, why.clone()),
         };
+        // Where an engine does not work, its user wants to know why it is on that.
+        let (bond, changes) = made.map_err(|failure| match failure.blame {
+            Blame::Kernel => Failure {
+                message: format!("{} (on engine {engine}: {why})", failure.message),
+                ..failure
+            },
+            _ => failure,
+        })?;
         self.hold(bond);
         Ok(changes)
     }
