@@ -133,6 +133,15 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// Another program took a port out of the bond. Told by whoever looks after the bond.
+    PortTakenOut {
+        /// The port.
+        name: String,
+        /// How often that has happened in short time.
+        times: u32,
+        /// When it is taken back; `None`: not any more.
+        again: Option<Duration>,
+    },
     /// A port is being drained: nothing new is sent on it.
     Draining {
         /// The port.
@@ -281,6 +290,23 @@ impl fmt::Display for Event {
                     "(slave {name}): Enslaving as {role} interface with {link} link"
                 )
             }
+            Self::PortTakenOut {
+                name,
+                times,
+                again: Some(delay),
+            } => write!(
+                f,
+                "(slave {name}): another program took it out, {}; taking it back in {delay:?}",
+                if *times == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{times} times")
+                }
+            ),
+            Self::PortTakenOut { name, times, .. } => write!(
+                f,
+                "(slave {name}): another program took it out {times} times; it is left alone now"
+            ),
             Self::PortRemoved { name } => write!(f, "(slave {name}): Releasing interface"),
             Self::Draining { name } => {
                 write!(

@@ -87,11 +87,11 @@ impl Service {
     ) -> Result<BTreeMap<String, RunningBond>, Failure> {
         let mut pictures = self.pictures()?;
         for name in self.names() {
-            self.with_bond(&name, |bond, _| {
+            self.with_bond(&name, |bond, netlink| {
                 if let Some(bond) = bond.as_kernel_mut()
                     && let Some(picture) = pictures.remove(&bond.ifindex())
                 {
-                    bond.saw(now, picture);
+                    bond.saw(netlink, now, picture);
                 }
             });
         }

@@ -161,7 +161,11 @@ fn rows(bond: &BondReport, paint: Paint, width: usize) -> String {
             Cell::plain("-"),
             Cell::plain("-"),
         ];
-        rows.push((cells, "expected, but not in the bond".to_owned()));
+        let why = bond
+            .hindered
+            .get(name)
+            .map_or("expected, but not in the bond", |why| why);
+        rows.push((cells, why.to_owned()));
     }
     if rows.is_empty() {
         return String::new();

@@ -68,7 +68,6 @@ impl KernelBond {
                 self.wanted.ports.retain(|port| port.name != name);
                 self.wanted.ports.push(request);
                 undo.push(Step::RemovePort(name.clone()));
-                self.absent.remove(&name);
                 self.look(netlink, now)?;
                 let mtu = match (candidate.link.mtu, self.picture.mtu) {
                     (own, bonds) if own != bonds => format!(", its MTU went from {own} to {bonds}"),
@@ -81,7 +80,6 @@ impl KernelBond {
                     return Err(self.no_such_port(&name));
                 };
                 let request = self.wanted.ports.remove(at);
-                self.absent.remove(&name);
                 let Some(ifindex) = self.index_of(&name) else {
                     undo.push(Step::Wanted(BondRequest {
                         ports: self.wanted.ports.iter().cloned().chain([request]).collect(),

@@ -19,7 +19,7 @@ use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use self::rejoin::Absence;
+use self::rejoin::Expected;
 use super::managed::{names_of, set_network};
 use super::state::{BondFiles, STATE_VERSION, SavedKernelBond};
 use crate::control::protocol::{BondRequest, PortRequest};
@@ -40,8 +40,8 @@ pub(crate) struct KernelBond {
     chosen: String,
     files: BondFiles,
     events: Vec<Event>,
-    /// Expected ports that are not in it.
-    absent: BTreeMap<String, Absence>,
+    /// Where the ports are that were asked for.
+    expected: BTreeMap<String, Expected>,
     /// The last attempt to save failed, which was said.
     unsaved: bool,
 }
@@ -141,7 +141,7 @@ impl KernelBond {
             chosen,
             files,
             events: Vec::new(),
-            absent: BTreeMap::new(),
+            expected: BTreeMap::new(),
             unsaved: false,
         }
     }
@@ -205,7 +205,7 @@ impl KernelBond {
             saved.chosen,
             files,
         );
-        bond.saw(now, picture);
+        bond.saw(netlink, now, picture);
         Ok(bond)
     }
 
@@ -281,15 +281,15 @@ impl KernelBond {
     /// Reads the bond anew.
     pub(super) fn look(&mut self, netlink: &mut Netlink, now: Instant) -> Result<(), Failure> {
         let picture = self.engine.picture(netlink).map_err(engine_failure)?;
-        self.saw(now, picture);
+        self.saw(netlink, now, picture);
         Ok(())
     }
 
     /// What the bond was like when it was read.
-    pub(super) fn saw(&mut self, now: Instant, picture: Picture) {
+    pub(super) fn saw(&mut self, netlink: &mut Netlink, now: Instant, picture: Picture) {
         self.events.extend(self.watch.look(now, &picture));
         self.picture = picture;
-        self.note_absent(now);
+        self.note_expected(netlink, now);
     }
 
     fn save(&mut self) -> Result<(), Failure> {

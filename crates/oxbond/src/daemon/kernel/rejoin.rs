@@ -1,40 +1,28 @@
-//! Ports that were asked for and are not in the bond: they join when they are there again, and again when somebody else took
-//! them out, but not for ever.
+//! Ports that were asked for and are not in the bond: they join when they are there again, and again when another program
+//! took them out, but not for ever.
 //!
-//! | the interface | was in the bond | what is done |
-//! |---|---|---|
-//! | is gone | | waited for |
-//! | is there | never, or it was gone meanwhile | joins at once |
-//! | is there | and was taken out by somebody else | joins after 1, 2, 4, 8, 16 s; then it is given up, and told |
-//! | is there and cannot join | | tried again every 5 s |
+//! | | in the bond | not in it, and there | not in it, and gone |
+//! |---|---|---|---|
+//! | **away** (at first) | inside | due at once | |
+//! | **inside** | (after a minute nothing is held against it) | taken out: due in 1, 2, 4, 8, 16 s, then left alone | away |
+//! | **due** | inside | | away |
+//! | **left alone** | inside | | away |
 //!
-//! A port that has stayed for a minute starts anew. One that was given up joins by `oxbond add-port` or `oxbond apply`.
+//! A due port whose time has come joins; if it cannot, it is due again in 5 s. One that is left alone joins by
+//! `oxbond add-port`, `oxbond apply` or the hand of its user.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
 use oxbond_linux::netlink::Netlink;
 use tracing::{info, warn};
 
 use super::KernelBond;
+use crate::daemon::managed::names_of;
 use crate::refusal::refused_as_port;
-
-/// What is known of a port that is not, or was not, in the bond.
-#[derive(Debug)]
-pub(super) struct Absence {
-    /// Times that somebody else took it out.
-    taken: u32,
-    /// When it was last seen in the bond.
-    seen: Option<Instant>,
-    /// It is out.
-    out: bool,
-    /// When it is tried next; `None`: not by ourselves any more.
-    again: Option<Instant>,
-    /// Why it could not join, or is not tried any more.
-    why: Option<String>,
-}
 
 /// Times that a port is taken back from whoever took it out.
 const TIMES: u32 = 5;
@@ -45,12 +33,107 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// Time between two attempts of a port that cannot join.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What is seen of an expected port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Inside,
+    There,
+    Gone,
+}
+
+/// Where an expected port is, in its user's eyes: see the table above.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Away,
+    Inside {
+        since: Instant,
+    },
+    Due {
+        at: Instant,
+        /// Why it is not inside, where there is something to tell.
+        why: Option<String>,
+    },
+    LeftAlone,
+}
+
+/// An expected port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    state: State,
+    /// Times that another program took it out since it last stayed.
+    taken: u32,
+}
+
+impl Expected {
+    /// Answers how often another program has taken it out, and when it is taken back, where it just did.
+    fn step(&mut self, now: Instant, seen: Seen) -> Option<(u32, Option<Duration>)> {
+        let (state, told) = match (&self.state, seen) {
+            (State::Inside { since }, Seen::Inside) => {
+                if now.saturating_since(*since) >= SETTLED {
+                    self.taken = 0;
+                }
+                return None;
+            }
+            (_, Seen::Inside) => (State::Inside { since: now }, None),
+            (_, Seen::Gone) => {
+                self.taken = 0;
+                (State::Away, None)
+            }
+            (State::Away, Seen::There) => (State::Due { at: now, why: None }, None),
+            (State::Inside { .. }, Seen::There) => {
+                self.taken += 1;
+                let delay =
+                    (self.taken <= TIMES).then(|| Duration::from_secs(1 << (self.taken - 1)));
+                let why = "another program took it out; it is taken back".to_owned();
+                let state = delay.map_or(State::LeftAlone, |delay| State::Due {
+                    at: now + delay,
+                    why: Some(why),
+                });
+                (state, Some((self.taken, delay)))
+            }
+            (State::Due { .. } | State::LeftAlone, Seen::There) => return None,
+        };
+        self.state = state;
+        told
+    }
+
+    /// It could not join. Answers whether the reason is another than before.
+    fn failed(&mut self, now: Instant, why: String) -> bool {
+        let known = matches!(&self.state, State::Due { why: Some(known), .. } if *known == why);
+        self.state = State::Due {
+            at: now + REJOIN_INTERVAL,
+            why: Some(why),
+        };
+        !known
+    }
+
+    /// When it is tried next.
+    const fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Due { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Why it is there and not inside, where there is something to tell.
+    fn why(&self) -> Option<String> {
+        match &self.state {
+            State::Due { why, .. } => why.clone(),
+            State::LeftAlone => Some(format!(
+                "another program took it out {} times (NetworkManager, systemd-networkd and ifupdown do that to \
+                 interfaces that they manage), so it is left alone; end that program's care of it, then oxbond add-port",
+                self.taken
+            )),
+            State::Away | State::Inside { .. } => None,
+        }
+    }
+}
+
 impl KernelBond {
-    /// An expected port could not join, and is tried again.
+    /// An expected port waits for its time.
     pub(in crate::daemon) fn is_hindered(&self) -> bool {
-        self.absent
-            .values()
-            .any(|absence| absence.out && absence.again.is_some())
+        self.next_wake().is_some()
     }
 
     /// Whether this interface is expected and not in the bond.
@@ -58,20 +141,20 @@ impl KernelBond {
         self.wanted.ports.iter().any(|port| port.name == name) && self.index_of(name).is_none()
     }
 
-    /// Expected ports that are there and could not join, with the reason.
+    /// Expected ports that are there and not in the bond, with the reason.
     pub(super) fn hindrances(&self) -> BTreeMap<String, String> {
-        let told = self.absent.iter().filter(|(_, absence)| absence.out);
-        told.filter_map(|(name, absence)| Some((name.clone(), absence.why.clone()?)))
+        let ports = self.expected.iter();
+        ports
+            .filter_map(|(name, port)| Some((name.clone(), port.why()?)))
             .collect()
     }
 
-    /// When an absent port is tried next.
+    /// When a port is tried next.
     pub(in crate::daemon) fn next_wake(&self) -> Option<Instant> {
-        let out = self.absent.values().filter(|absence| absence.out);
-        out.filter_map(|absence| absence.again).min()
+        self.expected.values().filter_map(Expected::due).min()
     }
 
-    /// Absent ports whose time has come.
+    /// Ports whose time has come.
     pub(in crate::daemon) fn on_timeout(
         &mut self,
         netlink: &mut Netlink,
@@ -81,81 +164,38 @@ impl KernelBond {
         self.look_again(netlink, now, taken);
     }
 
-    /// Notes which of the expected ports are in the bond, and which somebody else took out since the last look.
-    pub(super) fn note_absent(&mut self, now: Instant) {
-        let expected: Vec<String> = super::names_of(&self.wanted);
-        self.absent.retain(|name, _| expected.contains(name));
-        for name in expected {
-            let inside = self.index_of(&name).is_some();
-            let absence = self.absent.entry(name).or_insert(Absence {
-                taken: 0,
-                seen: None,
-                out: false,
-                again: None,
-                why: None,
-            });
-            if inside {
-                let begun = *absence.seen.get_or_insert(now);
-                if !absence.out && now.saturating_since(begun) >= SETTLED {
-                    absence.taken = 0;
-                }
-                if absence.out {
-                    absence.seen = Some(now);
-                }
-                absence.out = false;
-                absence.again = None;
-                absence.why = None;
-            } else if !absence.out {
-                absence.out = true;
-                absence.again = Some(now);
-                if absence.seen.take().is_some() {
-                    absence.taken += 1;
-                    absence.again = (absence.taken <= TIMES)
-                        .then(|| now + Duration::from_secs(1 << (absence.taken - 1)));
-                    absence.why = Some(match absence.again {
-                        Some(_) => "another program took it out; it is taken back".to_owned(),
-                        None => format!(
-                            "another program took it out {} times (NetworkManager, systemd-networkd and ifupdown do that \
-                             to interfaces that they manage): it is left alone now; end that program's care of it, then \
-                             oxbond add-port",
-                            absence.taken
-                        ),
-                    });
-                }
+    /// Notes where the expected ports are.
+    pub(super) fn note_expected(&mut self, netlink: &mut Netlink, now: Instant) {
+        let names = names_of(&self.wanted);
+        self.expected.retain(|name, _| names.contains(name));
+        for name in names {
+            let seen = if self.index_of(&name).is_some() {
+                Seen::Inside
+            } else if matches!(netlink.link(&name), Ok(None)) {
+                Seen::Gone
+            } else {
+                Seen::There
+            };
+            let port = self.expected.entry(name.clone()).or_default();
+            if let Some((times, again)) = port.step(now, seen) {
+                self.events.push(Event::PortTakenOut { name, times, again });
             }
         }
     }
 
-    /// Joins the expected ports that are there and whose time has come.
+    /// Joins the ports whose time has come.
     pub(super) fn rejoin_missing(
         &mut self,
         netlink: &mut Netlink,
         now: Instant,
         taken: &BTreeMap<u32, String>,
     ) {
-        let out = self.absent.iter().filter(|(_, absence)| absence.out);
-        let out: Vec<String> = out.map(|(name, _)| name.clone()).collect();
+        let due = self.expected.iter();
+        let due = due.filter(|(_, port)| port.due().is_some_and(|at| at <= now));
+        let due: Vec<String> = due.map(|(name, _)| name.clone()).collect();
         let mut joined = false;
-        for name in out {
-            let there = !matches!(netlink.link(&name), Ok(None));
-            let Some(absence) = self.absent.get_mut(&name) else {
-                continue;
-            };
-            if !there {
-                // Its interface went, so nobody took it out; it is welcome when it returns.
-                *absence = Absence {
-                    taken: 0,
-                    seen: None,
-                    out: true,
-                    again: None,
-                    why: None,
-                };
-                continue;
-            }
-            let fresh = absence.again.is_none() && absence.why.is_none();
-            if fresh || absence.again.is_some_and(|at| at <= now) {
-                joined |= self.rejoin(netlink, now, &name, taken);
-            }
+        for name in due {
+            joined |= self.rejoin(netlink, now, &name, taken);
         }
         if joined && let Err(failure) = self.look(netlink, now) {
             warn!("{}: {failure}", self.wanted.name);
@@ -169,8 +209,8 @@ impl KernelBond {
         name: &str,
         taken: &BTreeMap<u32, String>,
     ) -> bool {
-        let ports = self.wanted.ports.iter();
-        let Some(request) = ports.clone().find(|port| port.name == name).cloned() else {
+        let mut ports = self.wanted.ports.iter();
+        let Some(request) = ports.find(|port| port.name == name).cloned() else {
             return false;
         };
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
@@ -183,18 +223,75 @@ impl KernelBond {
                 true
             }
             Err(failure) => {
-                if let Some(absence) = self.absent.get_mut(name) {
-                    if absence.why.as_ref() != Some(&failure.message) {
-                        warn!(
-                            "{}: {name} is back but cannot join: {failure}",
-                            self.wanted.name
-                        );
-                    }
-                    absence.why = Some(failure.message);
-                    absence.again = Some(now + REJOIN_INTERVAL);
+                let port = self.expected.entry(name.to_owned()).or_default();
+                if port.failed(now, failure.message.clone()) {
+                    warn!(
+                        "{}: {name} is back but cannot join: {failure}",
+                        self.wanted.name
+                    );
                 }
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1000)
+    }
+
+    /// A port that another program takes out whenever it is inside.
+    #[test]
+    fn a_port_is_taken_back_five_times_and_then_left_alone() {
+        let mut port = Expected::default();
+        assert_eq!(port.step(at(0), Seen::There), None);
+        assert_eq!(port.due(), Some(at(0)));
+        let mut now = 0;
+        for (times, delay) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16)] {
+            assert_eq!(port.step(at(now), Seen::Inside), None);
+            let told = port.step(at(now), Seen::There);
+            assert_eq!(told, Some((times, Some(Duration::from_secs(delay)))));
+            assert_eq!(port.step(at(now), Seen::There), None, "it is told once");
+            now += delay;
+            assert_eq!(port.due(), Some(at(now)));
+        }
+        port.step(at(now), Seen::Inside);
+        assert_eq!(port.step(at(now), Seen::There), Some((6, None)));
+        assert_eq!(port.due(), None);
+        assert!(port.why().unwrap().contains("6 times"));
+        port.step(at(now), Seen::Inside);
+        assert_eq!((port.due(), port.why()), (None, None));
+    }
+
+    #[test]
+    fn a_port_that_stayed_or_was_away_starts_anew() {
+        for between in [Seen::Inside, Seen::Gone] {
+            let mut port = Expected::default();
+            for _ in 0..3 {
+                port.step(at(0), Seen::Inside);
+                port.step(at(0), Seen::There);
+            }
+            port.step(at(1), Seen::Inside);
+            port.step(at(70), between);
+            port.step(at(71), Seen::Inside);
+            let told = port.step(at(72), Seen::There).unwrap();
+            assert_eq!(told.0, 1, "{between:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_join_is_tried_every_five_seconds_and_told_once() {
+        let mut port = Expected::default();
+        port.step(at(0), Seen::There);
+        assert!(port.failed(at(0), "busy".to_owned()));
+        assert!(!port.failed(at(5), "busy".to_owned()));
+        assert_eq!(port.due(), Some(at(10)));
+        assert!(port.failed(at(10), "wireless".to_owned()));
+        port.step(at(11), Seen::Gone);
+        assert_eq!((port.due(), port.why()), (None, None));
     }
 }
