@@ -78,6 +78,18 @@ impl Watch {
         self.since.get(at).copied()
     }
 
+    /// A port has another name from now on, which is nothing to tell: otherwise it would be one that went and one that came.
+    pub fn renamed(&mut self, old: &str, new: &str) {
+        let last = &mut self.last;
+        let ports = last.ports.iter_mut().map(|port| &mut port.name);
+        let named = ports
+            .chain(&mut last.active_port)
+            .chain(&mut last.options.primary);
+        for name in named.filter(|name| *name == old) {
+            new.clone_into(name);
+        }
+    }
+
     /// Takes another look: what happened since the last one.
     pub fn look(&mut self, now: Instant, picture: &Picture) -> Vec<Event> {
         let mut events = Vec::new();
@@ -603,6 +615,19 @@ mod tests {
                 "(slave v1): making interface the new active one (v0 was taken out)"
             ]
         );
+    }
+
+    #[test]
+    fn a_new_name_is_no_news() {
+        let before = bond("mode active-backup miimon 100 primary v0");
+        let mut after = before.clone();
+        after.ports[0].name = "lan0".to_owned();
+        after.active_port = Some("lan0".to_owned());
+        after.options.primary = Some("lan0".to_owned());
+        let mut watch = Watch::new(Instant::ZERO, &before);
+        watch.renamed("v0", "lan0");
+        assert_eq!(watch.look(Instant::from_millis(1000), &after), []);
+        assert_eq!(watch.since("lan0"), Some(Instant::ZERO));
     }
 
     #[test]

@@ -251,8 +251,14 @@ impl KernelBond {
 
     /// The bond as it was at the last look.
     pub(super) fn status(&self, now: Instant) -> BondStatus {
-        self.picture
-            .status(Some((&self.watch, now)), &names_of(&self.wanted))
+        let status = self
+            .picture
+            .status(Some((&self.watch, now)), &names_of(&self.wanted));
+        // By the name that it was made with it is asked for, whatever its device is called meanwhile.
+        BondStatus {
+            name: self.wanted.name.clone(),
+            ..status
+        }
     }
 
     /// The picture that renderers read.
@@ -287,9 +293,36 @@ impl KernelBond {
 
     /// What the bond was like when it was read.
     pub(super) fn saw(&mut self, netlink: &mut Netlink, now: Instant, picture: Picture) {
+        self.follow_names(&picture);
         self.events.extend(self.watch.look(now, &picture));
         self.picture = picture;
         self.note_expected(netlink, now);
+    }
+
+    /// A wish goes with the interface, not with its name.
+    fn follow_names(&mut self, picture: &Picture) {
+        for port in &picture.ports {
+            let mut before = self.picture.ports.iter();
+            let Some(old) = before
+                .find(|old| old.ifindex == port.ifindex && old.name != port.name)
+                .map(|old| old.name.clone())
+            else {
+                continue;
+            };
+            info!(
+                "{}: its port {old} is called {} now",
+                self.wanted.name, port.name
+            );
+            self.engine.rename_port(port.ifindex, &port.name);
+            self.watch.renamed(&old, &port.name);
+            let mut wanted = self.wanted.ports.iter_mut();
+            if let Some(wanted) = wanted.find(|wanted| wanted.name == old) {
+                wanted.name.clone_from(&port.name);
+            }
+            if let Some(expected) = self.expected.remove(&old) {
+                self.expected.insert(port.name.clone(), expected);
+            }
+        }
     }
 
     fn save(&mut self) -> Result<(), Failure> {
