@@ -16,6 +16,7 @@ use oxbond_core::option::{OptionChange, OptionSpec, OptionValue, PortOptionChang
 use oxbond_wire::MacAddr;
 
 use super::link::mac_of;
+use super::transport::Answer;
 use super::{Failure, Netlink, bond_option, named};
 use crate::error::KernelError;
 
@@ -290,21 +291,45 @@ impl Netlink {
 
     /// What the driver counted of LACP on each port, by interface index (Linux 5.6). Empty where it counts nothing.
     pub(crate) fn lacp_counters(&mut self) -> Result<HashMap<u32, Counters>, KernelError> {
-        let mut body = [0; STATS_HEADER_LEN];
-        let wanted: u32 = 1 << (IFLA_STATS_LINK_XSTATS_SLAVE - 1);
-        body[8..].copy_from_slice(&wanted.to_ne_bytes());
-        match self.transport.dump(RTM_GETSTATS, &body) {
-            Ok(answers) => Ok(answers
-                .iter()
-                .filter(|answer| answer.kind == RTM_NEWSTATS)
-                .filter_map(|answer| read_counters(&answer.body))
-                .collect()),
-            Err(Failure {
-                errno: libc::EOPNOTSUPP | libc::EINVAL,
-                ..
-            }) => Ok(HashMap::new()),
-            Err(failure) => Err(named(failure, "list", "LACP counters")),
-        }
+        let answers = self.transport.dump(RTM_GETSTATS, &lacp_counters_body(0));
+        counters_in(answers, "all ports")
+    }
+
+    /// The same of one port.
+    pub(crate) fn lacp_counters_of(
+        &mut self,
+        port: u32,
+    ) -> Result<HashMap<u32, Counters>, KernelError> {
+        let body = lacp_counters_body(port);
+        let answers = self.transport.request(RTM_GETSTATS, 0, &body);
+        counters_in(answers, &format!("interface {port}"))
+    }
+}
+
+fn lacp_counters_body(port: u32) -> [u8; STATS_HEADER_LEN] {
+    let mut body = [0; STATS_HEADER_LEN];
+    let wanted: u32 = 1 << (IFLA_STATS_LINK_XSTATS_SLAVE - 1);
+    body[4..8].copy_from_slice(&port.to_ne_bytes());
+    body[8..].copy_from_slice(&wanted.to_ne_bytes());
+    body
+}
+
+fn counters_in(
+    answers: Result<Vec<Answer>, Failure>,
+    of: &str,
+) -> Result<HashMap<u32, Counters>, KernelError> {
+    match answers {
+        Ok(answers) => Ok(answers
+            .iter()
+            .filter(|answer| answer.kind == RTM_NEWSTATS)
+            .filter_map(|answer| read_counters(&answer.body))
+            .collect()),
+        // An old kernel counts nothing, and a port may vanish.
+        Err(Failure {
+            errno: libc::EOPNOTSUPP | libc::EINVAL | libc::ENODEV,
+            ..
+        }) => Ok(HashMap::new()),
+        Err(failure) => Err(named(failure, "read the LACP counters of", of)),
     }
 }
 
@@ -393,4 +418,101 @@ fn text_of(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0);
     let text = &bytes[..end.unwrap_or(bytes.len())];
     String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emitted(attributes: &[DefaultNla]) -> Vec<u8> {
+        let mut bytes = vec![0; attributes.buffer_len()];
+        attributes.emit(&mut bytes);
+        bytes
+    }
+
+    /// A port that is a bond itself: what both say is read, and what has nothing to do with the driver passed over.
+    fn body() -> Vec<u8> {
+        let mut stats = Vec::new();
+        for n in 0..24_u64 {
+            stats.extend(n.to_ne_bytes());
+        }
+        let info = [
+            DefaultNla::new(IFLA_INFO_KIND, b"bond\0".to_vec()),
+            DefaultNla::new(IFLA_INFO_DATA, emitted(&[DefaultNla::new(1, vec![4])])),
+            DefaultNla::new(IFLA_INFO_SLAVE_KIND, b"bond".to_vec()),
+            DefaultNla::new(
+                IFLA_INFO_SLAVE_DATA,
+                emitted(&[DefaultNla::new(77, vec![1, 2])]),
+            ),
+        ];
+        let attributes = [
+            DefaultNla::new(IFLA_IFNAME, b"bond7\0".to_vec()),
+            DefaultNla::new(IFLA_MTU, 1500_u32.to_ne_bytes().to_vec()),
+            DefaultNla::new(IFLA_MASTER, 9_u32.to_ne_bytes().to_vec()),
+            DefaultNla::new(IFLA_OPERSTATE, vec![6]),
+            DefaultNla::new(IFLA_STATS64, stats),
+            DefaultNla::new(IFLA_LINKINFO, emitted(&info)),
+            DefaultNla::new(4711, vec![0; 3]),
+        ];
+        let mut body = link_body(8, &attributes);
+        body[8..12].copy_from_slice(&(IFF_UP | IFF_LOWER_UP).to_ne_bytes());
+        body
+    }
+
+    #[test]
+    fn a_link_is_read_and_what_is_unknown_kept() {
+        let link = DriverLink::read(&body()).unwrap();
+        assert_eq!(
+            (link.index, link.name.as_str(), link.mtu),
+            (8, "bond7", 1500)
+        );
+        assert_eq!((link.up, link.carrier, link.master), (true, true, Some(9)));
+        assert_eq!(link.bond, Some(vec![(1, vec![4])]));
+        assert_eq!(link.port, Some(vec![(77, vec![1, 2])]));
+        // What no handler took counts as dropped.
+        let traffic = Traffic {
+            rx_packets: 0,
+            tx_packets: 1,
+            rx_bytes: 2,
+            tx_bytes: 3,
+            rx_dropped: 6 + 23,
+        };
+        assert_eq!((link.traffic, link.tx_dropped), (traffic, 7));
+    }
+
+    #[test]
+    fn cut_and_mangled_messages_are_nothing_or_less() {
+        let whole = body();
+        for length in 0..whole.len() {
+            DriverLink::read(&whole[..length]);
+        }
+        for at in 0..whole.len() {
+            for mangled in [0, 1, 255] {
+                let mut body = whole.clone();
+                body[at] = mangled;
+                DriverLink::read(&body);
+                read_counters(&body);
+            }
+        }
+    }
+
+    #[test]
+    fn counters_are_found_in_their_nests() {
+        let counts: Vec<_> = (0..9_u16)
+            .map(|n| DefaultNla::new(n, u64::from(n + 1).to_ne_bytes().to_vec()))
+            .collect();
+        let mut nest = emitted(&counts);
+        for kind in [
+            BOND_XSTATS_3AD,
+            LINK_XSTATS_TYPE_BOND,
+            IFLA_STATS_LINK_XSTATS_SLAVE,
+        ] {
+            nest = emitted(&[DefaultNla::new(kind, nest)]);
+        }
+        let body = [lacp_counters_body(5).to_vec(), nest].concat();
+        let (port, counters) = read_counters(&body).unwrap();
+        assert_eq!((port, counters.lacpdus_rx, counters.lacpdus_tx), (5, 1, 2));
+        assert_eq!((counters.unknown_rx, counters.illegal_rx), (3 + 9, 4));
+        assert_eq!((counters.marker_rx, counters.marker_response_tx), (5, 8));
+    }
 }

@@ -89,9 +89,9 @@ pub fn picture(nl: &mut Netlink, ifindex: u32) -> Result<Option<Picture>, Kernel
         // One that vanished in this moment has no speed either.
         let settings = ethtool::link_settings(port.index, &port.name).unwrap_or_default();
         sources.settings.insert(port.index, settings);
-    }
-    if is_aggregation(&bond) && !ports.is_empty() {
-        sources.counters = nl.lacp_counters()?;
+        if is_aggregation(&bond) {
+            sources.counters.extend(nl.lacp_counters_of(port.index)?);
+        }
     }
     let ports: Vec<_> = ports.iter().collect();
     Ok(Some(sources.picture(&bond, &ports)))
@@ -374,5 +374,107 @@ fn raw(number: u16, bytes: &[u8]) -> RawAttribute {
     RawAttribute {
         number,
         value: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oxbond_core::driver::Traffic;
+
+    fn link(index: u32, name: &str) -> DriverLink {
+        DriverLink {
+            index,
+            name: name.to_owned(),
+            up: true,
+            carrier: true,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            master: None,
+            bond: None,
+            port: None,
+            traffic: Traffic::default(),
+            tx_dropped: 0,
+        }
+    }
+
+    fn port(index: u32, name: &str, told: Attributes) -> DriverLink {
+        DriverLink {
+            master: Some(9),
+            port: Some(told),
+            ..link(index, name)
+        }
+    }
+
+    fn bond(told: Attributes) -> DriverLink {
+        DriverLink {
+            bond: Some(told),
+            ..link(9, "bond0")
+        }
+    }
+
+    fn text(names: &[&str]) -> BondText {
+        let lines: Vec<_> = names
+            .iter()
+            .map(|name| format!("Slave Interface: {name}"))
+            .collect();
+        proc_text::parse(&lines.join("\n"))
+    }
+
+    #[test]
+    fn what_a_later_driver_says_is_kept_raw() {
+        // A mode that nobody knows yet, an option of another width, one that is not in the table.
+        let told = vec![
+            (1, vec![9]),
+            (3, vec![1, 2, 3]),
+            (999, vec![0xab, 0xcd]),
+            (18, vec![2, 0, 0, 0]),
+        ];
+        let ports = [port(
+            11,
+            "p0",
+            vec![(0, vec![1]), (1, vec![0]), (5, vec![3, 0])],
+        )];
+        let ports: Vec<_> = ports.iter().collect();
+        let picture = compose(&bond(told), &ports, &text(&[]), &Sources::default());
+        let raw: Vec<_> = picture
+            .raw
+            .iter()
+            .map(|raw| (raw.number, raw.value.as_str()))
+            .collect();
+        assert_eq!(raw, [(1, "09"), (3, "010203"), (999, "abcd")]);
+        assert_eq!(picture.options.min_links, 2);
+        assert!(picture.known.contains(&OptionId::MinLinks));
+        assert!(!picture.known.contains(&OptionId::Mode));
+        let port = &picture.ports[0];
+        assert_eq!((port.raw[0].number, port.options.queue_id), (0, 3));
+        assert_eq!(port.role, PortRole::Active);
+    }
+
+    #[test]
+    fn ports_have_the_drivers_order_and_names() {
+        let active = vec![
+            (1, vec![1]),
+            (2, vec![12, 0, 0, 0]),
+            (11, vec![11, 0, 0, 0]),
+        ];
+        let ports = [
+            port(11, "p0", Vec::new()),
+            port(12, "p1", Vec::new()),
+            port(13, "p2", Vec::new()),
+        ];
+        let ports: Vec<_> = ports.iter().collect();
+        let told = text(&["p2", "p0"]);
+        let picture = compose(&bond(active), &ports, &told, &Sources::default());
+        let names: Vec<_> = picture
+            .ports
+            .iter()
+            .map(|port| port.name.as_str())
+            .collect();
+        // One that the text does not name comes last.
+        assert_eq!(names, ["p2", "p0", "p1"]);
+        assert_eq!(picture.active_port.as_deref(), Some("p1"));
+        assert_eq!(picture.options.primary.as_deref(), Some("p0"));
+        assert!(picture.ports.iter().all(|port| port.aggregation.is_none()));
     }
 }
