@@ -14,6 +14,13 @@ const DELAYS: [OptionId; 3] = [
     OptionId::PeerNotifDelay,
 ];
 
+/// Options that the driver shows to administrators of the machine alone: those of a container must take its word.
+const HIDDEN: [OptionId; 3] = [
+    OptionId::AdActorSysPrio,
+    OptionId::AdActorSystem,
+    OptionId::AdUserPortKey,
+];
+
 /// Whether a bond of the driver can be told an option, in the mode that it will be in.
 fn can_be_told(id: OptionId, options: &BondOptions) -> bool {
     id.spec().netlink.is_some()
@@ -70,6 +77,9 @@ pub(super) fn check(
     for id in ids {
         let (wanted, shown) = (want.value(id), picture.options.value(id));
         if wanted == shown || !can_be_told(id, want) {
+            continue;
+        }
+        if HIDDEN.contains(&id) && HIDDEN.iter().all(|id| !picture.known.contains(id)) {
             continue;
         }
         // It is remembered, and shown once that port joins.
@@ -182,6 +192,53 @@ mod tests {
                 "peer_notif_delay=0"
             ]
         );
+    }
+
+    fn picture(options: BondOptions, known: &[OptionId]) -> Picture {
+        Picture {
+            name: "bond0".to_owned(),
+            ifindex: 9,
+            up: true,
+            carrier: true,
+            mac: oxbond_wire::MacAddr::ZERO,
+            mac_is_random: false,
+            mtu: 1500,
+            options,
+            known: known.to_vec(),
+            raw: Vec::new(),
+            active_port: None,
+            active_aggregator: None,
+            system: None,
+            tx_dropped: 0,
+            ports: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_was_not_taken_unless_it_is_hidden() {
+        let want =
+            with("mode=802.3ad miimon=100 lacp_strict=on ad_actor_sys_prio=7 lacp_rate=fast");
+        let now = picture(with("mode=802.3ad miimon=100"), &[OptionId::LacpRate]);
+        let refusal = |id| check(&now, &want, [id]).unwrap_err().to_string();
+        assert_eq!(
+            refusal(OptionId::LacpRate),
+            "bond0 did not take lacp_rate=fast: the driver shows \"slow\""
+        );
+        assert_eq!(
+            refusal(OptionId::LacpStrict),
+            "bond0 did not take lacp_strict=on: the driver of this kernel does not know this option, which came with \
+             Linux 7.2"
+        );
+        assert!(check(&now, &want, [OptionId::AdActorSysPrio]).is_ok());
+        let administrator = picture(with("mode=802.3ad miimon=100"), &HIDDEN);
+        assert!(check(&administrator, &want, [OptionId::AdActorSysPrio]).is_err());
+    }
+
+    #[test]
+    fn a_primary_that_is_no_port_yet_is_remembered() {
+        let want = with("mode=active-backup miimon=100 primary=p7");
+        let now = picture(with("mode=active-backup miimon=100"), &[OptionId::Primary]);
+        assert!(check(&now, &want, [OptionId::Primary]).is_ok());
     }
 
     /// On the way back from a mode, what was set in it goes first.
