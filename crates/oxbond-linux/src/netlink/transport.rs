@@ -65,7 +65,13 @@ impl From<io::Error> for Failure {
 pub(crate) struct Transport {
     socket: Socket,
     sequence: u32,
+    /// The datagram that was received last.
+    datagram: Vec<u8>,
 }
+
+/// The kernel fills datagrams of a dump up to the largest room it was offered, and never beyond this. In smaller ones a
+/// dump of many interfaces takes several times as long.
+const ROOM: usize = 32 * 1024;
 
 impl Transport {
     /// Opens a socket of a netlink protocol (`NETLINK_ROUTE`, `NETLINK_GENERIC`) in the calling thread's namespace.
@@ -79,7 +85,25 @@ impl Transport {
         Ok(Self {
             socket,
             sequence: 0,
+            datagram: Vec::new(),
         })
+    }
+
+    /// Receives a datagram whole, however long it is; its sender.
+    fn receive(&mut self) -> io::Result<SocketAddr> {
+        self.datagram.clear();
+        self.datagram.reserve(ROOM);
+        let look = libc::MSG_PEEK | libc::MSG_TRUNC;
+        let (length, sender) = self.socket.recv_from(&mut self.datagram, look)?;
+        if length > self.datagram.len() {
+            self.datagram.clear();
+            self.datagram.reserve(length);
+            self.socket.recv_from(&mut self.datagram, 0)?;
+        } else {
+            // It is read already, and goes.
+            self.socket.recv_from(&mut Vec::new(), libc::MSG_TRUNC)?;
+        }
+        Ok(sender)
     }
 
     /// Asks for one thing and returns what came before the acknowledgement.
@@ -127,11 +151,11 @@ impl Transport {
         let mut answers = Vec::new();
         let mut interrupted = false;
         loop {
-            let (datagram, sender) = retry_interrupted(|| self.socket.recv_from_full())?;
+            let sender = retry_interrupted(|| self.receive())?;
             if sender.port_number() != 0 {
                 continue; // Any process may write to our socket; only the kernel is port 0.
             }
-            for message in Messages::new(&datagram) {
+            for message in Messages::new(&self.datagram) {
                 let message = message?;
                 if message.sequence_number() != self.sequence {
                     continue; // Left over from an exchange that ended early.
