@@ -30,10 +30,15 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
+const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+
+/// Without the counters of IPv6, which are most of a link, and summed up over all processors (Linux 4.4). The counters of the
+/// interface itself stay.
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 /// Length of `struct ifinfomsg`; its index is at byte 4, its flags are at byte 8.
 const LINK_HEADER_LEN: usize = 16;
@@ -186,7 +191,9 @@ impl Netlink {
 
     fn dump_driver_links(&mut self, filter: &[DefaultNla]) -> Result<Vec<DriverLink>, KernelError> {
         let kind = RouteNetlinkMessage::GetLink(LinkMessage::default()).message_type();
-        let answers = self.transport.dump(kind, &link_body(0, filter));
+        let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes().to_vec();
+        let asked = [filter, &[DefaultNla::new(IFLA_EXT_MASK, mask)]].concat();
+        let answers = self.transport.dump(kind, &link_body(0, &asked));
         let answers = answers.map_err(|failure| named(failure, "list", "bonds"))?;
         Ok(answers
             .iter()

@@ -2,11 +2,53 @@
 //!
 //! The text is for people, and changes between kernels: whatever is not understood is absent, and nothing is an error.
 
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::str::FromStr;
 
 use oxbond_core::lacp::ChurnState;
 use oxbond_wire::MacAddr;
 use oxbond_wire::lacp::{Information, State};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+/// Where the texts are, in the namespace of the calling thread.
+const DIRECTORY: &str = "/proc/thread-self/net/bonding";
+
+/// Room for the text of a bond with some ports, and far more than any bond has.
+const USUAL: usize = 16 * 1024;
+const MOST: u64 = 16 * 1024 * 1024;
+
+/// The texts of many bonds, read quickly: the way to the directory is long.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    /// `Some(None)` where there is no driver.
+    directory: Option<Option<OwnedFd>>,
+    buffer: Vec<u8>,
+}
+
+impl Texts {
+    /// The text of a bond; empty where there is none.
+    pub(super) fn read(&mut self, bond: &str) -> Cow<'_, str> {
+        self.buffer.clear();
+        self.buffer.reserve(USUAL);
+        let open = |directory, path: &str, flags| {
+            openat(directory, path, flags | OFlags::CLOEXEC, Mode::empty()).ok()
+        };
+        let directory = self
+            .directory
+            .get_or_insert_with(|| open(CWD, DIRECTORY, OFlags::PATH | OFlags::DIRECTORY));
+        let file = directory
+            .as_ref()
+            .and_then(|directory| open(directory.as_fd(), bond, OFlags::RDONLY));
+        if let Some(file) = file {
+            // What was read before an error is what there is.
+            let _ = File::from(file).take(MOST).read_to_end(&mut self.buffer);
+        }
+        String::from_utf8_lossy(&self.buffer)
+    }
+}
 
 /// What the text of a bond says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

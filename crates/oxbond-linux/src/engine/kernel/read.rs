@@ -2,7 +2,6 @@
 //! administrators is absent for others.
 
 use std::collections::HashMap;
-use std::fs;
 
 use oxbond_core::driver::{
     ActiveAggregator, Pdus, Picture, PortAggregation, PortPicture, RawAttribute,
@@ -14,7 +13,7 @@ use oxbond_core::status::{MiiStatus, PortRole};
 use oxbond_wire::MacAddr;
 
 use super::presence::release;
-use super::proc_text::{self, BondText, PortText};
+use super::proc_text::{self, BondText, PortText, Texts};
 use super::random_mac::RandomMacs;
 use crate::error::KernelError;
 use crate::ethtool::{self, LinkSettings};
@@ -109,6 +108,7 @@ fn is_aggregation(bond: &DriverLink) -> bool {
 struct Sources {
     settings: HashMap<u32, LinkSettings>,
     counters: HashMap<u32, Counters>,
+    texts: Texts,
     random_macs: RandomMacs,
 }
 
@@ -116,8 +116,7 @@ impl Sources {
     fn picture(&mut self, bond: &DriverLink, ports: &[&DriverLink]) -> Picture {
         // Nothing else tells the order of several ports.
         let text = if ports.len() > 1 || is_aggregation(bond) {
-            let path = format!("/proc/thread-self/net/bonding/{}", bond.name);
-            proc_text::parse(&fs::read_to_string(path).unwrap_or_default())
+            proc_text::parse(&self.texts.read(&bond.name))
         } else {
             BondText::default()
         };
