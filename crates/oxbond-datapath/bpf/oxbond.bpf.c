@@ -409,22 +409,6 @@ int hash_only(struct __sk_buff *skb)
 	return frame_hash(skb, skb->cb[0]);
 }
 
-/* Everything that a device receives is received by another one instead. While a bond is moved between two devices: not a
- * part of a bond's data path. */
-SEC("classifier")
-int detour(struct __sk_buff *skb)
-{
-	(void)skb;
-	return bpf_redirect(inner_ifindex, BPF_F_INGRESS);
-}
-
-/* The same, but what goes to a group comes to the other device by itself as well. */
-SEC("classifier")
-int detour_unicast(struct __sk_buff *skb)
-{
-	return is_unicast(skb) ? bpf_redirect(inner_ifindex, BPF_F_INGRESS) : TC_ACT_SHOT;
-}
-
 /* Does nothing: what a run costs before any of our work. Not loaded by the daemon either. */
 SEC("classifier")
 int empty(struct __sk_buff *skb)

@@ -24,7 +24,6 @@ mod abi;
 mod attach;
 mod clsact;
 mod datapath;
-mod detour;
 mod error;
 mod load;
 mod pins;
@@ -35,7 +34,6 @@ mod sys;
 pub use datapath::{
     Arrivals, Counters, DataPath, Front, FrontKind, Hook, Hooks, Loads, PinnedProgram, PortCounters,
 };
-pub use detour::{Detour, Detoured};
 pub use error::DatapathError;
 pub use load::KernelTypes;
 pub use probe::Probe;
