@@ -24,7 +24,7 @@ use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use super::drift::{Drift, Kind};
-use super::port::{self, PortRecord, Wanted};
+use super::port::{self, Originals, PortRecord, Wanted};
 use super::{EngineError, front};
 use crate::error::KernelError;
 use crate::ethtool::{self, LinkSettings};
@@ -363,11 +363,11 @@ impl EbpfEngine {
         name.clone_into(&mut self.record.bond);
     }
 
-    /// Lets an interface take part that another bond has and goes on to have for a while: its settings are that bond's.
-    /// [`EbpfEngine::forget_port`] ends it.
+    /// Notes an interface as a port that another bond has and goes on to have for a while: its settings are that bond's.
+    /// [`EbpfEngine::receive`] lets its frames come here, [`EbpfEngine::forget_port`] ends it.
     ///
     /// # Errors
-    /// The kernel's refusals; nothing is changed then.
+    /// The kernel's refusals.
     pub fn borrow_port(
         &mut self,
         nl: &mut Netlink,
@@ -377,10 +377,46 @@ impl EbpfEngine {
     ) -> Result<(), EngineError> {
         let gone = || KernelError::new("find port", format!("interface {ifindex}"), libc::ENODEV);
         let link = nl.link_by_index(ifindex)?.ok_or_else(gone)?;
-        let port = PortRecord::of(id, &link, own_mac)?;
-        self.data_path.attach_port(id, ifindex)?;
-        self.record.ports.push(port);
+        self.record.ports.push(PortRecord::of(id, &link, own_mac)?);
         Ok(())
+    }
+
+    /// Lets frames of borrowed ports come here, or go to the bond that has the ports. Those first that come first in the
+    /// table in force, which must be there before: the programs would think that a port which they do not know yet is dead.
+    /// Goes on to the end and returns what could not be done.
+    pub fn receive(&mut self, here: bool) -> Vec<EngineError> {
+        let mut complaints = Vec::new();
+        let attached: Vec<PortId> = match self.data_path.ports() {
+            Ok(attached) => attached.into_iter().map(|(id, _)| id).collect(),
+            Err(error) => return vec![error.into()],
+        };
+        let order = self
+            .data_path
+            .table()
+            .map_or(Vec::new(), |table| table.order);
+        let mut ports: Vec<(PortId, u32)> = self.ports().collect();
+        ports.sort_by_key(|(id, _)| {
+            order
+                .iter()
+                .position(|first| first == id)
+                .unwrap_or(usize::MAX)
+        });
+        for (id, ifindex) in ports {
+            let result = match (here, attached.contains(&id)) {
+                (true, false) => self.data_path.attach_port(id, ifindex),
+                (false, true) => self.data_path.detach_port(id),
+                _ => Ok(()),
+            };
+            complaints.extend(result.err().map(EngineError::from));
+        }
+        complaints
+    }
+
+    /// How a port was before it was anybody's, which is how it is given back.
+    pub fn remember(&mut self, id: PortId, originals: Originals) {
+        if let Some(port) = self.record.ports.iter_mut().find(|port| port.id == id) {
+            port.originals = originals;
+        }
     }
 
     /// Takes a port out and leaves it as it is.
@@ -390,7 +426,15 @@ impl EbpfEngine {
     pub fn forget_port(&mut self, id: PortId) -> Result<(), EngineError> {
         self.record.ports.retain(|port| port.id != id);
         self.settings.retain(|known| known.port != id);
-        Ok(self.data_path.detach_port(id)?)
+        if self
+            .data_path
+            .ports()?
+            .iter()
+            .any(|(known, _)| *known == id)
+        {
+            self.data_path.detach_port(id)?;
+        }
+        Ok(())
     }
 
     /// Index of the front device.

@@ -7,10 +7,12 @@
 //! ```text
 //!   prepare   (slow)    settings copied; a VLAN device on the new one for each on the old one, under other names
 //!   turn      (a burst) names ► addresses, routes, neighbours, bridge: on the new ones, behind the old ones
-//!                       ► `meanwhile` (the caller lets frames arrive at the new one) ► off the old ones
+//!                       ► the caller lets frames arrive at the new one ► off the old ones
 //! ```
 //!
-//! Before Linux 6.2 no device is renamed while it is up: then all are down while their names change, and that is the gap.
+//! Before Linux 6.2 no device is renamed while it is up. Then the traffic goes to and fro once more: to the new ones, under
+//! their other names, while the old ones are down and lose theirs; back to the old ones while the new ones are down and get
+//! theirs.
 //!
 //! A handover can be written down (serialised) before [`Handover::turn`], and begun again by another process: what is done
 //! already is done no second time.
@@ -69,7 +71,7 @@ pub enum HandoverError {
 }
 
 /// A bond on its way from one device to another.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Handover {
     /// Devices can be renamed while they are up.
     live: bool,
@@ -77,8 +79,17 @@ pub struct Handover {
     pairs: Vec<Pair>,
 }
 
+/// One of the two devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that the bond leaves.
+    Old,
+    /// The one that it gets.
+    New,
+}
+
 /// A device, and the one that takes its place.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pair {
     name: String,
     old: u32,
@@ -96,7 +107,7 @@ struct Pair {
     neighbours: Vec<NeighbourRecord>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct BridgePort {
     master: u32,
     settings: BridgePortSettings,
@@ -183,7 +194,7 @@ impl Handover {
                 nl.set_alias(new.index, alias)?;
             }
             ipv6::set_disabled(nl, &name, true)?;
-            if vlan.up && self.live {
+            if vlan.up {
                 nl.set_up(new.index)?;
             }
         }
@@ -243,9 +254,9 @@ impl Handover {
         Ok(())
     }
 
-    /// Gives the new devices the names and everything that stands on the old ones. `meanwhile` is called when all stands on
-    /// both: from then on frames must arrive at the new device. With `down` the old device is down afterwards; else it is up
-    /// and has nothing.
+    /// Gives the new devices the names and everything that stands on the old ones. `arrive` is called whenever frames are to
+    /// arrive at another of the two: both then have all that is needed for it. With `down` the old device is down afterwards;
+    /// else it is up and has nothing.
     ///
     /// Returns what could not be moved.
     ///
@@ -255,42 +266,58 @@ impl Handover {
         &self,
         nl: &mut Netlink,
         down: bool,
-        meanwhile: impl FnOnce(&mut Netlink) -> Vec<EngineError>,
+        mut arrive: impl FnMut(&mut Netlink, Side) -> Vec<EngineError>,
     ) -> Result<Vec<EngineError>, EngineError> {
-        if let Err(error) = self.rename(nl) {
-            let left = self.rename_back(nl);
+        let mut complaints = Vec::new();
+        if let Err(error) = self.rename(nl, &mut arrive, &mut complaints) {
+            let mut left = arrive(nl, Side::Old);
+            left.extend(self.rename_back(nl));
             return Err(EngineError::from(error).after_undo(left));
         }
-        let mut complaints = Vec::new();
-        for pair in &self.pairs {
-            complaints.extend(pair.stand_on(nl, pair.old, pair.new));
-        }
-        complaints.extend(meanwhile(nl));
+        complaints.extend(self.stand_on(nl, Side::New));
+        complaints.extend(arrive(nl, Side::New));
         complaints.extend(self.clear_old(nl, down));
         complaints.extend(self.furnish(nl));
         Ok(complaints)
     }
 
-    /// Names change hands. Where that needs devices that are down, the new ones are up again afterwards.
-    fn rename(&self, nl: &mut Netlink) -> Result<(), KernelError> {
+    /// Names change hands. Where that needs devices that are down, traffic is on the other ones meanwhile: renaming takes
+    /// more than 10 ms.
+    fn rename(
+        &self,
+        nl: &mut Netlink,
+        arrive: &mut impl FnMut(&mut Netlink, Side) -> Vec<EngineError>,
+        complaints: &mut Vec<EngineError>,
+    ) -> Result<(), KernelError> {
         let mut done = true;
         for pair in &self.pairs {
             let link = nl.link_by_index(pair.new)?;
             done &= link.is_some_and(|link| link.name == pair.name && link.up == pair.up);
         }
-        if done {
+        let Some(front) = self.pairs.first().filter(|_| !done) else {
             return Ok(());
-        }
-        let (old, new) = match self.pairs.first() {
-            Some(front) if !self.live => (Some(front.old), Some(front.new)),
-            _ => (None, None),
         };
-        // The VLAN devices above go down with it.
-        old.map_or(Ok(()), |old| nl.set_down(old))?;
+        if !self.live {
+            complaints.extend(self.stand_on(nl, Side::New));
+            complaints.extend(arrive(nl, Side::New));
+            nl.set_down(front.old)?;
+        }
         for pair in &self.pairs {
             rename_to(nl, pair.old, &pair.name, NAME_GONE, false)?;
         }
-        new.map_or(Ok(()), |new| nl.set_down(new))?;
+        if !self.live {
+            // The VLAN devices above come up with it.
+            nl.set_up(front.old)?;
+            complaints.extend(self.stand_on(nl, Side::Old));
+            complaints.extend(arrive(nl, Side::Old));
+            nl.set_down(front.new)?;
+            for pair in &self.pairs {
+                // Their labels would follow the name, and not all to the one they had.
+                for record in &pair.addresses {
+                    let _ = nl.take_address(&record.on(pair.new));
+                }
+            }
+        }
         for pair in &self.pairs {
             rename_to(nl, pair.new, &pair.name, &pair.name, true)?;
         }
@@ -316,23 +343,33 @@ impl Handover {
             }
             results.push(rename_to(nl, pair.old, &pair.name, &pair.name, true));
         }
+        if !self.live {
+            for pair in self.pairs.iter().filter(|pair| pair.up) {
+                results.push(nl.set_up(pair.old));
+            }
+        }
         let mut left: Vec<EngineError> = results
             .into_iter()
             .filter_map(Result::err)
             .map(EngineError::from)
             .collect();
         if !self.live {
-            for pair in self.pairs.iter().filter(|pair| pair.up) {
-                left.extend(nl.set_up(pair.old).err().map(EngineError::from));
-            }
-            left.extend(
-                self.pairs
-                    .iter()
-                    .flat_map(|pair| pair.stand_on(nl, pair.new, pair.old))
-                    .collect::<Vec<_>>(),
-            );
+            left.extend(self.stand_on(nl, Side::Old));
         }
         left
+    }
+
+    /// Puts everything on the devices of one side, behind what stands on the other.
+    fn stand_on(&self, nl: &mut Netlink, side: Side) -> Vec<EngineError> {
+        let mut complaints = Vec::new();
+        for pair in &self.pairs {
+            let to = match side {
+                Side::Old => pair.old,
+                Side::New => pair.new,
+            };
+            complaints.extend(pair.stand_on(nl, to));
+        }
+        complaints
     }
 
     /// Whatever the old devices have goes: first what frames are routed by, then the rest.
@@ -423,18 +460,19 @@ impl Handover {
 }
 
 impl Pair {
-    /// Puts everything on `to`, behind what stands on `from`. What is there already is left.
-    fn stand_on(&self, nl: &mut Netlink, from: u32, to: u32) -> Vec<EngineError> {
+    /// Puts everything on `to`, one of the two. What is there already is left.
+    fn stand_on(&self, nl: &mut Netlink, to: u32) -> Vec<EngineError> {
         let mut results = Vec::new();
-        if self.ipv6_disabled == Some(false) {
+        if self.ipv6_disabled == Some(false)
+            && let Ok(Some(link)) = nl.link_by_index(to)
+        {
             // Every address is given to it, and none made by itself and looked for on the wire.
-            let name = &self.name;
             results.push(sysctl::set_address_generation(
                 nl,
-                name,
+                &link.name,
                 sysctl::GENERATES_NONE,
             ));
-            results.push(ipv6::set_disabled(nl, name, false));
+            results.push(ipv6::set_disabled(nl, &link.name, false));
         }
         for record in &self.addresses {
             results.push(nl.move_address(to, record));
@@ -443,7 +481,7 @@ impl Pair {
             results.push(nl.put_neighbour(to, neighbour));
         }
         for route in &self.routes {
-            results.push(nl.move_route(from, to, route));
+            results.push(nl.move_route(self.old, to, route));
         }
         if let Some(bridge) = &self.bridge {
             let joined = nl
@@ -461,6 +499,22 @@ impl Pair {
             .map(EngineError::from)
             .collect()
     }
+}
+
+/// Deletes devices that were made for a bond ([`NAME_NEW`]) by a process that was killed before they had its name. Returns what
+/// could not be done.
+pub fn clear_new(nl: &mut Netlink) -> Vec<EngineError> {
+    let links = match nl.links() {
+        Ok(links) => links,
+        Err(error) => return vec![error.into()],
+    };
+    let new = links
+        .iter()
+        .filter(|link| link.name.starts_with(NAME_NEW) && link.kind.as_deref() != Some("vlan"));
+    new.filter_map(|link| nl.delete_link(link.index).err())
+        .filter(|error| !error.is_gone())
+        .map(EngineError::from)
+        .collect()
 }
 
 /// Gives a device this name, if whether it is called `named` is not as it should be already.
@@ -564,6 +618,7 @@ mod tests {
         ip("link set oxnew address 02:00:00:00:00:b0");
         ip("link set bond0 address 02:00:00:00:00:b0");
         ipv6::set_disabled(nl, NAME_NEW, true).unwrap();
+        std::fs::write("/proc/sys/net/ipv6/conf/bond0/accept_dad", "0").unwrap();
         for device in ["bond0", "far0", NAME_NEW, "far1", "lo"] {
             ip(&format!("link set {device} up"));
         }
@@ -628,17 +683,17 @@ mod tests {
             // Another process may have to go on from what was written down.
             let text = serde_json::to_string(&handover).unwrap();
             let again: Handover = serde_json::from_str(&text).unwrap();
-            let mut called = 0;
+            let mut called = Vec::new();
             for handover in [handover, again] {
                 let complaints = handover
-                    .turn(&mut nl, down, |_| {
-                        called += 1;
+                    .turn(&mut nl, down, |_, side| {
+                        called.push(side);
                         Vec::new()
                     })
                     .unwrap();
                 assert!(complaints.is_empty(), "{complaints:?}");
             }
-            assert_eq!(called, 2);
+            assert_eq!(called.last(), Some(&Side::New));
             assert_eq!(nl.link("bond0").unwrap().unwrap().index, new);
             assert_eq!(seen(), before);
             assert_eq!(
@@ -685,7 +740,7 @@ mod tests {
                 let mut handover = Handover::prepare(&mut nl, old, new).unwrap();
                 handover.live &= live;
                 handover.look(&mut nl).unwrap();
-                let complaints = handover.turn(&mut nl, true, |_| Vec::new()).unwrap();
+                let complaints = handover.turn(&mut nl, true, |_, _| Vec::new()).unwrap();
                 assert!(complaints.is_empty(), "{complaints:?}");
                 assert_eq!(nl.bridge_port(new).unwrap(), settings);
                 assert_eq!(nl.link_by_index(old).unwrap().unwrap().master, None);

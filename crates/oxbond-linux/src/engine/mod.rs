@@ -16,7 +16,7 @@ use oxbond_datapath::DatapathError;
 
 pub use drift::Drift;
 pub use ebpf::{BondSpec, Description, EbpfEngine, EngineRecord};
-pub use handover::{Handover, HandoverError, NAME_NEW};
+pub use handover::{Handover, HandoverError, NAME_NEW, Side, clear_new};
 pub use port::{Originals, PortRecord};
 
 use crate::error::KernelError;

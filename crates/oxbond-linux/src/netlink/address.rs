@@ -100,6 +100,16 @@ impl AddressRecord {
     }
 }
 
+impl AddressRecord {
+    /// The same on another interface.
+    #[must_use]
+    pub fn on(&self, ifindex: u32) -> Self {
+        let mut other = self.clone();
+        other.address.ifindex = ifindex;
+        other
+    }
+}
+
 impl Netlink {
     /// Every address of every interface, in the kernel's order.
     ///
@@ -130,6 +140,7 @@ impl Netlink {
             Ok(_) => return Err(named(Failure::garbled("no address"), op, object)),
             Err(failure) => return Err(named(failure, op, object)),
         };
+        message.header.index = record.address.ifindex;
         // It follows the interface's name, which may have changed.
         let label = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Label(_));
         message.attributes.retain(|attribute| !label(attribute));

@@ -2,7 +2,9 @@
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo, VlanFlags,
+};
 
 use super::Netlink;
 use super::link::named_link;
@@ -41,9 +43,18 @@ impl Netlink {
     /// What the kernel says.
     pub fn vlan_settings(&mut self, index: u32) -> Result<Option<VlanSettings>, KernelError> {
         let infos = self.link_infos(index)?;
-        Ok(infos.into_iter().find_map(|info| match info {
-            LinkInfo::Data(InfoData::Vlan(settings)) => Some(VlanSettings(settings)),
+        let settings = infos.into_iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Vlan(settings)) => Some(settings),
             _ => None,
+        });
+        Ok(settings.map(|mut settings| {
+            for setting in &mut settings {
+                if let InfoVlan::Flags((flags, mask)) = setting {
+                    // All bits are reported as meant; only known ones may be set. A new device begins with this one.
+                    *mask = *flags | VlanFlags::ReorderHdr;
+                }
+            }
+            VlanSettings(settings)
         }))
     }
 

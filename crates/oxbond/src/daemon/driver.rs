@@ -151,12 +151,6 @@ impl Service {
         Ok(said)
     }
 
-    fn move_bond(&mut self, name: &str, engine: Engine) -> Result<Vec<String>, Failure> {
-        Err(refused(format!(
-            "{name} cannot be moved to engine {engine} while it works; take it apart and make it anew"
-        )))
-    }
-
     /// Removes the bond that the driver's module made by itself while it was loaded (`max_bonds`), where it stands in the way
     /// of one of this name. Nobody has used it: see [`Picture::is_pristine`].
     pub(super) fn clear_pristine(&mut self, name: &str) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ mod keeper;
 mod kernel;
 mod leases;
 mod managed;
+mod moving;
 mod network;
 mod schedule;
 mod select;

@@ -496,7 +496,7 @@ impl Service {
         }
     }
 
-    fn pins(&self) -> Result<&Path, Failure> {
+    pub(super) fn pins(&self) -> Result<&Path, Failure> {
         self.pins.as_deref().map_err(Clone::clone)
     }
 
@@ -680,6 +680,12 @@ impl Service {
 
     fn adopt(&mut self, name: &str) {
         let mut files = self.state.of(name);
+        if let Some(note) = files.moved()
+            && let Err(why) = note.and_then(|note| self.finish_move(name, &mut files, note))
+        {
+            error!("{name}: its move to another engine is not finished: {why}");
+            return;
+        }
         if files.is_unfinished() {
             warn!("{name}: the daemon before died while it made the bond or took it apart");
             return self.clear_and_tell(name);

@@ -23,6 +23,8 @@ use oxbond_linux::files::{self, Draft, Mode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ebpf::Moving;
+use super::moving::MoveNote;
 use crate::control::protocol::BondRequest;
 use crate::exit::{Blame, Failure};
 
@@ -34,6 +36,9 @@ const MODE: Mode = Mode::KeptOr(0o644);
 /// Endings of the marks of something unfinished.
 const OWN_MARK: &str = "unfinished";
 const DRIVER_MARK: &str = "unfinished-kernel";
+
+/// Ending of the note of a move, see [`MoveNote`].
+const MOVING: &str = "moving";
 
 /// The content of a state file.
 pub(crate) enum SavedBond {
@@ -60,6 +65,9 @@ pub(crate) struct SavedEbpfBond {
     /// Why it is on this engine, in words.
     #[serde(default)]
     pub(crate) chosen: String,
+    /// Where its move from the driver stands.
+    #[serde(default)]
+    pub(super) moving: Option<Moving>,
 }
 
 /// What is saved of a bond on the kernel's driver.
@@ -136,6 +144,7 @@ impl StateDir {
             state: self.dir.join(format!("{bond}.json")),
             own_mark: self.dir.join(format!("{bond}.{OWN_MARK}")),
             driver_mark: self.dir.join(format!("{bond}.{DRIVER_MARK}")),
+            moving: self.dir.join(format!("{bond}.{MOVING}")),
             written: String::new(),
         }
     }
@@ -151,9 +160,10 @@ impl StateDir {
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(&self.dir).map_err(failed)? {
             let file = PathBuf::from(entry.map_err(failed)?.file_name());
+            let ours = ["json", OWN_MARK, DRIVER_MARK, MOVING];
             if file
                 .extension()
-                .is_some_and(|ext| ext == "json" || ext == OWN_MARK || ext == DRIVER_MARK)
+                .is_some_and(|ext| ours.iter().any(|known| ext == *known))
                 && let Some(name) = file.file_stem().and_then(|name| name.to_str())
             {
                 names.insert(name.to_owned());
@@ -170,6 +180,8 @@ pub(crate) struct BondFiles {
     own_mark: PathBuf,
     /// The same of one on the driver.
     driver_mark: PathBuf,
+    /// What is there while the bond turns from one engine to another.
+    moving: PathBuf,
     /// Text last written or read.
     written: String,
 }
@@ -200,6 +212,27 @@ impl BondFiles {
     /// A daemon died while it made or took apart the bond.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.own_mark.exists() || self.driver_mark.exists()
+    }
+
+    /// Notes how far a move to another engine has come.
+    pub(super) fn note_move(&self, note: &MoveNote) -> Result<(), Failure> {
+        let text = serde_json::to_string(note)
+            .map_err(|e| Failure::new(Blame::Bug, format!("cannot encode a move: {e}")))?;
+        files::replace(&self.moving, text.as_bytes(), MODE).map_err(|e| self.failed(&e))
+    }
+
+    /// The note of a move that a daemon was killed in the middle of.
+    pub(super) fn moved(&self) -> Option<Result<MoveNote, String>> {
+        let text = match fs::read_to_string(&self.moving) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+            other => other.map_err(|e| e.to_string()),
+        };
+        Some(text.and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())))
+    }
+
+    /// The move is over.
+    pub(super) fn forget_move(&self) -> Result<(), Failure> {
+        remove(&self.moving)
     }
 
     /// Whether a somewhat larger state could be saved now: a change that would not survive this daemon is refused
@@ -253,6 +286,7 @@ impl BondFiles {
     /// Forgets the bond: its state first, so that a mark of something unfinished outlives it.
     pub(crate) fn forget(&self) -> Result<(), Failure> {
         remove(&self.state)?;
+        self.forget_move()?;
         self.finish()
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oxbond_lab::guest::{Guest, Kernel};
+use oxbond_lab::guest::{Accelerator, Guest, Kernel};
 
 /// Emulated, a test takes some ten times as long.
 const PATIENCE: Duration = Duration::from_secs(420);
@@ -83,6 +83,41 @@ fn guest_root_driver_6_1() {
 fn guest_root_driver_6_12() {
     let names = ["driver::"];
     run(Kernel::V6_12, &this_binary(), &names, "netkit", "netkit");
+}
+
+/// A bond moved between the engines, in time that counts instructions: once each way, see `docs/operation.md` for more.
+fn run_adoption(kernel: Kernel) {
+    let binary = this_binary();
+    // Read before, for whoever waits for a file waits in vain: the clock jumps to the next timer meanwhile.
+    let command = format!(
+        "cat {0} {1} >/dev/null; exec {0} --test-threads=1 --nocapture adoption::",
+        binary.display(),
+        env!("CARGO_BIN_EXE_oxbond")
+    );
+    let outcome = Guest::new(kernel)
+        .accelerator(Accelerator::Icount)
+        .memory_mib(2048)
+        .timeout(PATIENCE)
+        .env("OXBOND_MOVES", "1")
+        .run(["sh", "-c", &command])
+        .unwrap_or_else(|e| panic!("{e:#}"));
+    let said = String::from_utf8_lossy(&outcome.stdout);
+    let figures = String::from_utf8_lossy(&outcome.stderr);
+    eprintln!("{figures}");
+    assert!(
+        outcome.code == 0 && !said.contains(" 0 passed"),
+        "{said}{figures}"
+    );
+}
+
+#[test]
+fn guest_root_adoption_6_1() {
+    run_adoption(Kernel::V6_1);
+}
+
+#[test]
+fn guest_root_adoption_6_12() {
+    run_adoption(Kernel::V6_12);
 }
 
 #[test]

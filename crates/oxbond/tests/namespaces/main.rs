@@ -10,6 +10,7 @@
 
 mod addresses;
 mod administration;
+mod adoption;
 mod apply;
 mod common;
 mod drain;

@@ -25,6 +25,7 @@ impl EbpfBond {
         taken: &BTreeMap<u32, String>,
         steps: Vec<Step>,
     ) -> Result<Vec<String>, Failure> {
+        self.refuse_while_moving()?;
         self.files.has_room()?;
         let mut undo = Vec::new();
         let mut said = Vec::new();

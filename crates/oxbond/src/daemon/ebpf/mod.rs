@@ -6,6 +6,7 @@
 mod change;
 mod explain;
 mod follow;
+mod moving;
 mod probing;
 mod rejoin;
 
@@ -41,6 +42,7 @@ use crate::network::RunningBond;
 use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
 use crate::report::{BondReport, EngineReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
+pub(super) use moving::Moving;
 use probing::Paths;
 use rejoin::Hindrance;
 
@@ -74,6 +76,10 @@ pub(crate) struct EbpfBond {
     lacp_save_interval: Duration,
     /// The last moment that the core was told of.
     pub(super) told: Instant,
+    /// It comes from the driver, and not all of its ports have followed.
+    moving: Option<Moving>,
+    /// When the next step of that is looked at.
+    next_move: Instant,
 }
 
 /// Time between two saves of a state in which only the ARP monitor went on, and of one in which only LACP did: a later
@@ -97,6 +103,7 @@ struct BorrowedSavedBond<'a> {
     engine: &'a EngineRecord,
     drained_away: &'a BTreeSet<String>,
     chosen: &'a str,
+    moving: &'a Option<Moving>,
 }
 
 impl EbpfBond {
@@ -184,6 +191,8 @@ impl EbpfBond {
             next_save: Instant::ZERO,
             lacp_save_interval: LACP_SAVE_INTERVAL,
             told: Instant::ZERO,
+            moving: None,
+            next_move: Instant::ZERO,
             hindered: BTreeMap::new(),
             drained_away: BTreeSet::new(),
             chosen: String::new(),
@@ -235,6 +244,7 @@ impl EbpfBond {
             engine: mut record,
             drained_away,
             chosen,
+            moving,
             ..
         } = saved;
         let known = core.status(now, &[]).ports;
@@ -270,6 +280,7 @@ impl EbpfBond {
         let mut bond = Self::new(wanted, core, engine, files);
         bond.drained_away = drained_away;
         bond.chosen = chosen;
+        bond.moving = moving;
         if bond.engine.table()? != *bond.core.table() {
             let table = bond.core.table().clone();
             let cause = Cause::Start;
@@ -360,6 +371,12 @@ impl EbpfBond {
 
     /// Writes the state file if anything differs from what it says.
     fn save(&mut self) -> Result<(), Failure> {
+        let text = self.encoded()?;
+        self.files.save(text)
+    }
+
+    /// Content of the state file.
+    fn encoded(&self) -> Result<String, Failure> {
         let text = serde_json::to_string(&BorrowedSavedBond {
             version: STATE_VERSION,
             wanted: &self.wanted,
@@ -367,12 +384,12 @@ impl EbpfBond {
             engine: self.engine.record(),
             drained_away: &self.drained_away,
             chosen: &self.chosen,
+            moving: &self.moving,
         });
-        let text = text.map_err(|e| {
+        text.map_err(|e| {
             let why = format!("cannot encode the state of {}: {e}", self.name());
             Failure::new(Blame::Bug, why)
-        })?;
-        self.files.save(text)
+        })
     }
 
     /// Tells how many bonds the daemon has.
@@ -427,6 +444,7 @@ impl EbpfBond {
             .chain(self.next_poll)
             .chain(self.measurement_due())
             .chain(self.paths_due())
+            .chain(self.move_due())
             .chain(self.routine.then_some(self.next_save))
             .chain(self.hindered.values().map(|hindrance| hindrance.again))
             .min()
@@ -459,6 +477,7 @@ impl EbpfBond {
         self.told = now;
         self.core.handle_timeout(now);
         self.drain(netlink);
+        self.move_on(netlink, now, taken);
         if self
             .hindered
             .values()
@@ -568,9 +587,10 @@ impl EbpfBond {
     }
 
     /// Gives everything back. Goes on to the end; returns what could not be done.
-    pub(crate) fn remove(self, netlink: &mut Netlink) -> Vec<String> {
+    pub(crate) fn remove(mut self, netlink: &mut Netlink) -> Vec<String> {
         let begun = self.files.begin(Engine::Ebpf);
-        let undone = self.engine.destroy(netlink);
+        let mut undone = self.give_up_moving(netlink);
+        undone.extend(self.engine.destroy(netlink));
         let forgotten = self.files.forget();
         let failures = [begun, forgotten].into_iter().filter_map(Result::err);
         undone

@@ -12,7 +12,7 @@ use oxbond_core::event::Event;
 use oxbond_core::option::{OptionId, PortOptionChange};
 use oxbond_core::status::BondStatus;
 use oxbond_core::time::Instant;
-use oxbond_linux::engine::kernel::{KernelEngine, KernelRecord};
+use oxbond_linux::engine::kernel::{KernelEngine, KernelPort, KernelRecord};
 use oxbond_linux::engine::{BondSpec, EngineError};
 use oxbond_linux::inspect::{self, Candidate};
 use oxbond_linux::netlink::{Link, Netlink};
@@ -229,6 +229,11 @@ impl KernelBond {
     /// As a plan sees it, as of the last look.
     pub(super) fn running(&self) -> RunningBond {
         RunningBond::on_driver(self.wanted.clone(), &self.picture)
+    }
+
+    /// Its ports, and how they were before.
+    pub(super) fn ports_as_they_were(&self) -> Vec<KernelPort> {
+        self.engine.ports().cloned().collect()
     }
 
     /// Index of the bond's device.

@@ -1,0 +1,223 @@
+//! A running bond moved between the kernel's driver and our own engine under traffic; run in a guest by `guest`.
+
+use std::time::{Duration, Instant};
+
+use oxbond_lab::machine::PATIENCE;
+use oxbond_lab::netns::Namespace;
+use oxbond_lab::proc::wait_until;
+use oxbond_lab::rig::{Plan, Topology};
+use oxbond_lab::traffic::{LostRange, Report};
+
+use crate::common::{HOST, PEER, PORTS, Subject};
+
+/// Datagrams per second of each direction: what is lost tells how long nothing was carried.
+const RATE: u32 = 1000;
+
+/// Longest time that nothing may be carried.
+const GAP: Duration = Duration::from_millis(5);
+
+/// How often each way, unless the environment says otherwise (`OXBOND_MOVES`).
+fn moves() -> usize {
+    let said = std::env::var("OXBOND_MOVES").ok();
+    said.and_then(|said| said.parse().ok()).unwrap_or(20)
+}
+
+/// A host whose bond is the driver's, with all that may stand on it.
+struct Mover {
+    subject: Subject,
+    addresses: Vec<&'static str>,
+}
+
+impl Mover {
+    fn new(topology: Topology) -> Self {
+        Self {
+            subject: Subject::new(Plan::new(topology, &PORTS)),
+            addresses: PEER.to_vec(),
+        }
+    }
+
+    /// Makes the driver's bond at one end.
+    fn driver_up(&self, end: &Namespace, options: &str) {
+        end.ip(&format!("link add bond0 type bond miimon 100 {options}"))
+            .unwrap();
+        for port in PORTS {
+            end.set_link(port, false).unwrap();
+            end.ip(&format!("link set {port} master bond0")).unwrap();
+        }
+        end.set_link("bond0", true).unwrap();
+    }
+
+    fn ip(&self, all: &[&str]) {
+        for words in all {
+            self.subject.host().ip(words).unwrap();
+        }
+    }
+
+    fn wait_peer(&self) {
+        self.subject.wait_peer(&self.addresses).unwrap();
+    }
+
+    /// What a user sees of the bond and of what stands on it, but for indices and times.
+    fn seen(&self) -> String {
+        let host = self.subject.host();
+        let say = |words: &str| host.execute("ip", words).unwrap();
+        let mut seen = String::new();
+        for device in ["bond0", "vlan5"] {
+            let Ok(link) = host.link(device) else {
+                continue;
+            };
+            for name in ["address", "mtu", "master", "operstate"] {
+                seen += &format!("{device} {name} {}\n", link[name]);
+            }
+            for line in say(&format!("-o address show dev {device}")).lines() {
+                let (_, line) = line.split_once(": ").unwrap();
+                seen += &format!("{}\n", line.replace(" nodad", ""));
+            }
+        }
+        let routes = [say("route"), say("-6 route")].concat();
+        let mut routes: Vec<&str> = routes.lines().map(str::trim).collect();
+        routes.sort_unstable();
+        seen + &routes.join("\n")
+    }
+
+    /// Moves the bond under traffic both ways, and says what became of that.
+    fn move_to(&self, engine: &str) -> Moved {
+        wait_until(PATIENCE, "IPv6 has looked for its addresses", || {
+            !self.seen().contains("tentative")
+        })
+        .unwrap();
+        let before = self.seen();
+        let traffic = self.subject.traffic(0).rate(RATE).both_ways();
+        let meter = traffic.start().unwrap();
+        meter.wait_flowing(100, PATIENCE).unwrap();
+        let asked = meter.time_of(Instant::now());
+        let said = self.subject.must(&format!("adopt bond0 --engine {engine}"));
+        assert_eq!(self.seen(), before, "{said}");
+        wait_until(PATIENCE * 2, "all ports have followed", || {
+            let links = self.subject.host().execute("ip", "-o link").unwrap();
+            !links.contains("oxold") && !links.contains("oxnew")
+        })
+        .unwrap_or_else(|e| panic!("{e}: {}", self.subject.daemon().unwrap().stderr()));
+        meter.wait_flowing(100, PATIENCE).unwrap();
+        let report = meter.stop(Duration::from_secs(2)).unwrap();
+        assert_eq!(self.seen(), before, "{said}");
+        self.wait_peer();
+        Moved { asked, report }
+    }
+}
+
+/// What became of the traffic while a bond was moved.
+struct Moved {
+    asked: Duration,
+    report: Report,
+}
+
+impl Moved {
+    fn lost(&self) -> impl Iterator<Item = &LostRange> {
+        let flows = self.report.streams().flat_map(|stream| &stream.flows);
+        let ranges = flows.flat_map(|flow| &flow.lost_ranges);
+        ranges.filter(|range| range.to >= self.asked)
+    }
+
+    /// The longest time of which everything that was sent one way was lost.
+    fn gap(&self) -> Duration {
+        let spacing = Duration::from_secs(1) / RATE;
+        let gaps = self
+            .lost()
+            .map(|range| range.to.saturating_sub(range.from) + spacing);
+        gaps.max().unwrap_or_default()
+    }
+}
+
+/// Prints what became of each move, and asserts that none took too long.
+fn account(way: &str, moved: &[Moved]) {
+    let gaps: Vec<Duration> = moved.iter().map(Moved::gap).collect();
+    let lost: Vec<u32> = moved
+        .iter()
+        .map(|moved| moved.lost().map(|range| range.last - range.first + 1).sum())
+        .collect();
+    let refused: u64 = moved.iter().map(|moved| moved.report.refused()).sum();
+    eprintln!("{way}: lost {lost:?}, refused {refused}, longest gaps {gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap <= GAP), "{way}: {gaps:?}");
+    assert_eq!(refused, 0, "{way}");
+}
+
+#[test]
+fn inside_adoption_of_an_active_backup_bond() {
+    let mover = Mover::new(Topology::OneSwitch);
+    let mut there = Vec::new();
+    for _ in 0..moves() {
+        mover.driver_up(mover.subject.host(), "mode active-backup");
+        mover.ip(&[
+            "link add link bond0 name vlan5 type vlan id 5",
+            "link set vlan5 up",
+            "address add 10.78.0.2/24 dev vlan5",
+            &format!("address add {}/24 dev bond0", HOST[0]),
+            "address add 10.77.0.3/24 dev bond0",
+            &format!("address add {}/64 dev bond0", HOST[1]),
+            "route add default via 10.77.0.1",
+            "route add fd01::/64 via fd77::1",
+        ]);
+        mover.wait_peer();
+        there.push(mover.move_to("ebpf"));
+        mover.subject.must("down bond0");
+    }
+    account("driver to ebpf", &there);
+}
+
+/// What the partner, the driver's bond at the other end, shows of the aggregation: its aggregator, partner and ports.
+fn partner(mover: &Mover) -> Vec<String> {
+    let text = mover
+        .subject
+        .rig
+        .peer
+        .execute("cat", "/proc/net/bonding/bond0");
+    let told = [
+        "Aggregator ID",
+        "Partner Mac",
+        "Number of ports",
+        "Partner Key",
+        "Churned Count",
+    ];
+    let text = text.unwrap();
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| told.iter().any(|name| line.contains(name)))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn inside_adoption_of_a_link_aggregation_below_a_bridge() {
+    let mover = Mover {
+        addresses: PEER[..1].to_vec(),
+        ..Mover::new(Topology::Cabled)
+    };
+    let peer = &mover.subject.rig.peer;
+    let options = "mode 802.3ad lacp_rate fast xmit_hash_policy layer3+4";
+    mover.driver_up(peer, options);
+    peer.ip(&format!("address add {}/24 dev bond0", PEER[0]))
+        .unwrap();
+    mover.ip(&["link add vmbr0 type bridge", "link set vmbr0 up"]);
+    mover.ip(&[&format!("address add {}/24 dev vmbr0", HOST[0])]);
+    let mut there = Vec::new();
+    for _ in 0..moves() {
+        mover.driver_up(mover.subject.host(), options);
+        mover.ip(&["link set bond0 master vmbr0"]);
+        let formed = || {
+            partner(&mover)
+                .iter()
+                .any(|line| line == "Number of ports: 2")
+        };
+        wait_until(PATIENCE * 2, "the aggregate has formed", formed).unwrap();
+        mover.wait_peer();
+        let before = partner(&mover);
+        there.push(mover.move_to("ebpf"));
+        wait_until(PATIENCE * 2, "the aggregate is whole again", || {
+            partner(&mover) == before
+        })
+        .unwrap_or_else(|e| panic!("{e}: {before:#?} {:#?}", partner(&mover)));
+        mover.subject.must("down bond0");
+    }
+    account("driver to ebpf", &there);
+}
