@@ -9,7 +9,7 @@ use crate::option::{BondOptions, OptionId, PortOptions};
 use crate::port::LinkState;
 use crate::status::{MiiStatus, PortRole};
 
-/// A bond.
+/// A bond. What counts packets is not serialised: it would make another text of a bond at every look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// Name of the device.
@@ -41,6 +41,7 @@ pub struct Picture {
     /// Our system's identity in LACP, in mode 802.3ad and to an administrator: priority and address.
     pub system: Option<(u16, MacAddr)>,
     /// Packets dropped because no port could take them, among others (`tx_dropped` of the device).
+    #[serde(skip)]
     pub tx_dropped: u64,
     /// The ports, in list order.
     pub ports: Vec<PortPicture>,
@@ -96,11 +97,12 @@ pub struct PortPicture {
     /// Its part in the link aggregation, in mode 802.3ad.
     pub aggregation: Option<PortAggregation>,
     /// Packets and bytes of the interface, sent and received.
+    #[serde(skip)]
     pub traffic: Traffic,
 }
 
 /// What an interface counted since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Packets sent.
     pub tx_packets: u64,
@@ -130,6 +132,7 @@ pub struct PortAggregation {
     /// What both ends say of themselves, to an administrator.
     pub pdus: Option<Pdus>,
     /// What the driver counted (`ip -s -s link xstats`); those it does not count are 0.
+    #[serde(skip)]
     pub counters: Counters,
 }
 

@@ -837,6 +837,20 @@ mod tests {
         assert_eq!(since, [seconds(4), seconds(7)]);
     }
 
+    /// The daemon saves what it sees of each bond, every second, where that is another text than before.
+    #[test]
+    fn packets_that_were_counted_are_no_news() {
+        let mut picture = bond("mode 802.3ad miimon 100");
+        let mut watch = Watch::new(at(0), &picture);
+        let kept = serde_json::to_string(&watch).unwrap();
+        picture.tx_dropped += 1;
+        picture.ports[0].traffic.tx_packets += 1;
+        let part = picture.ports[1].aggregation.as_mut().unwrap();
+        part.counters.lacpdus_rx += 1;
+        assert_eq!(watch.look(at(1_000), &picture), []);
+        assert_eq!(serde_json::to_string(&watch).unwrap(), kept);
+    }
+
     /// What whoever only reads events knows.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Known {
