@@ -252,6 +252,17 @@ impl KernelEngine {
         let gone = || KernelError::new("find port", &candidate.link.name, libc::ENODEV);
         let link = nl.link_by_index(candidate.link.index)?.ok_or_else(gone)?;
         self.record.ports.retain(|port| port.ifindex != link.index);
+        // One that was unplugged and is there again is another device.
+        let namesakes = self
+            .record
+            .ports
+            .iter()
+            .filter(|port| port.name == link.name);
+        for index in namesakes.map(|port| port.ifindex).collect::<Vec<_>>() {
+            if nl.link_by_index(index)?.is_none() {
+                self.record.ports.retain(|port| port.ifindex != index);
+            }
+        }
         self.record.ports.push(KernelPort {
             name: link.name.clone(),
             ifindex: link.index,
