@@ -714,7 +714,7 @@ impl Service {
                     .map(|(bond, differing)| (ManagedBond::Ebpf(Box::new(bond)), differing))
             }
             SavedBond::Kernel(saved) => KernelBond::adopt(nl, now(), files, *saved)
-                .map(|bond| (ManagedBond::Kernel(Box::new(bond)), Vec::new())),
+                .map(|(bond, differing)| (ManagedBond::Kernel(Box::new(bond)), differing)),
         };
         let (bond, differing) = match adopted {
             Ok(adopted) => adopted,

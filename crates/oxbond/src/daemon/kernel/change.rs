@@ -81,6 +81,17 @@ impl KernelBond {
                 };
                 let request = self.wanted.ports.remove(at);
                 let Some(ifindex) = self.index_of(&name) else {
+                    // Another program may have taken it out: it is not ours to change later on.
+                    let mut ports = self.engine.ports();
+                    let out = ports
+                        .find(|port| port.name == name)
+                        .map(|port| port.ifindex);
+                    drop(ports);
+                    for complaint in
+                        out.map_or_else(Vec::new, |out| self.engine.remove_port(netlink, out))
+                    {
+                        warn!("{}: {complaint}", self.wanted.name);
+                    }
                     undo.push(Step::Wanted(BondRequest {
                         ports: self.wanted.ports.iter().cloned().chain([request]).collect(),
                         ..self.wanted.clone()

@@ -91,8 +91,18 @@ impl KernelBond {
 
         files.has_room()?;
         files.begin(Engine::Kernel)?;
-        let made = KernelEngine::create(netlink, &spec, &options)
-            .and_then(|engine| Ok((engine.picture(netlink)?, engine)));
+        let made = KernelEngine::create(netlink, &spec, &options).and_then(|engine| {
+            let picture = engine.picture(netlink);
+            match picture {
+                Ok(picture) => Ok((picture, engine)),
+                Err(e) => {
+                    for complaint in engine.destroy(netlink) {
+                        warn!("while undoing: {complaint}");
+                    }
+                    Err(e)
+                }
+            }
+        });
         let (picture, engine) = match made {
             Ok(made) => made,
             Err(e) => {
@@ -188,25 +198,52 @@ impl KernelBond {
         Ok((bond, vec![said]))
     }
 
-    /// Takes over what an earlier daemon left. Writes nothing.
+    /// Takes over what an earlier daemon left, with what was to be put right. Writes nothing else.
     pub(crate) fn adopt(
         netlink: &mut Netlink,
         now: Instant,
         files: BondFiles,
         saved: SavedKernelBond,
-    ) -> Result<Self, EngineError> {
+    ) -> Result<(Self, Vec<String>), EngineError> {
         let engine = KernelEngine::adopt(netlink, saved.engine)?;
         let picture = engine.picture(netlink)?;
         let mut bond = Self::new(
             saved.wanted,
             engine,
-            picture.clone(),
+            // Ports that were renamed since are told from others by what was seen last.
+            saved.watch.picture().clone(),
             saved.watch,
             saved.chosen,
             files,
         );
-        bond.saw(netlink, now, picture);
-        Ok(bond)
+        bond.follow_names(&picture);
+        let given_back = bond.give_back_strays(netlink);
+        match given_back.as_slice() {
+            [] => bond.saw(netlink, now, picture),
+            _ => {
+                let picture = bond.engine.picture(netlink)?;
+                bond.saw(netlink, now, picture);
+            }
+        }
+        Ok((bond, given_back))
+    }
+
+    /// Gives back the ports that were on their way in when the daemon before died.
+    fn give_back_strays(&mut self, netlink: &mut Netlink) -> Vec<String> {
+        let wanted = names_of(&self.wanted);
+        let ports = self.engine.ports();
+        let strays: Vec<_> = ports
+            .filter(|port| port.originals.is_some() && !wanted.contains(&port.name))
+            .map(|port| (port.ifindex, port.name.clone()))
+            .collect();
+        let mut told = Vec::new();
+        for (ifindex, name) in strays {
+            told.push(format!("{name} was halfway in, and was given back"));
+            for complaint in self.engine.remove_port(netlink, ifindex) {
+                warn!("{}: {complaint}", self.wanted.name);
+            }
+        }
+        told
     }
 
     /// What was asked for.
@@ -214,9 +251,10 @@ impl KernelBond {
         &self.wanted
     }
 
-    /// Remembers what was asked for.
+    /// Remembers what was asked for. Whoever asks again asks for the ports that were left alone, too.
     pub(super) fn remember(&mut self, request: BondRequest) {
         self.wanted = request;
+        self.forgive();
     }
 
     /// Waits for a port that is not there.
@@ -374,7 +412,9 @@ impl KernelBond {
 
     /// An interface is gone: the driver has let go of it.
     pub(super) fn on_port_gone(&mut self, netlink: &mut Netlink, now: Instant, _index: u32) {
-        self.look_again(netlink, now, &BTreeMap::new());
+        if let Err(failure) = self.look(netlink, now) {
+            warn!("{}: {failure}", self.wanted.name);
+        }
     }
 
     /// Everything may have changed.
@@ -387,20 +427,38 @@ impl KernelBond {
         match self.look(netlink, now) {
             Ok(()) => self.rejoin_missing(netlink, now, taken),
             // The end of its device is told by an event of its own.
-            Err(failure) => warn!("{}: {failure}", self.wanted.name),
+            Err(failure) => {
+                warn!("{}: {failure}", self.wanted.name);
+                self.put_off(now);
+            }
         }
     }
 
     /// Gives everything back. Goes on to the end; returns what could not be done.
     pub(super) fn remove(self, netlink: &mut Netlink) -> Vec<String> {
         let begun = self.files.begin(Engine::Kernel);
+        let inside = |index: u32| self.picture.ports.iter().any(|port| port.ifindex == index);
+        let others: Vec<String> = self
+            .engine
+            .ports()
+            .filter(|port| port.originals.is_none() && inside(port.ifindex))
+            .map(|port| port.name.clone())
+            .collect();
         let undone = self.engine.destroy(netlink);
         let forgotten = self.files.forget();
         let failures = [begun, forgotten].into_iter().filter_map(Result::err);
+        let unknown = (!others.is_empty()).then(|| {
+            format!(
+                "somebody else had made {} its port{}, which the driver leaves down",
+                others.join(", "),
+                if others.len() == 1 { "" } else { "s" }
+            )
+        });
         undone
             .iter()
             .map(ToString::to_string)
             .chain(failures.map(|failure| failure.message))
+            .chain(unknown)
             .collect()
     }
 

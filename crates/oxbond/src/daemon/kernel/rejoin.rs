@@ -154,6 +154,21 @@ impl KernelBond {
         self.expected.values().filter_map(Expected::due).min()
     }
 
+    /// The bond cannot be read: what is due has to wait.
+    pub(super) fn put_off(&mut self, now: Instant) {
+        for port in self.expected.values_mut() {
+            if let State::Due { at, .. } = &mut port.state {
+                *at = (*at).max(now + REJOIN_INTERVAL);
+            }
+        }
+    }
+
+    /// Ports that were left alone are fought for again.
+    pub(super) fn forgive(&mut self) {
+        self.expected
+            .retain(|_, port| port.state != State::LeftAlone);
+    }
+
     /// Ports whose time has come.
     pub(in crate::daemon) fn on_timeout(
         &mut self,
