@@ -385,6 +385,8 @@ fn with_a_daemon() {
     );
     let refused = oxbond(&ns, "set mine --miimon 200");
     assert_eq!(refused.status.code(), Some(3), "{}", err(&refused));
+    let said = err(&refused);
+    assert!(said.contains("oxbond adopt mine"), "{said}");
 
     let adopted = oxbond(&ns, "adopt mine");
     assert_eq!(adopted.status.code(), Some(0), "{}", err(&adopted));
@@ -403,6 +405,19 @@ fn with_a_daemon() {
         let said = err(&refused);
         assert!(said.contains("oxbond adopt mine --engine ebpf"), "{said}");
     }
+    // Whatever its device is called by now, it is one bond.
+    ip(
+        &ns,
+        "link set mine down\nlink set mine name other\nlink set other up",
+    );
+    let again = oxbond(&ns, "adopt other");
+    assert_eq!(again.status.code(), Some(3), "{}", err(&again));
+    let said = err(&again);
+    assert!(said.contains("under management already, as mine"), "{said}");
+    ip(
+        &ns,
+        "link set other down\nlink set other name mine\nlink set mine up",
+    );
     // The bond of others is the business of the system's ip.
     let set = oxbond(&ns, "ip link set bond0 type bond miimon 300");
     assert_eq!(set.status.code(), Some(0), "{}", err(&set));

@@ -31,6 +31,8 @@ pub(super) struct Driver {
     pub(super) auto: EngineChoice,
     /// When the bonds on it are read next.
     next_look: Option<Instant>,
+    /// The last look failed, which was said.
+    unread: bool,
 }
 
 impl Driver {
@@ -39,6 +41,7 @@ impl Driver {
         Self {
             auto,
             next_look: None,
+            unread: false,
         }
     }
 
@@ -74,8 +77,15 @@ impl Service {
         let mut bonds = self.bonds.values();
         let ours = bonds.any(|bond| bond.engine() == Engine::Kernel);
         self.driver.next_look = ours.then(|| now + LOOK_INTERVAL);
-        if ours && let Err(failure) = self.read_driver(now) {
-            warn!("cannot read the bonds of the driver: {failure}");
+        if !ours {
+            return;
+        }
+        let before = std::mem::take(&mut self.driver.unread);
+        if let Err(failure) = self.read_driver(now) {
+            if !before {
+                warn!("cannot read the bonds of the driver, once a second from now on: {failure}");
+            }
+            self.driver.unread = true;
         }
     }
 
@@ -86,7 +96,8 @@ impl Service {
         now: Instant,
     ) -> Result<BTreeMap<String, RunningBond>, Failure> {
         let mut pictures = self.pictures()?;
-        for name in self.names() {
+        let on_driver = |bond: &ManagedBond| bond.engine() == Engine::Kernel;
+        for name in self.those(on_driver) {
             self.with_bond(&name, |bond, netlink| {
                 if let Some(bond) = bond.as_kernel_mut()
                     && let Some(picture) = pictures.remove(&bond.ifindex())
@@ -123,6 +134,16 @@ impl Service {
                 "there is no bond {name} on the kernel's driver; 'oxbond status' shows those that there are"
             )));
         };
+        let index = picture.ifindex;
+        let mut ours = self.bonds.values();
+        if let Some(bond) = ours.find(|bond| bond.ifindex() == index) {
+            let why = format!(
+                "{name} is under management already, as {}, the name that it was made with",
+                bond.name()
+            );
+            return Err(refused(why));
+        }
+        self.refuse_left_over(name)?;
         let files = self.state.of(name);
         let (bond, said) = KernelBond::take_over(&mut self.netlink, now(), files, picture)?;
         self.hold(ManagedBond::Kernel(Box::new(bond)));
@@ -149,6 +170,12 @@ impl Service {
             _ => {}
         }
         Ok(said)
+    }
+
+    /// Whether the driver has a bond of this name, ours or not.
+    pub(super) fn is_on_driver(&mut self, name: &str) -> Result<bool, Failure> {
+        let link = self.netlink.link(name).map_err(kernel)?;
+        Ok(link.is_some_and(|link| link.kind.as_deref() == Some("bond")))
     }
 
     /// Removes the bond that the driver's module made by itself while it was loaded (`max_bonds`), where it stands in the way

@@ -341,7 +341,7 @@ impl Service {
     }
 
     /// Names of the bonds that are meant.
-    fn those(&self, meant: impl Fn(&ManagedBond) -> bool) -> Vec<String> {
+    pub(super) fn those(&self, meant: impl Fn(&ManagedBond) -> bool) -> Vec<String> {
         let meant = self.bonds.iter().filter(|(_, bond)| meant(bond));
         meant.map(|(name, _)| name.clone()).collect()
     }
@@ -519,13 +519,7 @@ impl Service {
             );
             return Err(Failure::new(Blame::Refused, why));
         }
-        if self.state.bonds()?.contains(&wanted.name) {
-            let why = format!(
-                "an earlier daemon left a bond {0} that this one could not take over, see its log; take it apart first with 'oxbond down {0}'",
-                wanted.name
-            );
-            return Err(Failure::new(Blame::Refused, why));
-        }
+        self.refuse_left_over(&wanted.name)?;
         let made = match engine {
             Engine::Ebpf => self.make_by_us(wanted, why.clone()),
             Engine::Kernel => self.make_by_driver(wanted, why.clone()),
@@ -540,6 +534,17 @@ impl Service {
         })?;
         self.hold(bond);
         Ok(changes)
+    }
+
+    /// Refuses a name of which there are files of a bond that this daemon does not hold: they tell how its ports were.
+    pub(super) fn refuse_left_over(&self, name: &str) -> Result<(), Failure> {
+        if self.bonds.contains_key(name) || !self.state.bonds()?.contains(name) {
+            return Ok(());
+        }
+        let why = format!(
+            "an earlier daemon left a bond {name} that this one could not take over, see its log; take it apart first with 'oxbond down {name}'"
+        );
+        Err(Failure::new(Blame::Refused, why))
     }
 
     /// From now on a bond is under our care.
@@ -606,9 +611,17 @@ impl Service {
         bond.map(ManagedBond::expected).unwrap_or_default()
     }
 
-    fn existing(&self, bond: &str) -> Result<(), Failure> {
+    fn existing(&mut self, bond: &str) -> Result<(), Failure> {
         if self.bonds.contains_key(bond) {
             return Ok(());
+        }
+        if self.is_on_driver(bond)? {
+            return Err(Failure::new(
+                Blame::Refused,
+                format!(
+                    "{bond} is a bond on the kernel's driver that somebody else made; 'oxbond adopt {bond}' takes it under management"
+                ),
+            ));
         }
         let known = self.names().join(", ");
         let why = match known.as_str() {
