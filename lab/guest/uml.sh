@@ -21,6 +21,13 @@ echo 'options bonding max_bonds=0' >/run/modprobe.conf
 } >/run/modprobe
 chmod +x /run/modprobe
 echo /run/modprobe >/proc/sys/kernel/modprobe
+# As on a machine whose own kernel this is: its modules are where programs look for them, and IPv6 is there.
+/run/modprobe overlay
+mkdir /run/lib /run/lib.work
+mount -t overlay -o lowerdir=/usr/lib,upperdir=/run/lib,workdir=/run/lib.work overlay /usr/lib
+mkdir -p /usr/lib/modules
+ln -s "/run/modules/lib/modules/$(uname -r)" "/usr/lib/modules/$(uname -r)"
+/run/modprobe ipv6
 
 ip link set lo up
 setsid /bin/sh "$here/job" </dev/null >"$here/out" 2>"$here/err"

@@ -34,17 +34,26 @@ pub struct Machine {
     /// The network around it.
     pub rig: Rig,
     program: PathBuf,
+    engine: &'static str,
     run_dir: PathBuf,
     daemon: Option<Process>,
     peer_daemon: Option<Process>,
 }
 
 impl Machine {
-    /// Builds the rig and starts `program`'s daemon in its host.
+    /// Builds the rig and starts `program`'s daemon in its host, whose bonds are on our own engine.
     ///
     /// # Errors
     /// If the rig cannot be built or the daemon does not get ready.
     pub fn new(plan: Plan, program: &Path) -> Result<Self> {
+        Self::on_engine(plan, program, "ebpf")
+    }
+
+    /// As [`Machine::new`], with bonds on this engine (`auto`, `ebpf`, `kernel`) where nothing else is asked for.
+    ///
+    /// # Errors
+    /// If the rig cannot be built or the daemon does not get ready.
+    pub fn on_engine(plan: Plan, program: &Path, engine: &'static str) -> Result<Self> {
         let rig = plan.build()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let run_dir =
@@ -52,6 +61,7 @@ impl Machine {
         let mut machine = Self {
             rig,
             program: program.to_owned(),
+            engine,
             run_dir,
             daemon: None,
             peer_daemon: None,
@@ -82,44 +92,42 @@ impl Machine {
         })
     }
 
-    /// Starts a daemon and waits until it answers.
+    /// Starts a daemon and waits until it is ready.
     ///
     /// # Errors
     /// If it ends or stays silent; the text holds its log.
     pub fn start_daemon(&mut self) -> Result<()> {
-        self.daemon = Some(self.started(End::Host, self.command())?);
+        self.daemon = Some(Self::started(self.command())?);
         Ok(())
     }
 
-    /// Starts a daemon with a variable in its environment and waits until it answers.
+    /// Starts a daemon with a variable in its environment and waits until it is ready.
     ///
     /// # Errors
     /// If it ends or stays silent; the text holds its log.
     pub fn start_daemon_with(&mut self, variable: &str, value: &str) -> Result<()> {
         let mut command = self.command();
         command.env(variable, value);
-        self.daemon = Some(self.started(End::Host, command)?);
+        self.daemon = Some(Self::started(command)?);
         Ok(())
     }
 
-    /// Starts a daemon at the peer and waits until it answers.
+    /// Starts a daemon at the peer and waits until it is ready.
     ///
     /// # Errors
     /// If it ends or stays silent; the text holds its log.
     pub fn start_peer_daemon(&mut self) -> Result<()> {
-        self.peer_daemon = Some(self.started(End::Peer, self.command_at(End::Peer))?);
+        self.peer_daemon = Some(Self::started(self.command_at(End::Peer))?);
         Ok(())
     }
 
-    fn started(&self, end: End, mut command: Command) -> Result<Process> {
+    fn started(mut command: Command) -> Result<Process> {
         command.arg("daemon");
         let mut daemon = Process::start("oxbond daemon", command)?;
-        let answers = || {
-            // No bond need be ready; 6 says that no daemon answers.
-            self.oxbond_at(end, "wait --timeout 0")
-                .is_ok_and(|output| matches!(output.status.code(), Some(0 | 7)))
-        };
-        daemon.wait_ready(PATIENCE, "it answers", |_| answers())?;
+        // Asking it with a command would do as well, and takes a process for each look.
+        daemon.wait_ready(PATIENCE, "it is ready", |daemon| {
+            daemon.stderr().lines().any(|line| line.ends_with(" ready"))
+        })?;
         Ok(daemon)
     }
 
@@ -164,6 +172,8 @@ impl Machine {
             End::Peer => &self.rig.peer,
         };
         let mut command = namespace.command(&self.program);
+        // What `auto` stands for; only a daemon reads it.
+        command.env("OXBOND_ENGINE", self.engine);
         // Below it each network namespace has a directory of its own.
         command.env("OXBOND_RUN_DIR", &self.run_dir);
         // Namespaces of the network share the machine's files.

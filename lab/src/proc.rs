@@ -13,7 +13,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, set_parent_process_death_signal};
 
-/// Polls `condition` until it holds and returns how long that took.
+/// Polls `condition` until it holds and returns how long that took. Where one look takes long, as in an emulated machine,
+/// half of the time is left to what is waited for.
 ///
 /// # Errors
 /// When `deadline` passes first; the text names `what`.
@@ -25,13 +26,14 @@ pub fn wait_until(
     let start = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
+        let look = Instant::now();
         if condition() {
             return Ok(start.elapsed());
         }
         if start.elapsed() >= deadline {
             bail!("waited {deadline:?} in vain until {what}");
         }
-        std::thread::sleep(pause);
+        std::thread::sleep(pause.max(look.elapsed()));
         pause = (pause * 2).min(Duration::from_millis(20));
     }
 }

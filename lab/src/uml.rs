@@ -131,7 +131,12 @@ impl Uml {
             Err(error) => error.context(format!("not done within {:?}", self.timeout)),
         };
         let console = tail(&(process.stdout() + &process.stderr()), 60);
-        bail!("user-mode Linux: {failure:#}\n--- its console ends with:\n{console}\n---")
+        let said =
+            [work.path("out"), work.path("err")].map(|path| fs::read(path).unwrap_or_default());
+        let said = tail(&String::from_utf8_lossy(&said.concat()), 60);
+        bail!(
+            "user-mode Linux: {failure:#}\n--- its console ends with:\n{console}\n--- the command's output with:\n{said}\n---"
+        )
     }
 }
 
