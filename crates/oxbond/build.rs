@@ -1,0 +1,11 @@
+//! How the program is linked.
+
+/// A debug build is linked to a fixed address: else its start touches 400 pages more to relocate them, and tests start it
+/// some thousand times, also in user-mode Linux, where that takes 100 ms of 170.
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let is_debug = std::env::var("PROFILE").is_ok_and(|profile| profile == "debug");
+    if is_debug && std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+        println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
+}
