@@ -255,7 +255,7 @@ pub enum NameRefusal {
         name: String,
     },
     /// An interface has it.
-    #[error("bond name {name} is in use: it is {what}; {}", if *.ours { "take that down first (oxbond down) or choose another name" } else { "choose another name" })]
+    #[error("bond name {name} is in use: it is {what}; {}", other_way(.name, *.ours, *.of_driver))]
     InUse {
         /// The name.
         name: String,
@@ -263,6 +263,8 @@ pub enum NameRefusal {
         what: String,
         /// That is an Oxbond bond.
         ours: bool,
+        /// That is a bond of the kernel's driver.
+        of_driver: bool,
     },
     /// The question itself failed.
     #[error(transparent)]
@@ -466,8 +468,19 @@ pub fn check_bond_name(nl: &mut Netlink, name: &str) -> Result<(), NameRefusal> 
             name: own(),
             what: described(&link),
             ours: link.is_ours(),
+            of_driver: link.kind.as_deref() == Some("bond"),
         }),
     }
+}
+
+/// What to do where a name is in use.
+fn other_way(name: &str, ours: bool, of_driver: bool) -> String {
+    let instead = match (ours, of_driver) {
+        (true, _) => "take that down first (oxbond down) or ",
+        (_, true) => return format!("take it over (oxbond adopt {name}) or choose another name"),
+        _ => "",
+    };
+    format!("{instead}choose another name")
 }
 
 fn described(link: &Link) -> String {

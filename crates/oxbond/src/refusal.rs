@@ -3,9 +3,9 @@
 use oxbond_core::bond::InputError;
 use oxbond_linux::engine::EngineError;
 use oxbond_linux::error::KernelError;
-use oxbond_linux::inspect::PortRefusal;
+use oxbond_linux::inspect::{NameRefusal, PortRefusal};
 
-use crate::exit::{Blame, Failure};
+use crate::exit::{Blame, DriverAnswer, Failure};
 
 pub(crate) fn configuration(e: impl std::fmt::Display) -> Failure {
     Failure::new(Blame::Configuration, e)
@@ -28,28 +28,43 @@ pub(crate) fn refused_as_port(e: PortRefusal) -> Failure {
     refused(e).with_driver(driver.as_ref())
 }
 
+/// A refusal of a bond's name: one that no interface could have, or one that is in use.
+pub(crate) fn refused_as_name(e: NameRefusal) -> Failure {
+    match e {
+        NameRefusal::InUse { .. } => refused(e),
+        NameRefusal::Kernel(e) => kernel(e),
+        NameRefusal::Empty
+        | NameRefusal::TooLong { .. }
+        | NameRefusal::Character { .. }
+        | NameRefusal::Dots { .. } => configuration(e),
+    }
+}
+
 pub(crate) fn refused(e: impl std::fmt::Display) -> Failure {
     Failure::new(Blame::Refused, e)
 }
 
+/// A refusal of the kernel, with its words where it has any.
 pub(crate) fn kernel(e: KernelError) -> Failure {
-    Failure::new(
-        if e.is_permission() {
-            Blame::Permission
-        } else {
-            Blame::Kernel
-        },
-        e,
-    )
+    let blame = match e.is_permission() {
+        true => Blame::Permission,
+        false => Blame::Kernel,
+    };
+    let answer = e.ext_ack.clone().map(|text| DriverAnswer {
+        errno: e.errno,
+        text,
+    });
+    Failure {
+        driver: answer,
+        ..Failure::new(blame, e)
+    }
 }
 
 pub(crate) fn engine_failure(e: EngineError) -> Failure {
-    Failure::new(
-        if e.is_permission() {
-            Blame::Permission
-        } else {
-            Blame::Kernel
-        },
-        e,
-    )
+    match e {
+        EngineError::Option(e) => configuration(&e).with_driver(e.driver),
+        EngineError::Kernel(e) => kernel(e),
+        e if e.is_permission() => Failure::new(Blame::Permission, e),
+        e => Failure::new(Blame::Kernel, e),
+    }
 }

@@ -1,7 +1,7 @@
 //! The words of a request as values.
 
 use oxbond_config::model::Cidr;
-use oxbond_core::engine::{Asked, Chosen, Driver, Engine, EngineChoice, choose};
+use oxbond_core::engine::{Asked, ChoiceRefused, Chosen, Driver, Engine, EngineChoice, choose};
 use oxbond_core::option::{Mode, OptionChange, PortOptionChange, PortOptions};
 use oxbond_wire::MacAddr;
 
@@ -51,7 +51,10 @@ pub(crate) fn choose_engine(
         options: &options,
         ports: &ports,
     };
-    choose(asked, driver, &wished).map_err(configuration)
+    choose(asked, driver, &wished).map_err(|refused| match refused {
+        ChoiceRefused::Beyond(_) => configuration(refused),
+        ChoiceRefused::NoDriver { .. } => Failure::new(Blame::Kernel, refused),
+    })
 }
 
 pub(crate) fn parse_mac(text: &str) -> Result<MacAddr, Failure> {

@@ -298,6 +298,14 @@ pub(super) fn names_of(request: &BondRequest) -> Vec<String> {
     ports.map(|port| port.name.clone()).collect()
 }
 
+/// What is told of the ports asked for: their names, and a place for each that no selector has found yet.
+pub(super) fn places_of(request: &BondRequest) -> Vec<String> {
+    let mut places = names_of(request);
+    let missing = request.expected.saturating_sub(places.len());
+    places.extend((1..=missing).map(|number| format!("unknown-{number}")));
+    places
+}
+
 /// Puts addresses and default gateways on a bond that was just made.
 pub(super) fn set_network(
     netlink: &mut Netlink,

@@ -34,7 +34,7 @@ use oxbond_core::engine::EngineChoice;
 use oxbond_core::time::Instant;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -253,18 +253,17 @@ fn allow_descriptors() {
     }
 }
 
-/// From here on nothing but networking: what the daemon needs to steer links and programs, and the ports 68 and 546 that
-/// DHCP servers answer to.
+/// From here on nothing but networking: what the daemon needs to steer links, and, where it has them, the right to load
+/// programs, which bonds on the kernel's driver do without, and the ports 68 and 546 that DHCP servers answer to.
 fn drop_privileges() -> Result<(), Failure> {
-    let keep = CapabilitySet::NET_ADMIN
-        | CapabilitySet::NET_RAW
-        | CapabilitySet::NET_BIND_SERVICE
-        | CapabilitySet::BPF
-        | CapabilitySet::PERFMON;
+    let needed = CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+    let useful = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::BPF | CapabilitySet::PERFMON;
+    let had = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let keep = needed | (useful & had);
     set_capabilities(None, CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() })
         .map_err(|e| {
             let why = format!(
-                "cannot keep the capabilities NET_ADMIN, NET_RAW, NET_BIND_SERVICE, BPF and PERFMON ({e}); run the daemon as root, or grant them"
+                "cannot keep the capabilities NET_ADMIN and NET_RAW ({e}); run the daemon as root, or grant them (and NET_BIND_SERVICE for DHCP, BPF and PERFMON for our own engine)"
             );
             Failure::new(Blame::Permission, why)
         })

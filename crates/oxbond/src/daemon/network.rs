@@ -24,7 +24,7 @@ use super::step::Step as BondStep;
 use crate::control::protocol::{PortRequest, Reply};
 use crate::exit::{Blame, Failure};
 use crate::network::{Family, Planned, Record, Running, Step, Undo, Wanted, plan};
-use crate::refusal::{kernel, refused, refused_as_port, refused_by_core};
+use crate::refusal::{kernel, refused, refused_as_name, refused_as_port, refused_by_core};
 use crate::request::{parse_mac, parse_options, parse_port_options};
 
 /// Times that the way back is planned anew: what one round could not see, such as an address that came with the first
@@ -192,7 +192,7 @@ impl Service {
                         || self.pristine(&request.name)?.is_some();
                     if !replaced {
                         inspect::check_bond_name(&mut self.netlink, &request.name)
-                            .map_err(refused)?;
+                            .map_err(refused_as_name)?;
                     }
                     let mac = request.mac.as_deref().map(parse_mac).transpose()?;
                     let options = parse_options(&request.options)?;

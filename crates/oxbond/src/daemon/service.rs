@@ -34,6 +34,7 @@ use crate::control::server::{Answer, EVENT_BACKLOG};
 use crate::driver;
 use crate::exit::{Blame, Failure};
 use crate::paths::RunPaths;
+use crate::refusal::kernel;
 use crate::report::BondReport;
 
 /// Everything the daemon holds.
@@ -674,6 +675,11 @@ impl Service {
         };
         let mut complaints: Vec<String> = left.iter().map(ToString::to_string).collect();
         if !recorded && files.path().exists() {
+            complaints.extend(
+                self.delete_on_driver(name)
+                    .err()
+                    .map(|failure| failure.message),
+            );
             complaints.push(format!(
                 "{} does not tell how its ports were",
                 files.path().display()
@@ -681,6 +687,15 @@ impl Service {
         }
         complaints.extend(files.forget().err().map(|failure| failure.message));
         vec![removed(name, "what was left of it is removed", &complaints)]
+    }
+
+    /// Deletes a bond of the driver of which no more is known than that it was under our care: its ports are free then.
+    fn delete_on_driver(&mut self, name: &str) -> Result<(), Failure> {
+        let pictures = self.pictures()?;
+        match pictures.values().find(|picture| picture.name == name) {
+            Some(picture) => self.netlink.delete_link(picture.ifindex).map_err(kernel),
+            None => Ok(()),
+        }
     }
 
     fn adopt_all(&mut self) -> Result<(), Failure> {

@@ -34,12 +34,14 @@ use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use super::managed::{names_of, set_network};
+use super::managed::{names_of, places_of, set_network};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::daemon::state::{BondFiles, STATE_VERSION, SavedEbpfBond};
 use crate::exit::{Blame, Failure};
 use crate::network::RunningBond;
-use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
+use crate::refusal::{
+    engine_failure, kernel, refused, refused_as_name, refused_as_port, refused_by_core,
+};
 use crate::report::{BondReport, EngineReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 pub(super) use moving::Moving;
@@ -122,7 +124,7 @@ impl EbpfBond {
         let options = parse_options(&wanted.options)?;
         // The core first: it refuses what makes no sense before anything is touched.
         let core = Bond::new(now, &wanted.name, mac, &options).map_err(refused_by_core)?;
-        inspect::check_bond_name(netlink, &wanted.name).map_err(refused)?;
+        inspect::check_bond_name(netlink, &wanted.name).map_err(refused_as_name)?;
         let candidates = wanted
             .ports
             .iter()
@@ -602,7 +604,7 @@ impl EbpfBond {
 
     /// The bond, without what its engine adds.
     pub(super) fn status(&self, now: Instant) -> BondStatus {
-        self.core.status(now, &self.expected_ports())
+        self.core.status(now, &places_of(&self.wanted))
     }
 
     /// The picture that renderers read.
@@ -801,14 +803,6 @@ impl EbpfBond {
             .ports()
             .map(|(id, _)| id)
             .find(|id| self.engine.port_name(*id) == Some(name))
-    }
-
-    /// What is told of the ports asked for: their names, and a place for each that no selector has found yet.
-    fn expected_ports(&self) -> Vec<String> {
-        let mut expected = self.expected();
-        let missing = self.wanted.expected.saturating_sub(expected.len());
-        expected.extend((1..=missing).map(|number| format!("unknown-{number}")));
-        expected
     }
 
     /// Names of the ports asked for.

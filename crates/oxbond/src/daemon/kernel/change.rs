@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use oxbond_core::engine::{Asked, Engine, beyond_driver};
-use oxbond_core::option::{OptionChange, OptionId, OptionValue, PortOptionChange};
+use oxbond_core::event::{Cause, Event};
+use oxbond_core::option::{BondOptions, OptionChange, OptionId, OptionValue, PortOptionChange};
 use oxbond_core::time::Instant;
 use oxbond_linux::engine::kernel;
 use oxbond_linux::inspect;
@@ -68,6 +69,7 @@ impl KernelBond {
                 self.wanted.ports.retain(|port| port.name != name);
                 self.wanted.ports.push(request);
                 undo.push(Step::RemovePort(name.clone()));
+                self.set_late_options(netlink)?;
                 self.look(netlink, now)?;
                 let mtu = match (candidate.link.mtu, self.picture.mtu) {
                     (own, bonds) if own != bonds => format!(", its MTU went from {own} to {bonds}"),
@@ -109,9 +111,11 @@ impl KernelBond {
                 self.refuse_beyond(&changes, &[])?;
                 let before = self.picture.options.clone();
                 let asked = changes.clone();
+                let told = self.events.len();
                 self.set(netlink, &changes)?;
                 self.look(netlink, now)?;
                 let after = self.picture.options.clone();
+                self.tell_cause(told, &asked, &after);
                 undo.push(Step::Options(before.changes_from(&after)));
                 Ok(options_told(Engine::Kernel, &asked, &before, &after))
             }
@@ -212,6 +216,30 @@ impl KernelBond {
             each.join(", ")
         );
         Err(Failure::new(Blame::Configuration, why))
+    }
+
+    /// Of what happened since so many events we know more than the driver tells: we have just set these options.
+    fn tell_cause(&mut self, told: usize, asked: &[OptionChange], after: &BondOptions) {
+        let names: Vec<&str> = asked.iter().map(|change| change.id.name()).collect();
+        for event in self.events.iter_mut().skip(told) {
+            if let Event::ActivePort { cause, .. } | Event::Carrier { cause, .. } = event
+                && *cause == Cause::Driver
+            {
+                let names = names.join(", ");
+                *cause = Cause::Options { names };
+            }
+        }
+        for change in asked {
+            let (asked, used) = (change.text(), after.text(change.id));
+            if matches!(change.value, OptionValue::Number(_)) && asked != used {
+                let option = change.id.name().to_owned();
+                self.events.push(Event::ValueRounded {
+                    option,
+                    asked,
+                    used,
+                });
+            }
+        }
     }
 
     fn set(&mut self, netlink: &mut Netlink, changes: &[OptionChange]) -> Result<(), Failure> {

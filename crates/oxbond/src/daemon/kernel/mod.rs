@@ -20,12 +20,12 @@ use serde::Serialize;
 use tracing::{error, info, warn};
 
 use self::rejoin::Expected;
-use super::managed::{names_of, set_network};
+use super::managed::{names_of, places_of, set_network};
 use super::state::{BondFiles, STATE_VERSION, SavedKernelBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
 use crate::network::RunningBond;
-use crate::refusal::{engine_failure, kernel, refused, refused_as_port};
+use crate::refusal::{engine_failure, kernel, refused, refused_as_name, refused_as_port};
 use crate::report::{BondReport, FrameReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 
@@ -72,7 +72,7 @@ impl KernelBond {
         let mut options = parse_options(&wanted.options)?;
         // What names a port is set when that is there.
         options.retain(|change| !matches!(change.id, OptionId::Primary | OptionId::ActiveSlave));
-        inspect::check_bond_name(netlink, &wanted.name).map_err(refused)?;
+        inspect::check_bond_name(netlink, &wanted.name).map_err(refused_as_name)?;
         let candidates = wanted
             .ports
             .iter()
@@ -296,7 +296,7 @@ impl KernelBond {
     pub(super) fn status(&self, now: Instant) -> BondStatus {
         let status = self
             .picture
-            .status(Some((&self.watch, now)), &names_of(&self.wanted));
+            .status(Some((&self.watch, now)), &places_of(&self.wanted));
         // By the name that it was made with it is asked for, whatever its device is called meanwhile.
         BondStatus {
             name: self.wanted.name.clone(),
