@@ -2,6 +2,7 @@
 
 mod driver;
 mod files;
+mod kernel;
 mod many;
 
 use std::io::{BufRead as _, BufReader};
@@ -34,7 +35,7 @@ struct Words {
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// throughput, failover, footprint, files; all of these without a word. many: OXBOND_BENCH_BONDS (100) bonds in one
-    /// daemon. driver: beside the kernel's bonding driver, where it is
+    /// daemon. driver: beside the kernel's bonding driver, where it is. kernel: OXBOND_BENCH_BONDS (500) bonds on that driver
     parts: Vec<String>,
 }
 
@@ -46,13 +47,14 @@ fn main() -> Result<()> {
         program.display()
     );
     let words = Words::parse();
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("throughput", throughput),
         ("failover", failover),
         ("footprint", footprint),
         ("files", files::measure),
         ("many", many::many),
         ("driver", driver::compare),
+        ("kernel", kernel::kernel),
     ];
     for word in &words.parts {
         ensure!(
@@ -62,7 +64,7 @@ fn main() -> Result<()> {
     }
     for (name, part) in parts {
         // Most kernels that this runs on have no bonding driver, and many bonds take long to make.
-        let asked_only = name == "driver" || name == "many";
+        let asked_only = ["driver", "kernel", "many"].contains(&name);
         if words.parts.is_empty() && !asked_only || words.parts.iter().any(|word| word == name) {
             part(&program, words.rounds)?;
         }
