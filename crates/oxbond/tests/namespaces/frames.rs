@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{HOST, PEER, PORTS, Subject};
+use crate::common::{HOST, PEER, PORTS, Subject, listening};
 use oxbond_lab::capture::{Capture, Frame};
 use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::proc::wait_until;
@@ -222,7 +222,7 @@ fn root_the_bond_can_be_a_bridge_port() {
     host.ip("link set inside up").unwrap();
     subject.wait_peer(&PEER[..1]).unwrap();
     // A guest behind the bridge has an address that no port was told of: the ports must listen to everything.
-    for port in PORTS {
+    for port in listening(0) {
         wait_until(PATIENCE, &format!("{port} is promiscuous"), || {
             host.link(port).unwrap()["promiscuity"] != 0
         })

@@ -67,13 +67,15 @@ fn guest_root_6_12() {
     run(Kernel::V6_12, &this_binary(), &NAMES, "netkit", "netkit");
 }
 
-/// Our LACP and the driver's.
+/// Our LACP and the driver's, and our events and status and those of a bond on the driver.
+const BESIDE_THE_DRIVER: [&str; 2] = ["driver::", "alike::"];
+
 #[test]
 fn guest_root_driver_6_1() {
     run(
         Kernel::V6_1,
         &this_binary(),
-        &["driver::"],
+        &BESIDE_THE_DRIVER,
         "veth",
         "clsact",
     );
@@ -81,8 +83,13 @@ fn guest_root_driver_6_1() {
 
 #[test]
 fn guest_root_driver_6_12() {
-    let names = ["driver::"];
-    run(Kernel::V6_12, &this_binary(), &names, "netkit", "netkit");
+    run(
+        Kernel::V6_12,
+        &this_binary(),
+        &BESIDE_THE_DRIVER,
+        "netkit",
+        "netkit",
+    );
 }
 
 /// A bond moved between the engines, in time that counts instructions: once each way, see `docs/operation.md` for more.

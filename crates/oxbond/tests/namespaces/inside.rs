@@ -6,7 +6,7 @@ use oxbond_linux::netlink::{BridgeSetting, Netlink, PortVlan};
 
 use crate::administration::settled;
 use crate::apply::{as_before, file, hasty};
-use crate::common::{PEER, PORTS, Subject};
+use crate::common::{PEER, PORTS, Subject, listening};
 
 #[test]
 fn inside_the_best_front_and_hook_of_the_kernel_are_used_and_shown() {
@@ -80,7 +80,7 @@ fn inside_the_bond_is_a_port_of_a_vlan_filtering_bridge() {
     subject.wait_active("bond0", PORTS[1]).unwrap();
     subject.wait_peer(&[PEER[0], "10.78.0.1"]).unwrap();
     wait_until(PATIENCE, "the ports are promiscuous for the bridge", || {
-        PORTS
+        listening(1)
             .iter()
             .all(|port| host.link(port).unwrap()["promiscuity"] != 0)
     })

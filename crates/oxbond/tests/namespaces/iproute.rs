@@ -7,7 +7,7 @@ use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::proc::wait_until;
 use serde_json::Value;
 
-use crate::common::{PEER, Subject};
+use crate::common::{PEER, Subject, on_driver};
 
 /// Runs `oxbond ip`.
 fn ip(subject: &Subject, words: &str) -> Output {
@@ -28,7 +28,11 @@ fn must(subject: &Subject, words: &str) -> String {
 /// The interfaces that `oxbond ip -j` shows.
 fn shown(subject: &Subject, words: &str) -> Vec<Value> {
     let printed = must(subject, &format!("-d -j link show {words}"));
-    serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{words}: {e}: {printed}"))
+    let mut shown: Vec<Value> =
+        serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{words}: {e}: {printed}"));
+    // The system's own `ip` has an empty object for each link that a filter leaves out.
+    shown.retain(|link| link.as_object().is_some_and(|link| !link.is_empty()));
+    shown
 }
 
 fn names(shown: &[Value]) -> Vec<&str> {
@@ -401,6 +405,11 @@ fn root_refusals_are_the_drivers_with_an_explanation() {
     ];
     let before = must(&subject, "-d -j link show");
     for (words, code, first) in cases {
+        // The driver of an old kernel does not know this one.
+        let first = match words.contains("actor_port_prio") && on_driver() {
+            true => "RTNETLINK answers: Operation not supported",
+            false => first,
+        };
         let output = ip(&subject, words);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{words}: {said}");
@@ -603,7 +612,9 @@ fn root_without_a_daemon_bonds_are_left_alone() {
         assert!(said.contains("no oxbond daemon serves"), "{words}: {said}");
     }
     must(&subject, "link set bond0 up");
-    assert!(must(&subject, "link show bond0").contains("bond0@"));
+    // Told as what it is: one end of a pair, or a bond of the driver.
+    let told = must(&subject, "link show bond0");
+    assert_eq!(told.contains("bond0@"), !on_driver(), "{told}");
     subject.start_daemon().unwrap();
     wait_until(PATIENCE, "the bond is told as one again", || {
         names(&shown(&subject, "type bond")) == ["bond0"]

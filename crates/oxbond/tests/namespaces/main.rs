@@ -11,7 +11,9 @@
 mod addresses;
 mod administration;
 mod adoption;
+mod alike;
 mod apply;
+mod both;
 mod common;
 mod drain;
 mod driver;
@@ -24,9 +26,12 @@ mod guests;
 mod guides;
 mod inside;
 mod iproute;
+mod kernel_engine;
 mod loss;
 mod many;
 mod modes;
+mod modules;
+
 mod partners;
 mod probing;
 mod save;

@@ -7,6 +7,8 @@ use oxbond_lab::machine::{End, Machine, PATIENCE};
 use oxbond_lab::proc::wait_until;
 use oxbond_lab::rig::{Plan, Topology};
 
+use crate::common::engine;
+
 const BONDS: usize = 6;
 
 /// They form, every one, and whoever asks is answered within a second; a link that is cut is left by its bond alone.
@@ -17,7 +19,8 @@ fn root_many_aggregates_in_one_daemon() {
         .collect();
     let names: Vec<&str> = ports.iter().map(String::as_str).collect();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_oxbond"));
-    let mut machine = Machine::new(Plan::new(Topology::Direct, &names), program).unwrap();
+    let plan = Plan::new(Topology::Direct, &names);
+    let mut machine = Machine::on_engine(plan, program, engine()).unwrap();
     machine.start_peer_daemon().unwrap();
     let mut text = String::new();
     for bond in 0..BONDS {

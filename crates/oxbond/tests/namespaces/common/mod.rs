@@ -18,6 +18,32 @@ pub(crate) const HOST: [&str; 2] = ["10.77.0.2", "fd77::2"];
 /// The peer's addresses.
 pub(crate) const PEER: [&str; 2] = ["10.77.0.1", "fd77::1"];
 
+/// The engine that bonds of these tests are on where nothing else is asked for: our own, unless [`crate::both`] runs them.
+pub(crate) fn engine() -> &'static str {
+    match std::env::var(ENGINE_VARIABLE).as_deref() {
+        Ok("kernel") => "kernel",
+        Ok(other) => panic!("{ENGINE_VARIABLE} is kernel or unset, not {other:?}"),
+        Err(_) => "ebpf",
+    }
+}
+
+/// Says which engine [`engine`] is.
+pub(crate) const ENGINE_VARIABLE: &str = "OXBOND_TEST_ENGINE";
+
+/// Whether bonds of these tests are on the kernel's driver.
+pub(crate) fn on_driver() -> bool {
+    engine() == "kernel"
+}
+
+/// The ports that take frames for all addresses where those on a bridge do: the driver asks that of the active port alone.
+pub(crate) fn listening(active: usize) -> &'static [&'static str] {
+    if on_driver() {
+        &PORTS[active..=active]
+    } else {
+        &PORTS
+    }
+}
+
 /// A machine that panics where [`Machine`] returns an error: in a test the two are one.
 pub(crate) struct Subject(Machine);
 
@@ -38,8 +64,13 @@ impl DerefMut for Subject {
 impl Subject {
     /// Builds the rig and starts the daemon.
     pub(crate) fn new(plan: Plan) -> Self {
+        Self::on(plan, engine())
+    }
+
+    /// As [`Self::new`], with a daemon of this engine.
+    pub(crate) fn on(plan: Plan, engine: &'static str) -> Self {
         Self(
-            Machine::new(plan, Path::new(env!("CARGO_BIN_EXE_oxbond")))
+            Machine::on_engine(plan, Path::new(env!("CARGO_BIN_EXE_oxbond")), engine)
                 .expect("the machine starts"),
         )
     }

@@ -1,0 +1,184 @@
+//! What only bonds on the kernel's driver meet: an old driver, other programs that have their own idea of its ports, a daemon
+//! that may not load programs. Run in a user-mode Linux by `both`.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use oxbond_lab::machine::PATIENCE;
+use oxbond_lab::proc::{Process, wait_until};
+use oxbond_lab::rig::{Plan, Topology};
+use serde_json::Value;
+
+use crate::administration::settled;
+use crate::apply::as_before;
+use crate::common::{PEER, PORTS, Subject};
+
+/// Longest time in which a port that is taken again and again may be given up: 1 + 2 + 4 + 8 + 16 s, and as much again.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(62);
+
+/// What is newer than Linux 6.1, each with its kernel.
+#[test]
+fn inside_options_newer_than_the_driver_are_told_with_the_kernel() {
+    let subject = Subject::on(Plan::new(Topology::OneSwitch, &PORTS), "auto");
+    let before = settled(&subject);
+    let cases = [
+        (
+            "--mode 802.3ad --coupled-control off",
+            "coupled_control",
+            "6.9",
+        ),
+        (
+            "--mode 802.3ad --broadcast-neighbor on",
+            "broadcast_neighbor",
+            "6.17",
+        ),
+        ("--mode 802.3ad --lacp-strict on", "lacp_strict", "7.2"),
+        (
+            "--mode 802.3ad --ad-select actor_port_prio",
+            "ad_select",
+            "6.18",
+        ),
+        (
+            "--mode 802.3ad --max-ports 1",
+            "max_ports",
+            "no such option",
+        ),
+    ];
+    for (options, option, since) in cases {
+        let words = format!("up bond0 --port enp3s0 --engine kernel {options}");
+        let said = subject.fails(&words, 2);
+        for mention in [option, since, "--engine ebpf"] {
+            assert!(said.contains(mention), "{words}\n{mention}: {said}");
+        }
+        as_before(&subject, &before);
+        // Our own engine could, and this kernel cannot carry it: both are told.
+        let words = format!("up bond0 --port enp3s0 --engine auto {options}");
+        let said = subject.fails(&words, 5);
+        for mention in [option, since, "the ebpf engine needs"] {
+            assert!(said.contains(mention), "{words}\n{mention}: {said}");
+        }
+        as_before(&subject, &before);
+    }
+    let toml = subject.run_dir().join("bond0.toml");
+    let text = "[bond.bond0]\nmode = \"802.3ad\"\nengine = \"kernel\"\nports = [\"enp3s0\"]\n\
+                [bond.bond0.port.enp3s0]\nactor_port_prio = 7\n";
+    std::fs::write(&toml, text).unwrap();
+    let said = subject.fails(&format!("apply {}", toml.display()), 2);
+    for mention in ["actor_port_prio", "enp3s0", "6.18"] {
+        assert!(said.contains(mention), "{mention}: {said}");
+    }
+    as_before(&subject, &before);
+}
+
+/// A program that does not want a port to be in the bond takes it out whenever it is in.
+#[test]
+fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
+    let subject = Subject::active_backup();
+    let (end, taken) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let host = subject.host();
+            while !end.load(Ordering::Relaxed) {
+                if host
+                    .link("enp3s0")
+                    .is_ok_and(|link| link["master"] == "bond0")
+                {
+                    taken.fetch_add(1, Ordering::Relaxed);
+                    host.ip("link set enp3s0 nomaster").unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(300));
+            }
+        });
+        let hindrance = || {
+            let bond = subject.bond("bond0").unwrap();
+            let why = bond["hindered"]["enp3s0"].as_str().unwrap_or_default();
+            why.to_owned()
+        };
+        let told = wait_until(GIVEN_UP_WITHIN, "the port is given up", || {
+            hindrance().contains("left alone")
+        });
+        let why = hindrance();
+        let times = taken.load(Ordering::Relaxed);
+        // Nothing more happens: a second look finds the same.
+        std::thread::sleep(Duration::from_secs(3));
+        end.store(true, Ordering::Relaxed);
+        told.unwrap_or_else(|e| panic!("{e}: {why:?}\n{}", subject.daemon().unwrap().stderr()));
+        assert!(why.contains("oxbond add-port"), "{why}");
+        assert_eq!(taken.load(Ordering::Relaxed), times);
+        assert!((3..=6).contains(&times), "taken {times} times");
+    });
+    let table = subject.must("status bond0");
+    assert!(table.contains("left alone"), "{table}");
+    let log = subject.daemon().unwrap().stderr();
+    let told = log.lines().filter(|line| line.contains("left alone"));
+    assert_eq!(told.count(), 1, "{log}");
+    // The other port carries, and who asks for the port gets it.
+    subject.wait_peer(&PEER[..1]).unwrap();
+    subject.must("add-port bond0 enp3s0");
+    subject.wait_active("bond0", "enp3s0").unwrap();
+}
+
+#[test]
+fn inside_a_driver_bond_that_another_program_deletes_is_told_once() {
+    let subject = Subject::switched();
+    subject.host().ip("link set enp4s0 down").unwrap();
+    let before = settled(&subject);
+    subject.up("--mode active-backup --miimon 100");
+    let mut command = subject.command();
+    command.args(["events", "--json"]);
+    let listener = Process::start("oxbond events --json", command).unwrap();
+    wait_until(PATIENCE, "the snapshot is there", || {
+        !listener.stdout().is_empty()
+    })
+    .unwrap();
+    subject.host().ip("link delete bond0").unwrap();
+    let told = || -> usize {
+        let lines = listener.stdout();
+        let events = lines.lines().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some(line["event"]["event"]["kind"].clone())
+        });
+        events.filter(|kind| kind == "deleted").count()
+    };
+    wait_until(PATIENCE, "the end of the bond is told", || told() > 0)
+        .unwrap_or_else(|e| panic!("{e}\n{}", listener.stdout()));
+    subject.fails("status bond0", 3);
+    as_before(&subject, &before);
+    assert!(subject.host().link("bond0").is_err());
+    assert_eq!(told(), 1);
+    // The daemon is well, and at rest.
+    let daemon = subject.daemon().unwrap();
+    let used = daemon.usage().unwrap().voluntary_switches;
+    std::thread::sleep(Duration::from_secs(1));
+    let awake = daemon.usage().unwrap().voluntary_switches - used;
+    assert!(awake < 10, "{awake} wake-ups in a second");
+    subject.host().ip("link set enp4s0 up").unwrap();
+    subject.up("--mode active-backup --miimon 100");
+}
+
+/// What the driver's bonds need is less than what our programs do.
+#[test]
+fn inside_the_driver_needs_no_right_to_load_programs() {
+    let mut subject = Subject::switched();
+    subject.kill_daemon().unwrap();
+    let mut command = subject.host().command("setpriv");
+    for (key, value) in subject.command().get_envs() {
+        command.env(key, value.unwrap());
+    }
+    command.args([
+        "--bounding-set=-all,+net_admin,+net_raw",
+        "--inh-caps=-all",
+        env!("CARGO_BIN_EXE_oxbond"),
+        "daemon",
+    ]);
+    let daemon = Process::start("oxbond daemon", command).unwrap();
+    wait_until(PATIENCE, "it answers", || {
+        subject
+            .oxbond("status")
+            .is_ok_and(|output| output.status.success())
+    })
+    .unwrap_or_else(|e| panic!("{e}\n{}", daemon.stderr()));
+    subject.up("--mode active-backup --miimon 100");
+    subject.must("down bond0");
+    drop(daemon);
+}
