@@ -187,13 +187,21 @@ impl Service {
         }
     }
 
-    /// Index of the bond of this name, if it is one that nobody has used since the module made it.
+    /// Index of the bond of this name, if it is one that nobody has used since the module made it: nothing was set, and
+    /// nothing stands on it.
     pub(super) fn pristine(&mut self, name: &str) -> Result<Option<u32>, Failure> {
-        let Some(link) = self.netlink.link(name).map_err(kernel)? else {
+        let nl = &mut self.netlink;
+        let Some(link) = nl.link(name).map_err(kernel)? else {
             return Ok(None);
         };
-        let picture = linux::picture(&mut self.netlink, link.index).map_err(kernel)?;
-        let pristine = picture.is_some_and(|picture| picture.is_pristine());
-        Ok(pristine.then_some(link.index))
+        let picture = linux::picture(nl, link.index).map_err(kernel)?;
+        if !picture.is_some_and(|picture| picture.is_pristine()) {
+            return Ok(None);
+        }
+        let links = nl.links().map_err(kernel)?;
+        let carries = links.iter().any(|upper| upper.lower == Some(link.index));
+        let addressed = !nl.addresses(link.index).map_err(kernel)?.is_empty();
+        let used = carries || addressed || link.master.is_some();
+        Ok((!used).then_some(link.index))
     }
 }

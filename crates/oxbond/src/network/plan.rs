@@ -288,8 +288,17 @@ impl<'a> Planner<'a> {
 
     /// A bond of somebody else's on the kernel's driver, unless it is one that the module made and nobody uses.
     fn other(&self, name: &str) -> Option<&'a RunningBond> {
-        let other = self.running.others.get(name);
-        other.filter(|bond| !bond.on_driver.as_ref().is_some_and(|p| p.is_pristine()))
+        let other = self.running.others.get(name)?;
+        let pristine = other.on_driver.as_ref().is_some_and(|p| p.is_pristine());
+        (!pristine || self.is_used(name)).then_some(other)
+    }
+
+    /// A device has an address or is a port, or another stands on it.
+    fn is_used(&self, name: &str) -> bool {
+        let device = self.device(name);
+        let mut devices = self.running.devices.values();
+        device.is_some_and(|device| !device.addresses.is_empty() || device.master.is_some())
+            || devices.any(|upper| upper.lower.as_deref() == Some(name))
     }
 
     /// What is to carry a bond that is to be made, and why.
