@@ -1,9 +1,9 @@
-//! The tests beside this file that make sense on either engine, once more with bonds on the kernel's driver: all of them in
-//! one user-mode Linux, whose kernel has the driver and no BPF.
+//! The tests beside this file that make sense on either engine, once more with bonds on the kernel's driver: all of them
+//! in one user-mode Linux, whose kernel has the driver and no BPF.
 //!
-//! Not here: what only our own engine can (drain, fallbacks, weights, the next packet leaving a dead link, a daemon stood in
-//! for, its counters), what measures loss, and what would take minutes there without saying more (a daemon killed at every one
-//! of thirty steps), or hangs on a fifth of a second (the ARP monitor at its usual test interval).
+//! Not here: what only our own engine can (drain, fallbacks, weights, the next packet leaving a dead link, a daemon stood
+//! in for, its counters), what measures loss, what would take minutes there without saying more (a daemon killed at every
+//! one of thirty steps), and what hangs on a fifth of a second (the ARP monitor at its usual test interval).
 
 use std::time::Duration;
 
