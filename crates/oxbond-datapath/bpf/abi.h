@@ -131,9 +131,12 @@ struct port {
 	__u64 netdev;
 	/* Interface index; 0: no such port. */
 	__u32 ifindex;
-	/* The daemon's notes (which hook); not read here. */
+	/* The daemon's notes (which hook), and PORT_LENT. */
 	__u32 flags;
 };
+
+/* port.flags: the port is another bond's, which speaks LACP on it. */
+#define PORT_LENT 8
 
 /* Per port and CPU. A segmentation-offload frame counts as one packet, as in the interface counters of veth. */
 struct port_counters {

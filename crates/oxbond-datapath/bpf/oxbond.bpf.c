@@ -296,10 +296,11 @@ INLINE int accepts(struct __sk_buff *skb, struct table *table, __u32 id)
 }
 
 /* report_arrival: the frame goes the way of all frames; it was for the daemon alone; it has become an answer that leaves on
- * its port. */
+ * its port; it is for whoever else has the port. */
 #define GOES_ON 0
 #define CONSUMED 1
 #define ANSWERED 2
+#define PASSED 3
 
 /* What the daemon wants to see or know of a frame that arrives. */
 APART int report_arrival(struct __sk_buff *skb, __u32 receive, __u32 id)
@@ -328,6 +329,10 @@ APART int report_arrival(struct __sk_buff *skb, __u32 receive, __u32 id)
 		}
 	}
 	if ((receive & RX_TAP_SLOW) && type == WIRE(TYPE_SLOW_PROTOCOLS) && is_link_local(skb) && data[5] == 2) {
+		struct port *port = port_at(id);
+
+		if (port && (port->flags & PORT_LENT))
+			return PASSED;
 		tap(skb, id);
 		return stand_in(skb, id) ? ANSWERED : CONSUMED;
 	}
@@ -357,6 +362,8 @@ int port_rx(struct __sk_buff *skb)
 	if (unlikely(table->receive & (RX_TAP_NEIGHBOURS | RX_TAP_SLOW | RX_ARRIVALS))) {
 		int fate = report_arrival(skb, table->receive, id);
 
+		if (fate == PASSED)
+			return TC_ACT_UNSPEC;
 		if (fate != GOES_ON)
 			return fate == ANSWERED ? bpf_redirect(skb->ifindex, 0) : TC_ACT_SHOT;
 	}

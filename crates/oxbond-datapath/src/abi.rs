@@ -74,6 +74,8 @@ pub(crate) const HINTS: usize = 256;
 pub(crate) const HOOK_CLSACT: u32 = 1;
 /// `port.flags`: we made the clsact qdisc.
 pub(crate) const QDISC_OURS: u32 = 2;
+/// `port.flags`: the port is another bond's, which speaks LACP on it.
+pub(crate) const PORT_LENT: u32 = 8;
 
 /// `left_record.reason`.
 pub(crate) const LEFT_NO_CARRIER: u32 = 1;

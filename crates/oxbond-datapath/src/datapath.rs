@@ -12,8 +12,8 @@ use oxbond_core::table::{LINGER, TransmitTable};
 use oxbond_core::time::Instant;
 
 use crate::abi::{
-    ABI_MAGIC, ABI_VERSION, Abi, HINTS, HOOK_CLSACT, Hints, Port, QDISC_OURS, RawArrivals,
-    RawBondCounters, RawLoads, RawPortCounters, Standing, Table,
+    ABI_MAGIC, ABI_VERSION, Abi, HINTS, HOOK_CLSACT, Hints, PORT_LENT, Port, QDISC_OURS,
+    RawArrivals, RawBondCounters, RawLoads, RawPortCounters, Standing, Table,
 };
 use crate::attach::{self, Attachment};
 use crate::error::DatapathError;
@@ -494,6 +494,13 @@ impl DataPath {
             self.write_port(port, Port::default())?;
         }
         attached
+    }
+
+    /// A port that is attached is another bond's: what is said there of LACP goes to that one.
+    pub fn lend_port(&mut self, port: PortId) -> Result<(), DatapathError> {
+        let raw = self.read_port(port)?;
+        let flags = raw.flags | PORT_LENT;
+        self.write_port(port, Port { flags, ..raw })
     }
 
     /// Takes the receive program off a port and forgets the port. The interface may be gone already. The table in force
