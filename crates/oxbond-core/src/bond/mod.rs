@@ -955,12 +955,16 @@ impl Bond {
             .any(|port| self.maybe_left & port.id.bit() != 0)
     }
 
+    /// Frames that tell everybody where the bond's addresses are, as they are sent when another port becomes active.
+    pub fn announcements(&self) -> Vec<Vec<u8>> {
+        self.addresses.iter().map(announce::frame).collect()
+    }
+
     fn announce(&mut self, now: Instant) {
         if self.peers.take(now, self.peer_interval()) {
-            let frames = self.addresses.iter().map(|announced| Action::SendFrame {
-                frame: announce::frame(announced),
-            });
-            self.actions.extend(frames);
+            let frames = self.announcements().into_iter();
+            self.actions
+                .extend(frames.map(|frame| Action::SendFrame { frame }));
             if !self.monitored() {
                 // The driver counts in monitor intervals: without a monitor the first notice is the only one.
                 self.peers = Repeat::default();

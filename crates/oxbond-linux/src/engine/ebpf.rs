@@ -383,8 +383,9 @@ impl EbpfEngine {
 
     /// Lets frames of borrowed ports come here, or go to the bond that has the ports. Those first that come first in the
     /// table in force, which must be there before: the programs would think that a port which they do not know yet is dead.
-    /// Goes on to the end and returns what could not be done.
-    pub fn receive(&mut self, here: bool) -> Vec<EngineError> {
+    /// With `lent`, what is said there of LACP goes to the bond that has the ports all the same. Goes on to the end and
+    /// returns what could not be done.
+    pub fn receive(&mut self, here: bool, lent: bool) -> Vec<EngineError> {
         let mut complaints = Vec::new();
         let attached: Vec<PortId> = match self.data_path.ports() {
             Ok(attached) => attached.into_iter().map(|(id, _)| id).collect(),
@@ -403,13 +404,40 @@ impl EbpfEngine {
         });
         for (id, ifindex) in ports {
             let result = match (here, attached.contains(&id)) {
-                (true, false) => self.data_path.attach_port(id, ifindex),
+                (true, false) => {
+                    self.data_path
+                        .attach_port(id, ifindex)
+                        .and_then(|()| match lent {
+                            true => self.data_path.lend_port(id),
+                            false => Ok(()),
+                        })
+                }
                 (false, true) => self.data_path.detach_port(id),
                 _ => Ok(()),
             };
             complaints.extend(result.err().map(EngineError::from));
         }
         complaints
+    }
+
+    /// Takes a port out that another bond gets at once: as it was, but down and silent. Answers how it was. Goes on to the
+    /// end; returns what could not be done, too.
+    pub fn part_with(
+        &mut self,
+        nl: &mut Netlink,
+        id: PortId,
+    ) -> (Option<Originals>, Vec<EngineError>) {
+        let Ok(port) = self.port(id).cloned() else {
+            return (None, Vec::new());
+        };
+        let mut complaints: Vec<EngineError> = self.forget_port(id).err().into_iter().collect();
+        let silent = Originals {
+            up: false,
+            ipv6_disabled: port.originals.ipv6_disabled.map(|_| true),
+            ..port.originals.clone()
+        };
+        complaints.extend(port::restore(nl, port.ifindex, &silent));
+        (Some(port.originals), complaints)
     }
 
     /// How a port was before it was anybody's, which is how it is given back.

@@ -334,6 +334,14 @@ impl KernelEngine {
             .map(EngineError::from)
     }
 
+    /// How a port was before it was anybody's, which is how it is given back.
+    pub fn remember(&mut self, ifindex: u32, originals: Originals) {
+        let mut ports = self.record.ports.iter_mut();
+        if let Some(port) = ports.find(|port| port.ifindex == ifindex) {
+            port.originals = Some(originals);
+        }
+    }
+
     /// Takes a port out and gives it back as it was. One that has vanished, or is in the bond no longer, is fine. Goes on to
     /// the end and returns what could not be done.
     pub fn remove_port(&mut self, nl: &mut Netlink, ifindex: u32) -> Vec<EngineError> {
