@@ -8,17 +8,25 @@
 
 use std::path::Path;
 
-use oxbond_core::engine::Engine;
-use oxbond_linux::engine::{EbpfEngine, Handover, HandoverError, NAME_NEW, Side, clear_new};
+use oxbond_core::engine::{Engine, EngineChoice};
+use oxbond_linux::engine::kernel::KernelEngine;
+use oxbond_linux::engine::{
+    EbpfEngine, EngineError, Handover, HandoverError, NAME_NEW, Side, clear_new,
+};
+use oxbond_linux::netlink::Netlink;
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::driver;
 use super::ebpf::EbpfBond;
+use super::kernel::KernelBond;
 use super::managed::ManagedBond;
 use super::service::{Service, now};
 use super::state::{BondFiles, SavedBond};
+use crate::control::protocol::BondRequest;
 use crate::exit::Failure;
 use crate::refusal::{kernel, refused};
+use crate::request::choose_engine;
 
 /// How far a move has come.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,7 +42,7 @@ pub(super) struct MoveNote {
 pub(super) struct Turning {
     /// What stands on the devices.
     pub(super) handover: Handover,
-    /// Content of the state file from then on.
+    /// At our own engine, the content of the state file from then on; at the driver, what was asked for.
     pub(super) state: String,
 }
 
@@ -66,9 +74,47 @@ impl Service {
     pub(super) fn move_bond(&mut self, name: &str, engine: Engine) -> Result<Vec<String>, Failure> {
         match engine {
             Engine::Ebpf => self.move_to_us(name),
-            Engine::Kernel => Err(refused(format!(
-                "{name} cannot be moved to the driver while it works; take it apart and make it anew"
-            ))),
+            Engine::Kernel => self.move_to_driver(name),
+        }
+    }
+
+    fn move_to_driver(&mut self, name: &str) -> Result<Vec<String>, Failure> {
+        let Some(bond) = self.bonds.get(name) else {
+            return Ok(Vec::new());
+        };
+        let asked = EngineChoice::Only(Engine::Kernel);
+        choose_engine(asked, &driver::state(), bond.wanted())?;
+        self.change(name, |bond, netlink, now| match bond.as_ebpf_mut() {
+            Some(bond) => bond.depart(netlink, now),
+            None => Ok(Vec::new()),
+        })
+    }
+
+    /// A bond whose name is the driver's now is held as that.
+    pub(super) fn see_off(&mut self, name: &str) {
+        let departed = |bond: &ManagedBond| bond.as_ebpf().is_some_and(EbpfBond::has_departed);
+        if !self.bonds.get(name).is_some_and(departed) {
+            return;
+        }
+        let Some(ManagedBond::Ebpf(bond)) = self.bonds.remove(name) else {
+            return;
+        };
+        let Some((wanted, engine, complaints)) = bond.leave(&mut self.netlink) else {
+            return;
+        };
+        for complaint in complaints {
+            warn!("{name}: while it was moved: {complaint}");
+        }
+        let files = self.state.of(name);
+        let nl = &mut self.netlink;
+        match KernelBond::moved_here(nl, now(), files, wanted, engine) {
+            Ok(bond) => {
+                info!("{name}: carried by the kernel's driver now");
+                self.hold(ManagedBond::Kernel(Box::new(bond)));
+            }
+            Err(failure) => {
+                error!("{name}: it is the driver's now, but not under our care: {failure}")
+            }
         }
     }
 
@@ -99,22 +145,33 @@ impl Service {
         let complaints = match note.turning {
             None => {
                 info!("{name}: its move to engine {} had not begun yet", note.to);
-                let mut left = EbpfEngine::clear_away(nl, &pins.join(name), NAME_NEW, None);
+                let mut left = match note.to {
+                    Engine::Ebpf => EbpfEngine::clear_away(nl, &pins.join(name), NAME_NEW, None),
+                    Engine::Kernel => Vec::new(),
+                };
                 left.extend(clear_new(nl));
                 left
             }
             Some(Turning { handover, state }) => {
                 info!("{name}: its move to engine {} is finished", note.to);
-                let SavedBond::Ebpf(saved) = SavedBond::parse(&state)? else {
-                    return Err("the note is of another engine".to_owned());
-                };
-                let (mut engine, _) =
-                    EbpfEngine::adopt(nl, &pins.join(name), saved.engine).map_err(|e| text(&e))?;
-                let complaints = handover
-                    .turn(nl, true, |_, side| engine.receive(side == Side::New))
-                    .map_err(|e| text(&e))?;
-                files.save(state).map_err(|e| text(&e))?;
-                complaints
+                match note.to {
+                    Engine::Ebpf => {
+                        let complaints = finish_at_ours(nl, &pins.join(name), &handover, &state)?;
+                        files.save(state).map_err(|e| text(&e))?;
+                        complaints
+                    }
+                    Engine::Kernel => {
+                        let wanted: BondRequest =
+                            serde_json::from_str(&state).map_err(|e| text(&e))?;
+                        let complaints = finish_at_driver(nl, &pins.join(name), &handover, files)?;
+                        let device = handover.new_device().unwrap_or_default();
+                        let engine = KernelEngine::over(nl, device).map_err(|e| text(&e))?;
+                        let files = self.state.of(name);
+                        KernelBond::moved_here(nl, now(), files, wanted, engine)
+                            .map_err(|e| text(&e))?;
+                        complaints
+                    }
+                }
             }
         };
         for complaint in complaints {
@@ -122,4 +179,45 @@ impl Service {
         }
         files.forget_move().map_err(|e| text(&e))
     }
+}
+
+fn finish_at_ours(
+    nl: &mut Netlink,
+    pin_dir: &Path,
+    handover: &Handover,
+    state: &str,
+) -> Result<Vec<EngineError>, String> {
+    let SavedBond::Ebpf(saved) = SavedBond::parse(state)? else {
+        return Err("the note is of another engine".to_owned());
+    };
+    let (mut engine, _) =
+        EbpfEngine::adopt(nl, pin_dir, saved.engine).map_err(|e| e.to_string())?;
+    handover
+        .turn(nl, true, |_, side| engine.receive(side == Side::New, false))
+        .map_err(|e| e.to_string())
+}
+
+/// Our own data path goes before the names change: its ports are all the driver's.
+fn finish_at_driver(
+    nl: &mut Netlink,
+    pin_dir: &Path,
+    handover: &Handover,
+    files: &mut BondFiles,
+) -> Result<Vec<EngineError>, String> {
+    let mut complaints = Vec::new();
+    let mut ours = None;
+    if let Ok(SavedBond::Ebpf(saved)) = files.load()
+        && let Ok((mut engine, _)) = EbpfEngine::adopt(nl, pin_dir, saved.engine)
+    {
+        for id in engine.ports().map(|(id, _)| id).collect::<Vec<_>>() {
+            complaints.extend(engine.forget_port(id).err());
+        }
+        ours = Some(engine);
+    }
+    let turned = handover.turn(nl, false, |_, _| Vec::new());
+    complaints.extend(turned.map_err(|e| e.to_string())?);
+    if let Some(engine) = ours {
+        complaints.extend(engine.destroy(nl));
+    }
+    Ok(complaints)
 }

@@ -821,6 +821,7 @@ impl Service {
                 self.publish(name, event);
             }
         }
+        self.see_off(name);
     }
 
     /// The more bonds there are, the rarer each saves what is routine.

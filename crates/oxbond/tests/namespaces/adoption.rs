@@ -137,41 +137,53 @@ fn account(way: &str, moved: &[Moved]) {
         .map(|moved| moved.lost().map(|range| range.last - range.first + 1).sum())
         .collect();
     let refused: u64 = moved.iter().map(|moved| moved.report.refused()).sum();
+    for moved in moved {
+        for range in moved.lost() {
+            eprintln!("asked at {:?}: {range:?}", moved.asked);
+        }
+    }
     eprintln!("{way}: lost {lost:?}, refused {refused}, longest gaps {gaps:?}");
     assert!(gaps.iter().all(|gap| *gap <= GAP), "{way}: {gaps:?}");
     assert_eq!(refused, 0, "{way}");
 }
 
+/// Moves a bond of the driver to our engine and back, again and again.
+fn to_and_fro(mover: &Mover, each: impl Fn()) {
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    for _ in 0..moves() {
+        for (engine, moved) in [("ebpf", &mut there), ("kernel", &mut back)] {
+            moved.push(mover.move_to(engine));
+            let status = mover.subject.bond("bond0").unwrap();
+            assert_eq!(status["engine"]["engine"], engine);
+            each();
+        }
+    }
+    account("driver to ebpf", &there);
+    account("ebpf to driver", &back);
+}
+
 #[test]
 fn inside_adoption_of_an_active_backup_bond() {
     let mover = Mover::new(Topology::OneSwitch);
-    let mut there = Vec::new();
-    for _ in 0..moves() {
-        mover.driver_up(mover.subject.host(), "mode active-backup");
-        mover.ip(&[
-            "link add link bond0 name vlan5 type vlan id 5",
-            "link set vlan5 up",
-            "address add 10.78.0.2/24 dev vlan5",
-            &format!("address add {}/24 dev bond0", HOST[0]),
-            "address add 10.77.0.3/24 dev bond0",
-            &format!("address add {}/64 dev bond0", HOST[1]),
-            "route add default via 10.77.0.1",
-            "route add fd01::/64 via fd77::1",
-        ]);
-        mover.wait_peer();
-        there.push(mover.move_to("ebpf"));
-        mover.subject.must("down bond0");
-    }
-    account("driver to ebpf", &there);
+    mover.driver_up(mover.subject.host(), "mode active-backup");
+    mover.ip(&[
+        "link add link bond0 name vlan5 type vlan id 5",
+        "link set vlan5 up",
+        "address add 10.78.0.2/24 dev vlan5",
+        &format!("address add {}/24 dev bond0", HOST[0]),
+        "address add 10.77.0.3/24 dev bond0",
+        &format!("address add {}/64 dev bond0", HOST[1]),
+        "route add default via 10.77.0.1",
+        "route add fd01::/64 via fd77::1",
+    ]);
+    mover.wait_peer();
+    to_and_fro(&mover, || mover.wait_peer());
 }
 
 /// What the partner, the driver's bond at the other end, shows of the aggregation: its aggregator, partner and ports.
 fn partner(mover: &Mover) -> Vec<String> {
-    let text = mover
-        .subject
-        .rig
-        .peer
-        .execute("cat", "/proc/net/bonding/bond0");
+    let peer = &mover.subject.rig.peer;
+    let text = peer.execute("cat", "/proc/net/bonding/bond0").unwrap();
     let told = [
         "Aggregator ID",
         "Partner Mac",
@@ -179,9 +191,8 @@ fn partner(mover: &Mover) -> Vec<String> {
         "Partner Key",
         "Churned Count",
     ];
-    let text = text.unwrap();
-    let lines = text.lines().map(str::trim);
-    lines
+    text.lines()
+        .map(str::trim)
         .filter(|line| told.iter().any(|name| line.contains(name)))
         .map(str::to_owned)
         .collect()
@@ -198,26 +209,65 @@ fn inside_adoption_of_a_link_aggregation_below_a_bridge() {
     mover.driver_up(peer, options);
     peer.ip(&format!("address add {}/24 dev bond0", PEER[0]))
         .unwrap();
-    mover.ip(&["link add vmbr0 type bridge", "link set vmbr0 up"]);
-    mover.ip(&[&format!("address add {}/24 dev vmbr0", HOST[0])]);
-    let mut there = Vec::new();
-    for _ in 0..moves() {
-        mover.driver_up(mover.subject.host(), options);
-        mover.ip(&["link set bond0 master vmbr0"]);
-        let formed = || {
-            partner(&mover)
-                .iter()
-                .any(|line| line == "Number of ports: 2")
-        };
-        wait_until(PATIENCE * 2, "the aggregate has formed", formed).unwrap();
-        mover.wait_peer();
-        let before = partner(&mover);
-        there.push(mover.move_to("ebpf"));
+    mover.driver_up(mover.subject.host(), options);
+    mover.ip(&[
+        "link add vmbr0 type bridge",
+        "link set vmbr0 up",
+        &format!("address add {}/24 dev vmbr0", HOST[0]),
+        "link set bond0 master vmbr0",
+    ]);
+    let whole = |lines: &[String]| lines.iter().any(|line| line == "Number of ports: 2");
+    wait_until(PATIENCE * 2, "the aggregate has formed", || {
+        whole(&partner(&mover))
+    })
+    .unwrap();
+    mover.wait_peer();
+    let before = partner(&mover);
+    to_and_fro(&mover, || {
         wait_until(PATIENCE * 2, "the aggregate is whole again", || {
             partner(&mover) == before
         })
         .unwrap_or_else(|e| panic!("{e}: {before:#?} {:#?}", partner(&mover)));
-        mover.subject.must("down bond0");
-    }
-    account("driver to ebpf", &there);
+    });
+}
+
+/// Nothing is halfway for long: another daemon goes on, or back.
+#[test]
+fn inside_adoption_survives_the_daemon() {
+    let mut mover = Mover::new(Topology::OneSwitch);
+    mover.driver_up(mover.subject.host(), "mode active-backup");
+    mover.ip(&[
+        &format!("address add {}/24 dev bond0", HOST[0]),
+        &format!("address add {}/64 dev bond0", HOST[1]),
+    ]);
+    mover.wait_peer();
+    mover.subject.must("adopt bond0 --engine ebpf");
+    mover.subject.kill_daemon().unwrap();
+    mover.wait_peer();
+    mover.subject.start_daemon().unwrap();
+    let stays = |mover: &Mover, what: &str| {
+        wait_until(PATIENCE * 2, what, || {
+            let links = mover.subject.host().execute("ip", "-o link").unwrap();
+            let bond = mover.subject.bond("bond0").unwrap();
+            let ports = bond["ports"].as_array().unwrap().len();
+            !links.contains("oxold")
+                && !links.contains("oxnew")
+                && ports == PORTS.len()
+                && bond["engine"]["engine"] == "ebpf"
+        })
+        .unwrap_or_else(|e| panic!("{e}: {}", mover.subject.daemon().unwrap().stderr()));
+        mover.wait_peer();
+    };
+    stays(&mover, "the ports have followed to another daemon's bond");
+
+    mover.subject.must("adopt bond0 --engine kernel");
+    wait_until(PATIENCE, "a port is the driver's", || {
+        let links = mover.subject.host().execute("ip", "-o link").unwrap();
+        links.contains("master oxnew")
+    })
+    .unwrap();
+    mover.subject.kill_daemon().unwrap();
+    mover.wait_peer();
+    mover.subject.start_daemon().unwrap();
+    stays(&mover, "the port is back");
 }

@@ -4,6 +4,7 @@
 //! Every change runs to the end or is undone. After each, the caller collects the events and saves the state.
 
 mod change;
+mod departing;
 mod explain;
 mod follow;
 mod moving;
@@ -44,6 +45,7 @@ use crate::refusal::{
 };
 use crate::report::{BondReport, EngineReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
+use departing::Departing;
 pub(super) use moving::Moving;
 use probing::Paths;
 use rejoin::Hindrance;
@@ -82,6 +84,8 @@ pub(crate) struct EbpfBond {
     moving: Option<Moving>,
     /// When the next step of that is looked at.
     next_move: Instant,
+    /// It goes to the driver.
+    departing: Option<Departing>,
 }
 
 /// Time between two saves of a state in which only the ARP monitor went on, and of one in which only LACP did: a later
@@ -195,6 +199,7 @@ impl EbpfBond {
             told: Instant::ZERO,
             moving: None,
             next_move: Instant::ZERO,
+            departing: None,
             hindered: BTreeMap::new(),
             drained_away: BTreeSet::new(),
             chosen: String::new(),
@@ -447,6 +452,7 @@ impl EbpfBond {
             .chain(self.measurement_due())
             .chain(self.paths_due())
             .chain(self.move_due())
+            .chain(self.departure_due())
             .chain(self.routine.then_some(self.next_save))
             .chain(self.hindered.values().map(|hindrance| hindrance.again))
             .min()
@@ -480,6 +486,7 @@ impl EbpfBond {
         self.core.handle_timeout(now);
         self.drain(netlink);
         self.move_on(netlink, now, taken);
+        self.depart_on(netlink, now);
         if self
             .hindered
             .values()
@@ -591,7 +598,8 @@ impl EbpfBond {
     /// Gives everything back. Goes on to the end; returns what could not be done.
     pub(crate) fn remove(mut self, netlink: &mut Netlink) -> Vec<String> {
         let begun = self.files.begin(Engine::Ebpf);
-        let mut undone = self.give_up_moving(netlink);
+        let mut undone = self.give_up_departing(netlink);
+        undone.extend(self.give_up_moving(netlink));
         undone.extend(self.engine.destroy(netlink));
         let forgotten = self.files.forget();
         let failures = [begun, forgotten].into_iter().filter_map(Result::err);
@@ -741,7 +749,7 @@ impl EbpfBond {
                         action,
                         Action::SendOnPort { .. } | Action::SetStandingAnswer { .. }
                     );
-                    if let Err(e) = self.engine.perform(netlink, &action) {
+                    if let Err(e) = self.perform(netlink, &action) {
                         error!("{}: {e}", self.name());
                     }
                 }

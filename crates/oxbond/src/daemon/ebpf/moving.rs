@@ -58,18 +58,28 @@ pub(in crate::daemon) struct Moving {
 /// | `Next` | a port is left, and no other carries | let go of, joined: `Settling` |
 /// | `Next` | no port is left | the driver's bond is deleted; over |
 /// | `Leaving` | it carries nothing any more, or [`LEAVING`] is over | let go of, joined: `Settling` |
-/// | `Settling` | it carries again, or [`SETTLING`] is over | `Next` |
+/// | `Settling` | it has carried again for [`STEADY`], or [`SETTLING`] is over | `Next` |
 #[derive(Debug, Serialize, Deserialize)]
 enum Stage {
     Next,
-    Leaving { port: String, until: Instant },
-    Settling { port: String, until: Instant },
+    Leaving {
+        port: String,
+        until: Instant,
+    },
+    Settling {
+        port: String,
+        until: Instant,
+        /// Since when it carries.
+        since: Option<Instant>,
+    },
 }
 
 /// Longest time for a port to be drained.
 const LEAVING: Duration = Duration::from_secs(4);
 /// Longest time for a port to carry again; a link that is slower is waited for no longer.
 const SETTLING: Duration = Duration::from_secs(15);
+/// How long it must have carried: a switch needs a moment until it forwards to a link that has come up.
+pub(super) const STEADY: Duration = Duration::from_millis(500);
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -179,7 +189,7 @@ impl EbpfBond {
             let engine = &mut bond.engine;
             handover
                 .turn(netlink, true, |netlink, side| {
-                    let mut complaints = engine.receive(side == Side::New);
+                    let mut complaints = engine.receive(side == Side::New, false);
                     if side == Side::New {
                         // A bridge above wants every frame.
                         let link = netlink.link_by_index(front).unwrap_or_default();
@@ -264,10 +274,10 @@ impl EbpfBond {
 
     /// It is on its way from one engine to another, and nothing else is done with it meanwhile.
     pub(super) fn refuse_while_moving(&self) -> Result<(), Failure> {
-        match &self.moving {
-            None => Ok(()),
-            Some(_) => Err(refused(format!(
-                "{0} is being moved to our own engine, and not all of its ports have followed yet; try again in a few \
+        match self.moving.is_some() || self.departing.is_some() {
+            false => Ok(()),
+            true => Err(refused(format!(
+                "{0} is being moved to another engine, and not all of its ports have followed yet; try again in a few \
                  seconds, 'oxbond status {0}' tells",
                 self.name()
             ))),
@@ -327,8 +337,12 @@ impl EbpfBond {
                 Some(Stage::Leaving { port, until })
             }
             Stage::Leaving { port, .. } => Some(self.fetch(netlink, now, taken, &ports, port)),
-            Stage::Settling { port, until } if now < until && !self.carries(&port) => {
-                Some(Stage::Settling { port, until })
+            Stage::Settling { port, until, since } if now < until => {
+                let since = self.carries(&port).then(|| since.unwrap_or(now));
+                match since {
+                    Some(since) if now.saturating_since(since) >= STEADY => Some(Stage::Next),
+                    since => Some(Stage::Settling { port, until, since }),
+                }
             }
             Stage::Settling { .. } => Some(Stage::Next),
         };
@@ -409,10 +423,11 @@ impl EbpfBond {
         Stage::Settling {
             port,
             until: now + SETTLING,
+            since: None,
         }
     }
 
-    fn is_out(&self, port: &str) -> bool {
+    pub(super) fn is_out(&self, port: &str) -> bool {
         let status = self.core.status(self.told, &[]);
         let mut ports = status.ports.iter();
         ports.any(|known| known.name == port && known.drain == Drain::Out)

@@ -198,6 +198,24 @@ impl KernelBond {
         Ok((bond, vec![said]))
     }
 
+    /// A bond that comes from our own engine, with all of its ports.
+    pub(super) fn moved_here(
+        netlink: &mut Netlink,
+        now: Instant,
+        files: BondFiles,
+        wanted: BondRequest,
+        engine: KernelEngine,
+    ) -> Result<Self, Failure> {
+        let picture = engine.picture(netlink).map_err(engine_failure)?;
+        let watch = Watch::new(now, &picture);
+        let chosen = "it was asked for".to_owned();
+        let mut bond = Self::new(wanted, engine, picture, watch, chosen, files);
+        bond.set_late_options(netlink)?;
+        bond.save()?;
+        bond.files.forget_move()?;
+        Ok(bond)
+    }
+
     /// Takes over what an earlier daemon left, with what was to be put right. Writes nothing else.
     pub(crate) fn adopt(
         netlink: &mut Netlink,
