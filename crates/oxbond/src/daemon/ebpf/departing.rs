@@ -416,7 +416,11 @@ impl EbpfBond {
         let mut table = relay.table().clone();
         match (&mut table.receive, last) {
             (Receive::Ports(receivers), Some(last)) => receivers.push(last),
-            (Receive::Active, last) => table.linger = last,
+            (Receive::Active, Some(last)) => {
+                // In reserve, and heard until everybody looks for the bond elsewhere.
+                table.order.push(last);
+                table.linger = Some(last);
+            }
             _ => {}
         }
         // Lent ports let LACPDUs pass, which only a table makes the programs look for.
