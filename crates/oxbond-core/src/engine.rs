@@ -29,7 +29,7 @@ impl Engine {
         }
     }
 
-    /// Whether it is ours: [`OptionSpec`](crate::option::OptionSpec) tells what our own has beyond the driver.
+    /// Whether it is ours: [`OptionSpec`] tells what our own has beyond the driver.
     pub const fn is_own(self) -> bool {
         matches!(self, Self::Ebpf)
     }
