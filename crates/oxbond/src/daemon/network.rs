@@ -19,6 +19,7 @@ use oxbond_linux::resolver::NameService;
 use tracing::{info, warn};
 
 use super::driver;
+use super::managed::ManagedBond;
 use super::service::{Service, now};
 use super::step::Step as BondStep;
 use crate::control::protocol::{PortRequest, Reply};
@@ -50,7 +51,10 @@ impl Service {
             info!("applied: {} writes", self.netlink.writes() - writes);
             return Ok(Vec::new());
         };
-        match self.settle_network(wanted) {
+        let settled = self
+            .running(wanted)
+            .and_then(|running| self.settle_network(wanted, running));
+        match settled {
             Ok(()) => {
                 info!("applied: {} writes", self.netlink.writes() - writes);
                 Ok(said)
@@ -69,7 +73,7 @@ impl Service {
         let (steps, refusals) = plan(wanted, self.keeper.record(), &running);
         all_of(refusals)?;
         if steps.is_empty() {
-            self.settle_network(wanted)?;
+            self.settle_network(wanted, running)?;
             return Ok(None);
         }
         self.check(&steps)?;
@@ -96,24 +100,32 @@ impl Service {
         Ok(Some((said, undo)))
     }
 
-    /// Remembers what is wanted and what of it is ours. From here on there is no way back.
-    pub(super) fn settle_network(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let running = self.running(wanted)?;
+    /// Remembers what is wanted and what of it is ours, of what is there now. From here on there is no way back.
+    pub(super) fn settle_network(
+        &mut self,
+        wanted: &Wanted,
+        mut running: Running,
+    ) -> Result<(), Failure> {
         let during = self.keeper.undo()?.map(|undo| undo.during);
         // Addresses of bonds made by hand that files name now are listed here from now on.
         let record = during.unwrap_or_else(|| self.keeper.record().clone());
         let mut record = record.with_bonds(&running.bonds_of(wanted));
         for bond in &wanted.bonds {
             self.remember(&bond.request);
+            if let Some(running) = running.bonds.get_mut(&bond.request.name) {
+                running.request.clone_from(&bond.request);
+            }
         }
-        let running = self.running(wanted)?;
         record.settle(wanted, &running);
         self.keeper.set_record(record)?;
         self.keeper.forget_undo()
     }
 
     fn remember(&mut self, request: &crate::control::protocol::BondRequest) {
-        self.with_bond(&request.name, |bond, _| bond.remember(request.clone()));
+        let known = self.bonds.get(&request.name).map(ManagedBond::wanted);
+        if known != Some(request) {
+            self.with_bond(&request.name, |bond, _| bond.remember(request.clone()));
+        }
     }
 
     /// All that runs and is ours, as something to be wanted: settings as they were applied, the rest as it is now.
@@ -131,7 +143,7 @@ impl Service {
     }
 
     /// What a plan needs to see.
-    fn running(&mut self, wanted: &Wanted) -> Result<Running, Failure> {
+    pub(super) fn running(&mut self, wanted: &Wanted) -> Result<Running, Failure> {
         let asked = wanted.settings.iter();
         let advertised: BTreeSet<&str> = asked
             .filter(|(_, settings)| settings.accept_ra.is_some())

@@ -145,7 +145,8 @@ impl Service {
         };
         let wanted = trial.wanted.clone();
         // If that fails the trial goes on, and ends as it would have.
-        self.settle_network(&wanted)?;
+        let running = self.running(&wanted)?;
+        self.settle_network(&wanted, running)?;
         self.trials.pending = None;
         self.trials.last = TrialState::Confirmed;
         Ok(vec!["the network is confirmed, and stays".to_owned()])
