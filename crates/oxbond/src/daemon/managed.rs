@@ -12,6 +12,7 @@ use oxbond_core::event::Event;
 use oxbond_core::lacp::ReceiveState;
 use oxbond_core::time::Instant;
 use oxbond_linux::netlink::{Link, Netlink};
+use tracing::warn;
 
 use super::ebpf::EbpfBond;
 use super::kernel::KernelBond;
@@ -210,7 +211,38 @@ impl ManagedBond {
         taken: &BTreeMap<u32, String>,
         steps: Vec<Step>,
     ) -> Result<Vec<String>, Failure> {
-        either!(self, bond => bond.carry_out(netlink, now, taken, steps))
+        either!(&*self, bond => bond.ready_to_change())?;
+        let mut undo = Vec::new();
+        let mut said = Vec::new();
+        for step in steps {
+            match self.take_step(netlink, now, taken, step, &mut undo) {
+                Ok(lines) => said.extend(lines),
+                Err(failure) => {
+                    for step in undo.into_iter().rev() {
+                        if let Err(e) = self.take_step(netlink, now, taken, step, &mut Vec::new()) {
+                            warn!("{}: while undoing: {e}", self.name());
+                        }
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        let name = self.name();
+        Ok(said
+            .into_iter()
+            .map(|line| format!("{name}: {line}"))
+            .collect())
+    }
+
+    fn take_step(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        taken: &BTreeMap<u32, String>,
+        step: Step,
+        undo: &mut Vec<Step>,
+    ) -> Result<Vec<String>, Failure> {
+        either!(self, bond => bond.take_step(netlink, now, taken, step, undo))
     }
 
     /// Joins a port.

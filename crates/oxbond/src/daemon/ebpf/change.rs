@@ -7,7 +7,6 @@ use oxbond_core::input::Input;
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
 use oxbond_linux::netlink::Netlink;
-use tracing::warn;
 
 use super::EbpfBond;
 use crate::control::protocol::{BondRequest, PortRequest};
@@ -17,40 +16,14 @@ use crate::refusal::{engine_failure, kernel, refused_as_port, refused_by_core};
 use crate::request::port_changes;
 
 impl EbpfBond {
-    /// Carries out all of it, or undoes what was done; what cannot be undone is logged. Answers a line for each change.
-    pub(in crate::daemon) fn carry_out(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        taken: &BTreeMap<u32, String>,
-        steps: Vec<Step>,
-    ) -> Result<Vec<String>, Failure> {
+    /// Nothing stands in the way of a change that is to survive this daemon.
+    pub(in crate::daemon) fn ready_to_change(&self) -> Result<(), Failure> {
         self.refuse_while_moving()?;
-        self.files.has_room()?;
-        let mut undo = Vec::new();
-        let mut said = Vec::new();
-        for step in steps {
-            match self.take_step(netlink, now, taken, step, &mut undo) {
-                Ok(lines) => said.extend(lines),
-                Err(failure) => {
-                    for step in undo.into_iter().rev() {
-                        if let Err(e) = self.take_step(netlink, now, taken, step, &mut Vec::new()) {
-                            warn!("{}: while undoing: {e}", self.name());
-                        }
-                    }
-                    return Err(failure);
-                }
-            }
-        }
-        let name = self.name().to_owned();
-        Ok(said
-            .into_iter()
-            .map(|line| format!("{name}: {line}"))
-            .collect())
+        self.files.has_room()
     }
 
     /// Takes a step and adds to `undo` what takes it back.
-    fn take_step(
+    pub(in crate::daemon) fn take_step(
         &mut self,
         netlink: &mut Netlink,
         now: Instant,

@@ -20,39 +20,13 @@ use crate::refusal::{engine_failure, refused_as_port};
 use crate::request::{parse_options, port_changes};
 
 impl KernelBond {
-    /// Carries out all of it, or undoes what was done; what cannot be undone is logged. Answers a line for each change.
-    pub(in crate::daemon) fn carry_out(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        taken: &BTreeMap<u32, String>,
-        steps: Vec<Step>,
-    ) -> Result<Vec<String>, Failure> {
-        self.files.has_room()?;
-        let mut undo = Vec::new();
-        let mut said = Vec::new();
-        for step in steps {
-            match self.take_step(netlink, now, taken, step, &mut undo) {
-                Ok(lines) => said.extend(lines),
-                Err(failure) => {
-                    for step in undo.into_iter().rev() {
-                        if let Err(e) = self.take_step(netlink, now, taken, step, &mut Vec::new()) {
-                            warn!("{}: while undoing: {e}", self.wanted.name);
-                        }
-                    }
-                    return Err(failure);
-                }
-            }
-        }
-        let name = &self.wanted.name;
-        Ok(said
-            .into_iter()
-            .map(|line| format!("{name}: {line}"))
-            .collect())
+    /// Nothing stands in the way of a change that is to survive this daemon.
+    pub(in crate::daemon) fn ready_to_change(&self) -> Result<(), Failure> {
+        self.files.has_room()
     }
 
     /// Takes a step and adds to `undo` what takes it back.
-    fn take_step(
+    pub(in crate::daemon) fn take_step(
         &mut self,
         netlink: &mut Netlink,
         now: Instant,
