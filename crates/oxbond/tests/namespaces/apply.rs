@@ -8,7 +8,7 @@ use oxbond_lab::proc::wait_until;
 use serde_json::Value;
 
 use crate::administration::settled;
-use crate::common::{PEER, Subject};
+use crate::common::{PEER, Subject, on_driver};
 use crate::loss::DRAIN;
 
 /// Two ports, one switch, one peer; IPv6 addresses of the host are usable at once.
@@ -172,8 +172,14 @@ fn root_each_thing_is_changed_alone_and_read_back() {
     }
 }
 
-/// Longest time that moving the only address may cut the machine off, on a machine as busy as ours are.
-const SOME_MILLISECONDS: Duration = Duration::from_millis(500);
+/// Longest time that moving the only address may cut the machine off, on a machine as busy as ours are; in user-mode Linux
+/// several tests share one processor.
+fn some_milliseconds() -> Duration {
+    match on_driver() {
+        true => Duration::from_secs(2),
+        false => Duration::from_millis(500),
+    }
+}
 
 /// A bond that takes over the only address.
 const HEIR: &str = "[bond.bond0]\nmode = \"active-backup\"\nports = [\"enp3s0\", \"enp4s0\"]\n\
@@ -224,7 +230,7 @@ fn root_the_only_address_moves_to_the_bond_and_back() {
     let report = meter.stop(DRAIN).unwrap();
     let gap = report.there.longest_gap.length;
     println!("there: {gap:?} without a packet");
-    assert!(gap < SOME_MILLISECONDS, "{gap:?}");
+    assert!(gap < some_milliseconds(), "{gap:?}");
     let addresses = subject.host().execute("ip", "-4 address show").unwrap();
     assert_eq!(addresses.matches("10.77.0.2/24").count(), 1, "{addresses}");
 
@@ -235,7 +241,7 @@ fn root_the_only_address_moves_to_the_bond_and_back() {
     meter.wait_flowing(200, DRAIN).unwrap();
     let gap = meter.stop(DRAIN).unwrap().there.longest_gap.length;
     println!("back: {gap:?} without a packet");
-    assert!(gap < SOME_MILLISECONDS, "{gap:?}");
+    assert!(gap < some_milliseconds(), "{gap:?}");
     as_before(&subject, &before);
 
     // By hand as well.
