@@ -448,11 +448,6 @@ impl Handover {
         first
     }
 
-    /// Index of the device that is left.
-    pub fn old(&self) -> Option<u32> {
-        self.pairs.first().map(|pair| pair.old)
-    }
-
     /// Index of the device that the bond is moved to.
     pub fn new_device(&self) -> Option<u32> {
         self.pairs.first().map(|pair| pair.new)

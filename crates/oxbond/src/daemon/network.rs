@@ -19,7 +19,6 @@ use oxbond_linux::resolver::NameService;
 use tracing::{info, warn};
 
 use super::driver;
-use super::managed::ManagedBond;
 use super::service::{Service, now};
 use super::step::Step as BondStep;
 use crate::control::protocol::{PortRequest, Reply};
@@ -122,10 +121,7 @@ impl Service {
     }
 
     fn remember(&mut self, request: &crate::control::protocol::BondRequest) {
-        let known = self.bonds.get(&request.name).map(ManagedBond::wanted);
-        if known != Some(request) {
-            self.with_bond(&request.name, |bond, _| bond.remember(request.clone()));
-        }
+        self.with_bond(&request.name, |bond, _| bond.remember(request.clone()));
     }
 
     /// All that runs and is ours, as something to be wanted: settings as they were applied, the rest as it is now.

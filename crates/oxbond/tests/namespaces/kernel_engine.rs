@@ -74,11 +74,21 @@ fn inside_options_newer_than_the_driver_are_told_with_the_kernel() {
 #[test]
 fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
     let subject = Subject::active_backup();
+    // A bond of a file, from which a port is taken at the same time.
+    let host = subject.host();
+    host.ip("link add p8 type veth peer name p9").unwrap();
+    let file = subject.run_dir().join("bond1.toml");
+    let text = "[bond.bond1]\nmode = \"active-backup\"\nports = [\"p8\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let apply = format!("apply {}", file.display());
+    subject.must(&apply);
     let (end, taken) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let host = subject.host();
             while !end.load(Ordering::Relaxed) {
+                if host.link("p8").is_ok_and(|link| link["master"] == "bond1") {
+                    host.ip("link set p8 nomaster").unwrap();
+                }
                 if host
                     .link("enp3s0")
                     .is_ok_and(|link| link["master"] == "bond0")
@@ -89,13 +99,14 @@ fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
                 std::thread::sleep(Duration::from_millis(300));
             }
         });
-        let hindrance = || {
-            let bond = subject.bond("bond0").unwrap();
-            let why = bond["hindered"]["enp3s0"].as_str().unwrap_or_default();
+        let hindrance_of = |bond: &str, port: &str| {
+            let bond = subject.bond(bond).unwrap();
+            let why = bond["hindered"][port].as_str().unwrap_or_default();
             why.to_owned()
         };
+        let hindrance = || hindrance_of("bond0", "enp3s0");
         let told = wait_until(GIVEN_UP_WITHIN, "the port is given up", || {
-            hindrance().contains("left alone")
+            hindrance().contains("left alone") && hindrance_of("bond1", "p8").contains("left alone")
         });
         let why = hindrance();
         let times = taken.load(Ordering::Relaxed);
@@ -111,11 +122,20 @@ fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
     assert!(table.contains("left alone"), "{table}");
     let log = subject.daemon().unwrap().stderr();
     let told = log.lines().filter(|line| line.contains("left alone"));
+    let told = told.filter(|line| line.contains("bond0: "));
     assert_eq!(told.count(), 1, "{log}");
     // The other port carries, and who asks for the port gets it.
     subject.wait_peer(&PEER[..1]).unwrap();
     subject.must("add-port bond0 enp3s0");
     subject.wait_active("bond0", "enp3s0").unwrap();
+    // Who applies the file that asks for it gets it, though nothing in it is new.
+    subject.must(&apply);
+    wait_until(
+        PATIENCE,
+        "the port is in the bond of the file again",
+        || host.link("p8").is_ok_and(|link| link["master"] == "bond1"),
+    )
+    .unwrap();
 }
 
 #[test]
