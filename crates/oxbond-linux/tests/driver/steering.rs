@@ -407,7 +407,9 @@ pub(crate) fn a_failure_leaves_all_as_before() {
         let up = |port: &PortPicture| port.mii_status == MiiStatus::Up;
         picture.ports.iter().all(up).then_some(())
     });
-    engine.set_active(&mut nl, Some(p1)).unwrap();
+    engine
+        .set_options(&mut nl, &options("active_slave=p1"))
+        .unwrap();
     furnish();
     eventually("carrier", || {
         let carrier = engine.picture(&mut nl).unwrap().carrier;
@@ -522,18 +524,22 @@ pub(crate) fn somebody_elses_bond() {
         .map(|port| (&*port.name, port.originals.is_some()))
         .collect();
     assert_eq!(ports, [("p1", false), ("p0", false)]);
-    let p0 = index(&mut nl, "p0");
-    engine.set_active(&mut nl, Some(p0)).unwrap();
+    engine
+        .set_options(&mut nl, &options("active_slave=p0"))
+        .unwrap();
     assert_eq!(
         engine.picture(&mut nl).unwrap().active_port.as_deref(),
         Some("p0")
     );
-    engine.set_active(&mut nl, None).unwrap();
+    engine
+        .set_options(&mut nl, &options("active_slave="))
+        .unwrap();
     let mac = MacAddr([2, 0, 0, 0, 0, 8]);
     engine.set_mac(&mut nl, mac).unwrap();
     engine.set_mtu(&mut nl, 1400).unwrap();
     let now = engine.picture(&mut nl).unwrap();
     assert!(now.ports.iter().all(|port| port.mac == mac));
+    let p0 = index(&mut nl, "p0");
     assert!(engine.remove_port(&mut nl, p0).is_empty());
     assert_eq!(nl.link("p0").unwrap().unwrap().mtu, 1500);
     // Without a record only what is empty is cleared away.

@@ -2,9 +2,7 @@
 //! [`KernelEngine::adopt`] and the [`KernelRecord`] that this one left.
 
 use oxbond_core::driver::Picture;
-use oxbond_core::option::{
-    BondContext, BondOptions, Mode, OptionChange, OptionId, OptionValue, PortOptionChange,
-};
+use oxbond_core::option::{BondContext, BondOptions, Mode, OptionChange, PortOptionChange};
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
@@ -478,29 +476,6 @@ impl KernelEngine {
         }
         self.record.mac = Some(mac);
         Ok(())
-    }
-
-    /// Makes a port the active one now; `None` lets the driver choose anew.
-    ///
-    /// # Errors
-    /// The driver's refusals: the port must be up, and some port active already. [`EngineError::NotTaken`].
-    pub fn set_active(&self, nl: &mut Netlink, port: Option<u32>) -> Result<(), EngineError> {
-        let name = match port {
-            None => String::new(),
-            Some(ifindex) => {
-                let port = self
-                    .record
-                    .ports
-                    .iter()
-                    .find(|port| port.ifindex == ifindex);
-                port.ok_or_else(|| self.not_a_port(ifindex))?.name.clone()
-            }
-        };
-        let change = OptionChange {
-            id: OptionId::ActiveSlave,
-            value: OptionValue::Name(name),
-        };
-        self.make_active(nl, &change)
     }
 
     /// Takes everything apart: ports as they were, the bond gone with its addresses and routes. Goes on to the end and
