@@ -108,6 +108,23 @@ impl AddressRecord {
         other.address.ifindex = ifindex;
         other
     }
+
+    /// For error texts.
+    fn object(&self) -> String {
+        format!("{}/{}", self.address.address, self.address.prefix_len)
+    }
+
+    /// The kernel's own message of it, for this interface. `op` is what that is for.
+    fn message_on(&self, ifindex: u32, op: &str) -> Result<AddressMessage, KernelError> {
+        let kind = RouteNetlinkMessage::NewAddress(AddressMessage::default()).message_type();
+        let mut message = match parse(kind, &self.message) {
+            Ok(RouteNetlinkMessage::NewAddress(message)) => message,
+            Ok(_) => return Err(named(Failure::garbled("no address"), op, self.object())),
+            Err(failure) => return Err(named(failure, op, self.object())),
+        };
+        message.header.index = ifindex;
+        Ok(message)
+    }
 }
 
 impl Netlink {
@@ -132,15 +149,8 @@ impl Netlink {
     /// # Errors
     /// What the kernel says; `EADDRNOTAVAIL` when it is not there.
     pub fn take_address(&mut self, record: &AddressRecord) -> Result<(), KernelError> {
-        let op = "remove address";
-        let object = format!("{}/{}", record.address.address, record.address.prefix_len);
-        let kind = RouteNetlinkMessage::DelAddress(AddressMessage::default()).message_type();
-        let mut message = match parse(kind, &record.message) {
-            Ok(RouteNetlinkMessage::DelAddress(message)) => message,
-            Ok(_) => return Err(named(Failure::garbled("no address"), op, object)),
-            Err(failure) => return Err(named(failure, op, object)),
-        };
-        message.header.index = record.address.ifindex;
+        let (op, object) = ("remove address", record.object());
+        let mut message = record.message_on(record.address.ifindex, op)?;
         // It follows the interface's name, which may have changed.
         let label = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Label(_));
         message.attributes.retain(|attribute| !label(attribute));
@@ -156,15 +166,8 @@ impl Netlink {
         ifindex: u32,
         record: &AddressRecord,
     ) -> Result<(), KernelError> {
-        let op = "put back address";
-        let object = format!("{}/{}", record.address.address, record.address.prefix_len);
-        let kind = RouteNetlinkMessage::NewAddress(AddressMessage::default()).message_type();
-        let mut message = match parse(kind, &record.message) {
-            Ok(RouteNetlinkMessage::NewAddress(message)) => message,
-            Ok(_) => return Err(named(Failure::garbled("no address"), op, object)),
-            Err(failure) => return Err(named(failure, op, object)),
-        };
-        message.header.index = ifindex;
+        let (op, object) = ("put back address", record.object());
+        let message = record.message_on(ifindex, op)?;
         let message = RouteNetlinkMessage::NewAddress(message);
         self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object)
     }
@@ -179,15 +182,8 @@ impl Netlink {
         ifindex: u32,
         record: &AddressRecord,
     ) -> Result<(), KernelError> {
-        let op = "move address";
-        let object = format!("{}/{}", record.address.address, record.address.prefix_len);
-        let kind = RouteNetlinkMessage::NewAddress(AddressMessage::default()).message_type();
-        let mut message = match parse(kind, &record.message) {
-            Ok(RouteNetlinkMessage::NewAddress(message)) => message,
-            Ok(_) => return Err(named(Failure::garbled("no address"), op, object)),
-            Err(failure) => return Err(named(failure, op, object)),
-        };
-        message.header.index = ifindex;
+        let (op, object) = ("move address", record.object());
+        let mut message = record.message_on(ifindex, op)?;
         for attribute in &mut message.attributes {
             if let AddressAttribute::Flags(flags) = attribute {
                 flags.insert(AddressFlags::Nodad);

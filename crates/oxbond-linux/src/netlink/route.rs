@@ -179,6 +179,22 @@ impl DefaultRoute {
     }
 }
 
+impl RouteRecord {
+    /// The kernel's own message of it. `op` is what that is for.
+    fn parsed(&self, op: &str) -> Result<RouteMessage, KernelError> {
+        let kind = RouteNetlinkMessage::NewRoute(RouteMessage::default()).message_type();
+        match parse(kind, &self.message) {
+            Ok(RouteNetlinkMessage::NewRoute(message)) => Ok(message),
+            Ok(_) => Err(named(
+                Failure::garbled("no route"),
+                op,
+                self.route.to_string(),
+            )),
+            Err(failure) => Err(named(failure, op, self.route.to_string())),
+        }
+    }
+}
+
 impl Netlink {
     /// Every unicast default route, of every table and both families.
     ///
@@ -327,14 +343,8 @@ impl Netlink {
         ifindex: u32,
         record: &RouteRecord,
     ) -> Result<(), KernelError> {
-        let op = "put back route";
-        let object = record.route.to_string();
-        let kind = RouteNetlinkMessage::NewRoute(RouteMessage::default()).message_type();
-        let mut message = match parse(kind, &record.message) {
-            Ok(RouteNetlinkMessage::NewRoute(message)) => message,
-            Ok(_) => return Err(named(Failure::garbled("no route"), op, object)),
-            Err(failure) => return Err(named(failure, op, object)),
-        };
+        let (op, object) = ("put back route", record.route.to_string());
+        let mut message = record.parsed(op)?;
         for attribute in &mut message.attributes {
             if let RouteAttribute::Oif(index) = attribute {
                 *index = ifindex;
@@ -356,14 +366,8 @@ impl Netlink {
         to: u32,
         record: &RouteRecord,
     ) -> Result<(), KernelError> {
-        let op = "move route";
-        let object = record.route.to_string();
-        let kind = RouteNetlinkMessage::NewRoute(RouteMessage::default()).message_type();
-        let mut message = match parse(kind, &record.message) {
-            Ok(RouteNetlinkMessage::NewRoute(message)) => message,
-            Ok(_) => return Err(named(Failure::garbled("no route"), op, object)),
-            Err(failure) => return Err(named(failure, op, object)),
-        };
+        let (op, object) = ("move route", record.route.to_string());
+        let mut message = record.parsed(op)?;
         for attribute in &mut message.attributes {
             match attribute {
                 RouteAttribute::Oif(index) if *index == from => *index = to,
