@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::guest::{Outcome, WorkDirectory, job_script, tail};
 use crate::proc::Process;
@@ -66,6 +66,20 @@ impl Uml {
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((key.into(), value.into()));
         self
+    }
+
+    /// Runs one test of the calling test program in there, and answers what it printed.
+    ///
+    /// # Errors
+    /// Those of [`Uml::run`]; the test failed, with all that it printed.
+    pub fn run_test(&self, name: &str) -> Result<String> {
+        let me = std::env::current_exe().context("the test program has no path")?;
+        let command = [me.as_os_str(), name.as_ref(), "--nocapture".as_ref()];
+        let outcome = self.run(command)?;
+        let said = String::from_utf8_lossy(&outcome.stdout);
+        let errors = String::from_utf8_lossy(&outcome.stderr);
+        ensure!(outcome.code == 0, "the guest failed:\n{said}{errors}");
+        Ok(said.into_owned())
     }
 
     /// Boots, runs `command` (the program and its arguments) in the current directory, and collects its output. It can

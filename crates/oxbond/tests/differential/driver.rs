@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use oxbond_core::option::{OptionId, OptionKey, find};
 use oxbond_lab::uml::Uml;
 use oxbond_wire::MacAddr;
@@ -39,12 +39,7 @@ pub(crate) const SERIES: (u8, u8) = (6, 1);
 
 /// Boots the guest, which plays all scripts, and brings back what was seen.
 pub(crate) fn play_in_guest() -> Result<Vec<Played>> {
-    let me = std::env::current_exe()?;
-    let command = [me.as_os_str(), INSIDE.as_ref(), "--nocapture".as_ref()];
-    let outcome = Uml::new().run(command)?;
-    let said = String::from_utf8_lossy(&outcome.stdout);
-    let errors = String::from_utf8_lossy(&outcome.stderr);
-    ensure!(outcome.code == 0, "the guest failed:\n{said}{errors}");
+    let said = Uml::new().run_test(INSIDE)?;
     said.lines()
         .filter_map(|line| line.split_once(PLAYED))
         .map(|(_, json)| serde_json::from_str(json).with_context(|| json.to_owned()))
