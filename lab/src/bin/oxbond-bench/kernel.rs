@@ -9,6 +9,8 @@ use oxbond_lab::machine::{Machine, PATIENCE};
 use oxbond_lab::proc::wait_until;
 use oxbond_lab::rig::{Plan, Topology};
 
+use crate::{millis, told};
+
 /// Bonds, unless `OXBOND_BENCH_BONDS` has another number.
 const BONDS: usize = 500;
 
@@ -72,21 +74,4 @@ pub(crate) fn kernel(program: &Path, rounds: usize) -> Result<()> {
     machine.start_daemon()?;
     println!("  next daemon ready: {:.1} ms", millis(begin.elapsed()));
     Ok(())
-}
-
-/// Prints the median time of a command, from outside.
-fn told(what: &str, rounds: usize, mut run: impl FnMut() -> Result<String>) -> Result<()> {
-    let mut times: Vec<f64> = (0..rounds)
-        .map(|_| {
-            let begin = Instant::now();
-            run().map(|_| millis(begin.elapsed()))
-        })
-        .collect::<Result<_>>()?;
-    let median = super::median(&mut times);
-    println!("  {what}: {median:.1} ms (median of {rounds})");
-    Ok(())
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

@@ -8,7 +8,7 @@ mod many;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -241,6 +241,23 @@ fn footprint(program: &Path, _rounds: usize) -> Result<()> {
         (after.voluntary_switches - before.voluntary_switches) as f64 / WATCH.as_secs_f64()
     );
     Ok(())
+}
+
+/// Prints the median time of a command, from outside.
+fn told(what: &str, rounds: usize, mut run: impl FnMut() -> Result<String>) -> Result<()> {
+    let mut times: Vec<f64> = (0..rounds)
+        .map(|_| {
+            let begin = Instant::now();
+            run().map(|_| millis(begin.elapsed()))
+        })
+        .collect::<Result<_>>()?;
+    let median = median(&mut times);
+    println!("  {what}: {median:.1} ms (median of {rounds})");
+    Ok(())
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -10,6 +10,8 @@ use oxbond_lab::machine::{End, Machine};
 use oxbond_lab::proc::wait_until;
 use oxbond_lab::rig::{Plan, Topology};
 
+use crate::{millis, told};
+
 /// Bonds, unless `OXBOND_BENCH_BONDS` has another number.
 const BONDS: usize = 100;
 
@@ -83,17 +85,7 @@ pub(crate) fn many(program: &Path, _rounds: usize) -> Result<()> {
         millis(late)
     );
 
-    let mut times: Vec<f64> = (0..9)
-        .map(|_| {
-            let begin = Instant::now();
-            machine.ok("status").map(|_| millis(begin.elapsed()))
-        })
-        .collect::<Result<_>>()?;
-    println!(
-        "  oxbond status: {:.1} ms (median of 9)",
-        super::median(&mut times)
-    );
-    Ok(())
+    told("oxbond status", 9, || machine.ok("status"))
 }
 
 /// Bonds `bond0` and so on, of `a0` and `b0` and so on.
@@ -112,8 +104,4 @@ fn configuration(bonds: usize) -> Result<String> {
 
 fn is_lacpdu(frame: &Frame) -> bool {
     frame.outgoing && frame.ethertype() == 0x8809
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
