@@ -468,32 +468,55 @@ impl DataPath {
                 flags: 0,
             },
         )?;
-        let clsact_only = self.front_flags & CLSACT_ONLY != 0;
-        let attached = attach::to_ingress(self.programs.port_rx.as_fd(), ifindex, clsact_only)
-            .map_err(|error| device_error("attach the receive program to", ifindex, error))
-            .and_then(|attachment| {
-                let flags = attachment.flags();
-                let kept = keep(&attachment, &self.pins.port_link(port)).and_then(|()| {
-                    self.write_port(
-                        port,
-                        Port {
-                            netdev,
-                            ifindex,
-                            flags,
-                        },
-                    )
-                });
-                if kept.is_err() {
-                    // The error that counts is the first one.
-                    let _ = unpin(&self.pins.port_link(port));
-                    let _ = attachment.undo(ifindex);
-                }
-                kept
-            });
+        let attached = self.hang_receive(port);
         if attached.is_err() {
             self.write_port(port, Port::default())?;
         }
         attached
+    }
+
+    /// Hangs the receive program on the ingress of a port that the programs know.
+    fn hang_receive(&self, port: PortId) -> Result<(), DatapathError> {
+        let raw = self.read_port(port)?;
+        let clsact_only = self.front_flags & CLSACT_ONLY != 0;
+        let attachment =
+            attach::to_ingress(self.programs.port_rx.as_fd(), raw.ifindex, clsact_only).map_err(
+                |error| device_error("attach the receive program to", raw.ifindex, error),
+            )?;
+        let flags = raw.flags & !(HOOK_CLSACT | QDISC_OURS) | attachment.flags();
+        let kept = keep(&attachment, &self.pins.port_link(port))
+            .and_then(|()| self.write_port(port, Port { flags, ..raw }));
+        if kept.is_err() {
+            // The error that counts is the first one.
+            let _ = unpin(&self.pins.port_link(port));
+            let _ = attachment.undo(raw.ifindex);
+        }
+        kept
+    }
+
+    /// Whether what arrives on an attached port comes here, or goes the way of all frames there. What is sent on it is the
+    /// same: without this, the table's next port would carry that, and switches would look for the bond there.
+    pub fn set_receiving(&mut self, port: PortId, receiving: bool) -> Result<(), DatapathError> {
+        let raw = self.read_port(port)?;
+        if raw.ifindex == 0 {
+            return Err(DatapathError::Contract(format!(
+                "set_receiving of port {}, which is not attached",
+                port.index()
+            )));
+        }
+        let pin = self.pins.port_link(port);
+        let hook = attach::hook(&pin, raw.ifindex, raw.flags)
+            .map_err(|error| DatapathError::kernel("look at the hooks", error))?;
+        match (hook, receiving) {
+            (None, true) => self.hang_receive(port),
+            (Some(_), false) => self.take_receive_off(port, raw),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_receive_off(&self, port: PortId, raw: Port) -> Result<(), DatapathError> {
+        attach::release(&self.pins.port_link(port))?;
+        detach_filter(raw.ifindex, raw.flags)
     }
 
     /// A port that is attached is another bond's: what is said there of LACP goes to that one.
@@ -513,8 +536,7 @@ impl DataPath {
                 port.index()
             )));
         }
-        attach::release(&self.pins.port_link(port))?;
-        detach_filter(raw.ifindex, raw.flags)?;
+        self.take_receive_off(port, raw)?;
         self.set_standing_answer(port, None)?;
         self.write_port(port, Port::default())
     }
@@ -754,9 +776,7 @@ impl DataPath {
     /// Takes the programs off every device and removes all pins.
     pub fn remove(self) -> Result<(), DatapathError> {
         for (port, _) in self.ports()? {
-            let raw = self.read_port(port)?;
-            attach::release(&self.pins.port_link(port))?;
-            detach_filter(raw.ifindex, raw.flags)?;
+            self.take_receive_off(port, self.read_port(port)?)?;
         }
         detach_filter(self.front_device(), self.front_flags)?;
         self.pins.remove()

@@ -92,6 +92,52 @@ fn root_nothing_stays_behind() -> Result<()> {
 }
 
 #[test]
+fn root_a_port_that_receives_nothing_here_is_sent_on_as_before() -> Result<()> {
+    for hook in [None, Some(Hook::Clsact)] {
+        let stand = Stand::new(&["p0", "p1"])?;
+        let host = stand.host();
+        let counters = || host.run(|| Ok::<_, anyhow::Error>(stand.adopt()?.counters()?.ports));
+        let traffic = || stand.traffic().run(Duration::from_millis(100));
+        host.run(|| stand.install(hook, &both()).map(drop))?;
+        // The two know each other's addresses from here on.
+        assert_eq!(traffic()?.lost(), 0);
+        let before = counters()?;
+        host.run(|| -> Result<()> {
+            let mut path = stand.adopt()?;
+            path.set_receiving(port(0), false)?;
+            assert_eq!(path.hooks()?.ports[0], (port(0), None));
+            Ok(path.set_receiving(port(0), false)?)
+        })?;
+        let there = traffic()?.there;
+        assert_eq!(there.received, there.sent);
+        let after = counters()?;
+        assert_eq!(after[0].1.rx_packets, before[0].1.rx_packets);
+        assert!(after[0].1.tx_packets >= before[0].1.tx_packets + there.sent);
+        assert_eq!(after[1].1.tx_packets, before[1].1.tx_packets);
+
+        host.run(|| -> Result<()> {
+            let mut path = stand.adopt()?;
+            path.set_receiving(port(0), true)?;
+            path.set_receiving(port(0), true)?;
+            let (_, hook_now) = path.hooks()?.ports[0];
+            assert_eq!(hook_now, Some(hook.unwrap_or_else(best_hook)));
+            Ok(())
+        })?;
+        assert_eq!(traffic()?.lost(), 0);
+        assert!(counters()?[0].1.rx_packets > after[0].1.rx_packets);
+        host.run(|| -> Result<()> {
+            let mut path = stand.adopt()?;
+            path.set_receiving(port(0), false)?;
+            path.detach_port(port(0))?;
+            let refused = path.set_receiving(port(0), true);
+            assert!(matches!(refused, Err(DatapathError::Contract(_))));
+            Ok(path.remove()?)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn root_clsact_of_others_stays() -> Result<()> {
     let stand = Stand::new(&["p0", "p1"])?;
     let host = stand.host();

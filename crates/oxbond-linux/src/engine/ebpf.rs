@@ -381,9 +381,9 @@ impl EbpfEngine {
         Ok(())
     }
 
-    /// Lets frames of borrowed ports come here, or go to the bond that has the ports. Those first that come first in the
-    /// table in force, which must be there before: the programs would think that a port which they do not know yet is dead.
-    /// With `lent`, what is said there of LACP goes to the bond that has the ports all the same. Goes on to the end and
+    /// Lets frames of borrowed ports come here, or go to the bond that has the ports; what is still sent here leaves on them
+    /// all the same. Those first that come first in the table in force, which must be there before: the programs would think
+    /// that a port which they do not know yet is dead. With `lent`, what is said there of LACP goes to the bond that has the ports all the same. Goes on to the end and
     /// returns what could not be done.
     pub fn receive(&mut self, here: bool, lent: bool) -> Vec<EngineError> {
         let mut complaints = Vec::new();
@@ -403,8 +403,9 @@ impl EbpfEngine {
                 .unwrap_or(usize::MAX)
         });
         for (id, ifindex) in ports {
-            let result = match (here, attached.contains(&id)) {
-                (true, false) => {
+            let result = match (attached.contains(&id), here) {
+                (true, _) => self.data_path.set_receiving(id, here),
+                (false, true) => {
                     self.data_path
                         .attach_port(id, ifindex)
                         .and_then(|()| match lent {
@@ -412,8 +413,7 @@ impl EbpfEngine {
                             false => Ok(()),
                         })
                 }
-                (false, true) => self.data_path.detach_port(id),
-                _ => Ok(()),
+                (false, false) => Ok(()),
             };
             complaints.extend(result.err().map(EngineError::from));
         }
