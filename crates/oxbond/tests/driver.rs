@@ -29,6 +29,7 @@ const PLAYS: &[(&str, fn())] = &[
     ("explain and wait", explain_and_wait),
     ("the way of a flow", flows),
     ("with a daemon", with_a_daemon),
+    ("what fails leaves a bond to its owner", a_failure_adopts_nothing),
     ("many bonds", many),
 ];
 
@@ -422,6 +423,58 @@ fn with_a_daemon() {
     assert_eq!(out(&shown).matches("not managed").count(), 2);
     let why = engine("mine")["why"].as_str().unwrap().to_owned();
     assert!(why.contains("does not run"), "{why}");
+}
+
+/// Whatever was asked for and fails, a bond of somebody else's stays theirs, and is as it was.
+fn a_failure_adopts_nothing() {
+    let ns = host();
+    ip(
+        &ns,
+        "link add q0 type veth peer name p0\nlink add q1 type veth peer name p1\nlink set p0 up\nlink set p1 up\n\
+         link add theirs type bond mode active-backup miimon 100\nlink set q0 master theirs\n\
+         link set q1 master theirs\nlink set theirs up\naddress add 10.79.0.2/24 dev theirs",
+    );
+    let mut command = ns.command(OXBOND);
+    command.args(["--run-dir", "/run/none", "daemon"]);
+    let daemon = Daemon(command.stderr(Stdio::null()).spawn().unwrap());
+    let managed = || {
+        let shown = out(&oxbond(&ns, "status --json theirs"));
+        let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        json["bonds"][0]["engine"]["managed"].clone()
+    };
+    let file = |name: &str, rest: &str| {
+        let path = format!("/run/{name}.toml");
+        let head = "[bond.theirs]\nmode = \"active-backup\"\nports = [\"q0\", \"q1\"]\naddress = [\"10.79.0.2/24\"]\n";
+        std::fs::write(&path, format!("{head}{rest}")).unwrap();
+        path
+    };
+    let seen = || ns.ip("-d link").unwrap() + &ns.ip("address").unwrap() + &ns.ip("route").unwrap();
+    eventually("the ports carry", || {
+        let shown = seen();
+        (shown.matches("LOWER_UP").count() >= 10 && !shown.contains("tentative")).then_some(())
+    });
+    let before = seen();
+    // The last step of all is out of reach.
+    let route = "route = [{ to = \"198.51.100.0/24\", via = \"192.0.2.1\" }]\n";
+    let halfway = file("halfway", &format!("miimon = 70\n{route}"));
+    let good = file("good", "miimon = 100\n");
+    for (words, mention) in [
+        ("adopt theirs --engine ebpf".to_owned(), "ebpf engine needs"),
+        (format!("apply {halfway}"), "192.0.2.1"),
+        (format!("try --timeout 1 {good}"), "no confirmation came"),
+    ] {
+        let failed = oxbond(&ns, &words);
+        let said = err(&failed);
+        assert_ne!(failed.status.code(), Some(0), "{words}: {said}");
+        assert!(said.contains(mention), "{words}: {said}");
+        assert!(!said.contains("not everything"), "{words}: {said}");
+        assert_eq!(managed(), false, "{words}");
+        assert_eq!(seen(), before, "{words}");
+    }
+    // Nor does another daemon know of it.
+    drop(daemon);
+    let shown = out(&oxbond(&ns, "status theirs"));
+    assert!(!shown.contains("does not run"), "{shown}");
 }
 
 /// Enough to notice what grows with them; to make 500 takes the guest half a minute.

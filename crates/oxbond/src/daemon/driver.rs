@@ -10,7 +10,7 @@ use std::time::Duration;
 use oxbond_core::driver::Picture;
 use oxbond_core::engine::{self, Chosen, Engine, EngineChoice};
 use oxbond_core::time::Instant;
-use oxbond_linux::engine::kernel::{self as linux, Presence};
+use oxbond_linux::engine::kernel::{self as linux, KernelEngine, Presence};
 use tracing::warn;
 
 use super::kernel::{KernelBond, request_of};
@@ -19,7 +19,7 @@ use super::service::{Service, now};
 use crate::control::protocol::BondRequest;
 use crate::exit::Failure;
 use crate::network::RunningBond;
-use crate::refusal::{kernel, refused};
+use crate::refusal::{engine_failure, kernel, refused};
 use crate::request::choose_engine;
 
 /// Time between two looks at the bonds on the driver.
@@ -126,8 +126,8 @@ impl Service {
         Ok(each.map(|picture| (picture.ifindex, picture)).collect())
     }
 
-    /// Puts a bond under management that somebody else made on the driver.
-    pub(super) fn take_over(&mut self, name: &str) -> Result<Vec<String>, Failure> {
+    /// A bond on the driver that is not under management.
+    fn of_somebody_else(&mut self, name: &str) -> Result<Picture, Failure> {
         let pictures = self.pictures()?;
         let Some(picture) = pictures.into_values().find(|picture| picture.name == name) else {
             return Err(refused(format!(
@@ -144,6 +144,12 @@ impl Service {
             return Err(refused(why));
         }
         self.refuse_left_over(name)?;
+        Ok(picture)
+    }
+
+    /// Puts a bond under management that somebody else made on the driver.
+    pub(super) fn take_over(&mut self, name: &str) -> Result<Vec<String>, Failure> {
+        let picture = self.of_somebody_else(name)?;
         let files = self.state.of(name);
         let (bond, said) = KernelBond::take_over(&mut self.netlink, now(), files, picture)?;
         self.hold(ManagedBond::Kernel(Box::new(bond)));
@@ -156,20 +162,22 @@ impl Service {
         name: &str,
         engine: EngineChoice,
     ) -> Result<Vec<String>, Failure> {
-        let mut said = match self.bonds.contains_key(name) {
-            true => Vec::new(),
-            false => self.take_over(name)?,
-        };
         let Some(bond) = self.bonds.get(name) else {
-            return Ok(said);
+            return match engine {
+                EngineChoice::Only(Engine::Ebpf) => {
+                    let picture = self.of_somebody_else(name)?;
+                    let device = picture.ifindex;
+                    let over = KernelEngine::over(&mut self.netlink, device);
+                    let ports = over.map_err(engine_failure)?.ports().cloned().collect();
+                    self.take_to_us(request_of(&picture), device, ports)
+                }
+                _ => self.take_over(name),
+            };
         };
         match engine {
-            EngineChoice::Only(other) if other != bond.engine() => {
-                said.extend(self.move_bond(name, other)?);
-            }
-            _ => {}
+            EngineChoice::Only(other) if other != bond.engine() => self.move_bond(name, other),
+            _ => Ok(Vec::new()),
         }
-        Ok(said)
     }
 
     /// Whether the driver has a bond of this name, ours or not.

@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use oxbond_core::engine::{Engine, EngineChoice};
-use oxbond_linux::engine::kernel::KernelEngine;
+use oxbond_linux::engine::kernel::{KernelEngine, KernelPort};
 use oxbond_linux::engine::{
     EbpfEngine, EngineError, Handover, HandoverError, NAME_NEW, Side, clear_new,
 };
@@ -119,13 +119,23 @@ impl Service {
     }
 
     fn move_to_us(&mut self, name: &str) -> Result<Vec<String>, Failure> {
-        let pins = self.pins()?.to_owned();
         let Some(ManagedBond::Kernel(bond)) = self.bonds.get(name) else {
             return Ok(Vec::new());
         };
         let (wanted, device) = (bond.wanted().clone(), bond.ifindex());
         let ports = bond.ports_as_they_were();
-        let files = self.state.of(name);
+        self.take_to_us(wanted, device, ports)
+    }
+
+    /// Moves a bond of the driver to our own engine, whether it is under management or not.
+    pub(super) fn take_to_us(
+        &mut self,
+        wanted: BondRequest,
+        device: u32,
+        ports: Vec<KernelPort>,
+    ) -> Result<Vec<String>, Failure> {
+        let pins = self.pins()?.to_owned();
+        let files = self.state.of(&wanted.name);
         let nl = &mut self.netlink;
         let (bond, said) = EbpfBond::take_over(nl, now, &pins, files, wanted, device, ports)?;
         self.hold(ManagedBond::Ebpf(Box::new(bond)));

@@ -508,7 +508,7 @@ impl Service {
                     continue;
                 }
             };
-            let (steps, refusals) = plan(&undo.wanted, &undo.during, &running);
+            let (steps, refusals) = undo.steps(&running);
             if steps.is_empty() {
                 complaints.extend(refusals.into_iter().map(|refusal| refusal.message));
                 break;
@@ -535,6 +535,9 @@ impl Service {
         for bond in &undo.wanted.bonds {
             self.remember(&bond.request);
         }
+        let let_go = undo.taken_over.iter().map(|bond| self.let_go(bond));
+        let failures: Vec<Failure> = let_go.filter_map(Result::err).collect();
+        complaints.extend(failures.into_iter().map(|failure| failure.message));
         let kept = self
             .keeper
             .set_record(record)

@@ -646,6 +646,23 @@ impl Service {
         result
     }
 
+    /// Ends the management of a bond of the driver that was taken over, and leaves the bond itself alone.
+    pub(super) fn let_go(&mut self, name: &str) -> Result<(), Failure> {
+        match self.bonds.remove(name) {
+            Some(ManagedBond::Kernel(bond)) => {
+                self.schedule.set(name, None);
+                self.pace_saves();
+                info!("{name}: no longer under management, as it was before");
+                bond.let_go()
+            }
+            Some(ours) => {
+                self.bonds.insert(name.to_owned(), ours);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Removes a bond and gives its ports back; what could not be undone is told, and the rest is still done.
     pub(super) fn remove(&mut self, name: &str) -> Vec<String> {
         let Some(bond) = self.bonds.remove(name) else {
@@ -708,11 +725,15 @@ impl Service {
 
     fn adopt(&mut self, name: &str) {
         let mut files = self.state.of(name);
-        if let Some(note) = files.moved()
-            && let Err(why) = note.and_then(|note| self.finish_move(name, &mut files, note))
-        {
-            error!("{name}: its move to another engine is not finished: {why}");
-            return;
+        if let Some(note) = files.moved() {
+            if let Err(why) = note.and_then(|note| self.finish_move(name, &mut files, note)) {
+                error!("{name}: its move to another engine is not finished: {why}");
+                return;
+            }
+            // It was somebody else's, and still is.
+            if !files.path().exists() {
+                return;
+            }
         }
         if files.is_unfinished() {
             warn!("{name}: the daemon before died while it made the bond or took it apart");

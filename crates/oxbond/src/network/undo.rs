@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Planned;
+use super::plan::{Planned, plan};
 use super::record::Record;
 use super::running::{Device, Running, cidr_of};
 use super::step::Step;
 use super::wanted::{
     AcceptRa, ExactBond, Settings, Wanted, WantedBond, WantedBridge, WantedBridgePort, WantedVlan,
 };
+use crate::exit::Failure;
 
 /// Enough to go back from wherever the steps got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub(crate) struct Undo {
     pub(crate) before: Record,
     /// What may be ours once steps are taken: all of them.
     pub(crate) during: Record,
+    /// Bonds of somebody else's that the steps put under management, which is no more than to note them.
+    #[serde(default)]
+    pub(crate) taken_over: BTreeSet<String>,
 }
 
 impl Undo {
@@ -35,23 +39,44 @@ impl Undo {
         for planned in steps {
             during.note(&planned.step);
         }
+        let taken_over = steps.iter().filter_map(|planned| match &planned.step {
+            Step::TakeOver { bond } => Some(bond.clone()),
+            _ => None,
+        });
+        let taken_over: BTreeSet<String> = taken_over.collect();
         Self {
-            wanted: as_it_is(steps, wanted, before, running),
+            wanted: as_it_is(steps, wanted, before, running, &taken_over),
             before: before.clone(),
             during,
+            taken_over,
         }
+    }
+
+    /// The steps of the way back. A bond that was not put under management yet is as it was.
+    pub(crate) fn steps(&self, running: &Running) -> (Vec<Planned>, Vec<Failure>) {
+        let (mut steps, refusals) = plan(&self.wanted, &self.during, running);
+        steps.retain(|planned| match &planned.step {
+            Step::TakeOver { bond } => !self.taken_over.contains(bond),
+            _ => true,
+        });
+        (steps, refusals)
     }
 }
 
 /// What is there of the devices that are ours or about to be touched, as something to be wanted.
-fn as_it_is(steps: &[Planned], wanted: &Wanted, before: &Record, running: &Running) -> Wanted {
+fn as_it_is(
+    steps: &[Planned],
+    wanted: &Wanted,
+    before: &Record,
+    running: &Running,
+    taken_over: &BTreeSet<String>,
+) -> Wanted {
     let ours = before.clone().with_bonds(&running.bonds);
     let mut back = Wanted::default();
-    // What is taken over is to be as it was too, though it stays under management.
-    let taken_over = steps.iter().filter_map(|planned| match &planned.step {
-        Step::TakeOver { bond } => running.others.get(bond),
-        _ => None,
-    });
+    // What is taken over is to be as it was too.
+    let taken_over = taken_over
+        .iter()
+        .filter_map(|bond| running.others.get(bond));
     for bond in running.bonds.values().chain(taken_over) {
         back.bonds.push(WantedBond {
             request: bond.request.clone(),

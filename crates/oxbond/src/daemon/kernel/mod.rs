@@ -198,6 +198,11 @@ impl KernelBond {
         Ok((bond, vec![said]))
     }
 
+    /// Ends the management of a bond that was taken over, and leaves the bond itself alone.
+    pub(super) fn let_go(self) -> Result<(), Failure> {
+        self.files.forget()
+    }
+
     /// A bond that comes from our own engine, with all of its ports.
     pub(super) fn moved_here(
         netlink: &mut Netlink,
