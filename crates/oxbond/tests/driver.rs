@@ -29,7 +29,10 @@ const PLAYS: &[(&str, fn())] = &[
     ("explain and wait", explain_and_wait),
     ("the way of a flow", flows),
     ("with a daemon", with_a_daemon),
-    ("what fails leaves a bond to its owner", a_failure_adopts_nothing),
+    (
+        "what fails leaves a bond to its owner",
+        a_failure_adopts_nothing,
+    ),
     ("many bonds", many),
 ];
 

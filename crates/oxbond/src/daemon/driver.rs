@@ -186,17 +186,19 @@ impl Service {
         Ok(link.is_some_and(|link| link.kind.as_deref() == Some("bond")))
     }
 
-    /// Removes the bond that the driver's module made by itself while it was loaded (`max_bonds`), where it stands in the way
-    /// of one of this name. Nobody has used it: see [`Picture::is_pristine`].
-    pub(super) fn clear_pristine(&mut self, name: &str) -> Result<(), Failure> {
-        match self.pristine(name)? {
-            Some(index) => self.netlink.delete_link(index).map_err(kernel),
-            None => Ok(()),
+    /// Makes the bond again that the driver's module had made by itself and that was to be replaced, unless it is there.
+    pub(super) fn put_back_pristine(&mut self, name: &str) -> Result<(), Failure> {
+        match self.netlink.link(name).map_err(kernel)? {
+            Some(_) => Ok(()),
+            None => {
+                let made = self.netlink.create_bond(name, None, None, &[]);
+                made.map_err(kernel)
+            }
         }
     }
 
-    /// Index of the bond of this name, if it is one that nobody has used since the module made it: nothing was set, and
-    /// nothing stands on it.
+    /// Index of the bond of this name, if it is one that the driver's module made by itself while it was loaded (`max_bonds`)
+    /// and that nobody has used since: nothing was set ([`Picture::is_pristine`]), and nothing stands on it.
     pub(super) fn pristine(&mut self, name: &str) -> Result<Option<u32>, Failure> {
         let nl = &mut self.netlink;
         let Some(link) = nl.link(name).map_err(kernel)? else {

@@ -11,6 +11,7 @@ use oxbond_core::engine::Engine;
 use oxbond_core::event::Event;
 use oxbond_core::lacp::ReceiveState;
 use oxbond_core::time::Instant;
+use oxbond_linux::inspect;
 use oxbond_linux::netlink::{Link, Netlink};
 use tracing::warn;
 
@@ -20,9 +21,29 @@ use super::step::Step;
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::Failure;
 use crate::network::RunningBond;
-use crate::refusal::kernel;
+use crate::refusal::{kernel, refused_as_name};
 use crate::report::{BondReport, FrameReport};
 use crate::request::{parse_options, parse_port_options};
+
+/// A bond that is to be made.
+pub(crate) struct ToMake {
+    /// What was asked for.
+    pub(crate) wanted: BondRequest,
+    /// Why it is on its engine, in words.
+    pub(crate) chosen: String,
+    /// Index of a bond of this name that nobody uses, and that is deleted for it once nothing is left to be refused.
+    pub(crate) replaces: Option<u32>,
+}
+
+impl ToMake {
+    /// Refuses a name that it cannot have.
+    pub(super) fn check_name(&self, netlink: &mut Netlink) -> Result<(), Failure> {
+        match self.replaces {
+            Some(_) => Ok(()),
+            None => inspect::check_bond_name(netlink, &self.wanted.name).map_err(refused_as_name),
+        }
+    }
+}
 
 /// A bond and its engine.
 pub(crate) enum ManagedBond {

@@ -536,7 +536,12 @@ impl Service {
             self.remember(&bond.request);
         }
         let let_go = undo.taken_over.iter().map(|bond| self.let_go(bond));
-        let failures: Vec<Failure> = let_go.filter_map(Result::err).collect();
+        let mut failures: Vec<Failure> = let_go.filter_map(Result::err).collect();
+        let put_back = undo
+            .pristine
+            .iter()
+            .map(|bond| self.put_back_pristine(bond));
+        failures.extend(put_back.filter_map(Result::err));
         complaints.extend(failures.into_iter().map(|failure| failure.message));
         let kept = self
             .keeper

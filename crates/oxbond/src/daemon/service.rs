@@ -25,7 +25,7 @@ use super::ebpf::EbpfBond;
 use super::keeper::Keeper;
 use super::kernel::KernelBond;
 use super::leases::{ClientNews, Leases};
-use super::managed::ManagedBond;
+use super::managed::{ManagedBond, ToMake};
 use super::schedule::Schedule;
 use super::state::{LeftOver, SavedBond, StateDir};
 use super::trial::Trials;
@@ -521,10 +521,23 @@ impl Service {
             return Err(Failure::new(Blame::Refused, why));
         }
         self.refuse_left_over(&wanted.name)?;
-        let made = match engine {
-            Engine::Ebpf => self.make_by_us(wanted, why.clone()),
-            Engine::Kernel => self.make_by_driver(wanted, why.clone()),
+        let name = wanted.name.clone();
+        let replaces = self.pristine(&name)?;
+        let make = ToMake {
+            wanted,
+            chosen: why.clone(),
+            replaces,
         };
+        let made = match engine {
+            Engine::Ebpf => self.make_by_us(make),
+            Engine::Kernel => self.make_by_driver(make),
+        };
+        if made.is_err()
+            && replaces.is_some()
+            && let Err(failure) = self.put_back_pristine(&name)
+        {
+            warn!("while undoing: {failure}");
+        }
         // Where an engine does not work, its user wants to know why it is on that.
         let (bond, changes) = made.map_err(|failure| match failure.blame {
             Blame::Kernel => Failure {
@@ -560,30 +573,20 @@ impl Service {
         }
     }
 
-    fn make_by_us(
-        &mut self,
-        wanted: BondRequest,
-        chosen: String,
-    ) -> Result<(ManagedBond, Vec<String>), Failure> {
-        self.clear_pristine(&wanted.name)?;
+    fn make_by_us(&mut self, make: ToMake) -> Result<(ManagedBond, Vec<String>), Failure> {
         let pins = self.pins()?.to_owned();
         let taken = self.taken();
-        let files = self.state.of(&wanted.name);
+        let files = self.state.of(&make.wanted.name);
         let (nl, now) = (&mut self.netlink, now());
-        let (bond, said) = EbpfBond::create(nl, now, &pins, files, wanted, chosen, &taken)?;
+        let (bond, said) = EbpfBond::create(nl, now, &pins, files, make, &taken)?;
         Ok((ManagedBond::Ebpf(Box::new(bond)), said))
     }
 
-    fn make_by_driver(
-        &mut self,
-        wanted: BondRequest,
-        chosen: String,
-    ) -> Result<(ManagedBond, Vec<String>), Failure> {
-        self.clear_pristine(&wanted.name)?;
+    fn make_by_driver(&mut self, make: ToMake) -> Result<(ManagedBond, Vec<String>), Failure> {
         let taken = self.taken();
-        let files = self.state.of(&wanted.name);
+        let files = self.state.of(&make.wanted.name);
         let (nl, now) = (&mut self.netlink, now());
-        let (bond, said) = KernelBond::create(nl, now, files, wanted, chosen, &taken)?;
+        let (bond, said) = KernelBond::create(nl, now, files, make, &taken)?;
         Ok((ManagedBond::Kernel(Box::new(bond)), said))
     }
 

@@ -25,6 +25,9 @@ pub(crate) struct Undo {
     /// Bonds of somebody else's that the steps put under management, which is no more than to note them.
     #[serde(default)]
     pub(crate) taken_over: BTreeSet<String>,
+    /// Bonds that the driver's module had made by itself and nobody used, which the steps replace.
+    #[serde(default)]
+    pub(crate) pristine: BTreeSet<String>,
 }
 
 impl Undo {
@@ -44,10 +47,16 @@ impl Undo {
             _ => None,
         });
         let taken_over: BTreeSet<String> = taken_over.collect();
+        let replaced = steps.iter().filter_map(|planned| match &planned.step {
+            Step::CreateBond { request, .. } => Some(&request.name),
+            _ => None,
+        });
+        let pristine = replaced.filter(|name| running.others.contains_key(*name));
         Self {
             wanted: as_it_is(steps, wanted, before, running, &taken_over),
             before: before.clone(),
             during,
+            pristine: pristine.cloned().collect(),
             taken_over,
         }
     }

@@ -70,6 +70,15 @@ say on-demand-gone ip link show bond0
 rmmod bonding
 $modprobe bonding
 say own kind bond0 bond
+# What is refused touches it not, and what fails later leaves one like it.
+index=$(cat /sys/class/net/bond0/ifindex)
+say own-refused up --port nosuch
+say own-same test $index = "$(cat /sys/class/net/bond0/ifindex)"
+say own-failed up --gateway 192.0.2.1
+say own-failed-kind kind bond0 bond
+(cat /run/bond0.toml; echo 'route = [{ to = "198.51.100.0/24", via = "192.0.2.1" }]') >/run/halfway.toml
+say own-halfway $OXBOND apply /run/halfway.toml
+say own-halfway-kind kind bond0 bond
 say own-plan $OXBOND plan /run/bond0.toml
 say own-file $OXBOND apply /run/bond0.toml
 say own-again $OXBOND apply /run/bond0.toml
@@ -151,6 +160,12 @@ fn guest_root_the_drivers_module_in_every_state() {
     of("on-demand-down").with(0, &[]);
     of("on-demand-gone").with(1, &[]);
     of("own").with(0, &[]);
+    of("own-refused").with(3, &["nosuch"]);
+    of("own-same").with(0, &[]);
+    of("own-failed").with(5, &[]);
+    of("own-failed-kind").with(0, &[]);
+    of("own-halfway").with(5, &["192.0.2.1"]);
+    of("own-halfway-kind").with(0, &[]);
     of("own-plan").with(7, &["bond0"]);
     of("own-file").with(0, &["bond0"]);
     of("own-again").with(0, &["nothing to change"]);

@@ -35,14 +35,12 @@ use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use super::managed::{names_of, places_of, set_network};
+use super::managed::{ToMake, names_of, places_of, set_network};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::daemon::state::{BondFiles, STATE_VERSION, SavedEbpfBond};
 use crate::exit::{Blame, Failure};
 use crate::network::RunningBond;
-use crate::refusal::{
-    engine_failure, kernel, refused, refused_as_name, refused_as_port, refused_by_core,
-};
+use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
 use crate::report::{BondReport, EngineReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 use departing::Departing;
@@ -119,16 +117,16 @@ impl EbpfBond {
         now: Instant,
         pins: &Path,
         files: BondFiles,
-        wanted: BondRequest,
-        chosen: String,
+        make: ToMake,
         taken: &BTreeMap<u32, String>,
     ) -> Result<(Self, Vec<String>), Failure> {
+        let wanted = &make.wanted;
         let mac = wanted.mac.as_deref().map(parse_mac).transpose()?;
         let addresses = parse_addresses(&wanted.addresses)?;
         let options = parse_options(&wanted.options)?;
         // The core first: it refuses what makes no sense before anything is touched.
         let core = Bond::new(now, &wanted.name, mac, &options).map_err(refused_by_core)?;
-        inspect::check_bond_name(netlink, &wanted.name).map_err(refused_as_name)?;
+        make.check_name(netlink)?;
         let candidates = wanted
             .ports
             .iter()
@@ -146,7 +144,11 @@ impl EbpfBond {
         };
 
         files.has_room()?;
+        if let Some(unused) = make.replaces {
+            netlink.delete_link(unused).map_err(kernel)?;
+        }
         files.begin(Engine::Ebpf)?;
+        let ToMake { wanted, chosen, .. } = make;
         let engine = match EbpfEngine::create(netlink, &pins.join(&wanted.name), &spec) {
             Ok(engine) => engine,
             Err(e) => {

@@ -20,12 +20,12 @@ use serde::Serialize;
 use tracing::{error, info, warn};
 
 use self::rejoin::Expected;
-use super::managed::{names_of, places_of, set_network};
+use super::managed::{ToMake, names_of, places_of, set_network};
 use super::state::{BondFiles, STATE_VERSION, SavedKernelBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::{Blame, Failure};
 use crate::network::RunningBond;
-use crate::refusal::{engine_failure, kernel, refused, refused_as_name, refused_as_port};
+use crate::refusal::{engine_failure, kernel, refused, refused_as_port};
 use crate::report::{BondReport, FrameReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 
@@ -63,16 +63,16 @@ impl KernelBond {
         netlink: &mut Netlink,
         now: Instant,
         files: BondFiles,
-        wanted: BondRequest,
-        chosen: String,
+        make: ToMake,
         taken: &BTreeMap<u32, String>,
     ) -> Result<(Self, Vec<String>), Failure> {
+        let wanted = &make.wanted;
         let mac = wanted.mac.as_deref().map(parse_mac).transpose()?;
         let addresses = parse_addresses(&wanted.addresses)?;
         let mut options = parse_options(&wanted.options)?;
         // What names a port is set when that is there.
         options.retain(|change| !matches!(change.id, OptionId::Primary | OptionId::ActiveSlave));
-        inspect::check_bond_name(netlink, &wanted.name).map_err(refused_as_name)?;
+        make.check_name(netlink)?;
         let candidates = wanted
             .ports
             .iter()
@@ -91,6 +91,8 @@ impl KernelBond {
 
         files.has_room()?;
         files.begin(Engine::Kernel)?;
+        let ToMake { wanted, chosen, .. } = make;
+        // The engine itself replaces what the module has made, be it by being loaded for this.
         let made = KernelEngine::create(netlink, &spec, &options).and_then(|engine| {
             let picture = engine.picture(netlink);
             match picture {
