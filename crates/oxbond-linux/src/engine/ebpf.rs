@@ -810,6 +810,12 @@ impl EbpfEngine {
         complaints
     }
 
+    /// As [`EbpfEngine::destroy`], but the ports are another bond's, and stay as they are.
+    pub fn withdraw(mut self, nl: &mut Netlink) -> Vec<EngineError> {
+        self.record.ports.clear();
+        self.destroy(nl)
+    }
+
     /// Takes apart what is left of a bond that cannot be adopted: made or destroyed only in part, or its devices gone.
     /// Ports that the record knows are given back, pins and front device removed. `bond` names the front device where
     /// there is no record. Goes on to the end and returns what could not be done.

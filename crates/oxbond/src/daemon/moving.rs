@@ -69,6 +69,22 @@ pub(super) fn refused_handover(e: HandoverError) -> Failure {
     }
 }
 
+/// A bond that is down carries nothing, so there is nothing to keep up while it moves.
+pub(super) fn refused_down(name: &str) -> Failure {
+    refused(format!(
+        "{name} is down: set it up first, or take it apart and make it anew"
+    ))
+}
+
+/// What is to be said before the only port of a bond changes hands.
+pub(super) fn gap_of_one(name: &str, ports: &[String]) -> Option<String> {
+    (ports.len() == 1).then(|| {
+        format!(
+            "{name}: it has one port, so nothing is carried while that changes hands: until its link is back"
+        )
+    })
+}
+
 impl Service {
     /// Moves a bond to the other engine while it works.
     pub(super) fn move_bond(&mut self, name: &str, engine: Engine) -> Result<Vec<String>, Failure> {
@@ -207,27 +223,25 @@ fn finish_at_ours(
         .map_err(|e| e.to_string())
 }
 
-/// Our own data path goes before the names change: its ports are all the driver's.
+/// Our own data path goes when the driver's device has everything, as it would have.
 fn finish_at_driver(
     nl: &mut Netlink,
     pin_dir: &Path,
     handover: &Handover,
     files: &mut BondFiles,
 ) -> Result<Vec<EngineError>, String> {
-    let mut complaints = Vec::new();
-    let mut ours = None;
-    if let Ok(SavedBond::Ebpf(saved)) = files.load()
-        && let Ok((mut engine, _)) = EbpfEngine::adopt(nl, pin_dir, saved.engine)
-    {
-        for id in engine.ports().map(|(id, _)| id).collect::<Vec<_>>() {
-            complaints.extend(engine.forget_port(id).err());
-        }
-        ours = Some(engine);
-    }
-    let turned = handover.turn(nl, false, |_, _| Vec::new());
-    complaints.extend(turned.map_err(|e| e.to_string())?);
-    if let Some(engine) = ours {
-        complaints.extend(engine.destroy(nl));
+    let mut ours = match files.load() {
+        Ok(SavedBond::Ebpf(saved)) => EbpfEngine::adopt(nl, pin_dir, saved.engine).ok(),
+        _ => None,
+    };
+    let arrive = |_: &mut Netlink, side| match &mut ours {
+        Some((engine, _)) => engine.receive(side == Side::Old, true),
+        None => Vec::new(),
+    };
+    let turned = handover.turn(nl, false, arrive);
+    let mut complaints = turned.map_err(|e| e.to_string())?;
+    if let Some((engine, _)) = ours {
+        complaints.extend(engine.withdraw(nl));
     }
     Ok(complaints)
 }

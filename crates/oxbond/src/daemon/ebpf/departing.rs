@@ -33,9 +33,9 @@ use oxbond_wire::lacp::{Information, State};
 use tracing::{error, warn};
 
 use super::EbpfBond;
-use super::moving::STEADY;
+use super::stage::{LOOK_INTERVAL, Stage};
 use crate::control::protocol::BondRequest;
-use crate::daemon::moving::{MoveNote, refused_handover};
+use crate::daemon::moving::{MoveNote, gap_of_one, refused_down, refused_handover};
 use crate::exit::Failure;
 use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
 use crate::request::{parse_options, parse_port_options};
@@ -52,38 +52,8 @@ pub(super) struct Departing {
     next_look: Instant,
 }
 
-/// Where the port stands whose turn it is.
-///
-/// | stage | when | to |
-/// |---|---|---|
-/// | `Next` | ours has a port and others | it is drained: `Leaving` |
-/// | `Next` | ours has one port, and the driver's bond has some | the relay begins: `Leaving` |
-/// | `Next` | ours has one port, and the driver's bond none | joined there: `Settling` |
-/// | `Next` | ours has none | turned |
-/// | `Leaving` | it carries nothing any more, or its time is over | joined there: `Settling` |
-/// | `Settling` | it has carried for the driver for [`STEADY`], or [`SETTLING`] is over | `Next` |
-enum Stage {
-    Next,
-    Leaving {
-        port: String,
-        until: Instant,
-    },
-    Settling {
-        port: String,
-        until: Instant,
-        /// Since when it carries.
-        since: Option<Instant>,
-    },
-}
-
-/// Longest time for a port to be drained.
-const LEAVING: Duration = Duration::from_secs(4);
 /// What is under way to the last port when the others have taken over.
 const UNDER_WAY: Duration = Duration::from_millis(300);
-/// Longest time for a port to carry again; a link that is slower is waited for no longer.
-const SETTLING: Duration = Duration::from_secs(15);
-/// Time between two looks.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl EbpfBond {
     /// Begins to move the bond to the driver. Nothing of it is touched yet.
@@ -96,9 +66,7 @@ impl EbpfBond {
         Handover::check(netlink, self.engine.ifindex()).map_err(refused_handover)?;
         let name = self.wanted.name.clone();
         if self.wanted.down {
-            return Err(refused(format!(
-                "{name} is down: set it up first, or take it apart and make it anew"
-            )));
+            return Err(refused_down(&name));
         }
         let mut options = parse_options(&self.wanted.options)?;
         // They name ports, which it has not yet.
@@ -130,11 +98,7 @@ impl EbpfBond {
             ports.join(", "),
             if ports.len() == 1 { "s" } else { "" }
         )];
-        if ports.len() == 1 {
-            said.push(format!(
-                "{name}: it has one port, so nothing is carried while that changes hands: until its link is back"
-            ));
-        }
+        said.extend(gap_of_one(&name, &ports));
         Ok(said)
     }
 
@@ -200,11 +164,7 @@ impl EbpfBond {
         netlink: &mut Netlink,
     ) -> Option<(BondRequest, KernelEngine, Vec<EngineError>)> {
         let Departing { mut driver, .. } = self.departing.take()?;
-        let mut complaints = Vec::new();
-        for id in self.engine.ports().map(|(id, _)| id).collect::<Vec<_>>() {
-            complaints.extend(self.engine.forget_port(id).err());
-        }
-        complaints.extend(self.engine.destroy(netlink));
+        let complaints = self.engine.withdraw(netlink);
         driver.rename(&self.wanted.name);
         let wanted = BondRequest {
             engine: EngineChoice::Only(Engine::Kernel),
@@ -261,15 +221,10 @@ impl EbpfBond {
                 Ok(Stage::Leaving { port, until })
             }
             Stage::Leaving { port, .. } => self.lend(netlink, now, port),
-            Stage::Settling { port, until, since } if now < until => {
+            Stage::Settling { port, until, since } => {
                 let carries = works(&self.drivers_picture(netlink)?, &port);
-                let since = carries.then(|| since.unwrap_or(now));
-                match since {
-                    Some(since) if now.saturating_since(since) >= STEADY => Ok(Stage::Next),
-                    since => Ok(Stage::Settling { port, until, since }),
-                }
+                Ok(Stage::settled(port, until, since, now, carries))
             }
-            Stage::Settling { .. } => Ok(Stage::Next),
         }
     }
 
@@ -304,10 +259,7 @@ impl EbpfBond {
                 out: true,
             },
         ) {
-            Ok(()) => Ok(Stage::Leaving {
-                port,
-                until: now + LEAVING,
-            }),
+            Ok(()) => Ok(Stage::leaving(port, now)),
             Err(_) => self.lend(netlink, now, port),
         }
     }
@@ -371,11 +323,7 @@ impl EbpfBond {
         let (table, cause) = (self.core.table().clone(), Cause::Start);
         self.perform(netlink, &Action::SetTransmitTable { table, cause })
             .map_err(engine_failure)?;
-        Ok(Stage::Settling {
-            port,
-            until: now + SETTLING,
-            since: None,
-        })
+        Ok(Stage::settling(port, now))
     }
 
     fn drivers_picture(&self, netlink: &mut Netlink) -> Result<Picture, Failure> {

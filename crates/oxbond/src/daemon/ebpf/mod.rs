@@ -10,6 +10,7 @@ mod follow;
 mod moving;
 mod probing;
 mod rejoin;
+mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;

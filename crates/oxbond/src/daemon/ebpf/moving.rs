@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use oxbond_core::action::Action;
 use oxbond_core::bond::Bond;
@@ -34,8 +33,9 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::EbpfBond;
+use super::stage::{LOOK_INTERVAL, Stage};
 use crate::control::protocol::BondRequest;
-use crate::daemon::moving::{MoveNote, refused_handover};
+use crate::daemon::moving::{MoveNote, gap_of_one, refused_down, refused_handover};
 use crate::daemon::state::BondFiles;
 use crate::exit::Failure;
 use crate::refusal::{engine_failure, kernel, refused, refused_by_core};
@@ -49,39 +49,6 @@ pub(in crate::daemon) struct Moving {
     ports: Vec<KernelPort>,
     stage: Stage,
 }
-
-/// Where the port stands whose turn it is.
-///
-/// | stage | when | to |
-/// |---|---|---|
-/// | `Next` | a port is left, and others carry the traffic | `Leaving` |
-/// | `Next` | a port is left, and no other carries | let go of, joined: `Settling` |
-/// | `Next` | no port is left | the driver's bond is deleted; over |
-/// | `Leaving` | it carries nothing any more, or [`LEAVING`] is over | let go of, joined: `Settling` |
-/// | `Settling` | it has carried again for [`STEADY`], or [`SETTLING`] is over | `Next` |
-#[derive(Debug, Serialize, Deserialize)]
-enum Stage {
-    Next,
-    Leaving {
-        port: String,
-        until: Instant,
-    },
-    Settling {
-        port: String,
-        until: Instant,
-        /// Since when it carries.
-        since: Option<Instant>,
-    },
-}
-
-/// Longest time for a port to be drained.
-const LEAVING: Duration = Duration::from_secs(4);
-/// Longest time for a port to carry again; a link that is slower is waited for no longer.
-const SETTLING: Duration = Duration::from_secs(15);
-/// How long it must have carried: a switch needs a moment until it forwards to a link that has come up.
-pub(super) const STEADY: Duration = Duration::from_millis(500);
-/// Time between two looks.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl EbpfBond {
     /// Takes a running bond of the driver over. Whatever fails before it has turned, everything is as it was.
@@ -101,9 +68,7 @@ impl EbpfBond {
         // The core first: it refuses what makes no sense before anything is touched.
         Bond::take_over(clock(), &picture, &options).map_err(refused_by_core)?;
         if !picture.up {
-            return Err(refused(format!(
-                "{name} is down: set it up first, or take it apart and make it anew"
-            )));
+            return Err(refused_down(&name));
         }
         files.has_room()?;
         files.note_move(&MoveNote::beside(Engine::Ebpf))?;
@@ -151,11 +116,7 @@ impl EbpfBond {
             ports.join(", "),
             if ports.len() == 1 { "s" } else { "" }
         )];
-        if ports.len() == 1 {
-            said.push(format!(
-                "{name}: it has one port, so nothing is carried while that changes hands: until its link is back"
-            ));
-        }
+        said.extend(gap_of_one(&name, &ports));
         Ok((bond, said))
     }
 
@@ -258,13 +219,8 @@ impl EbpfBond {
     }
 
     /// Takes our side apart again; the driver's bond carries on.
-    fn undo(mut self, netlink: &mut Netlink) {
-        let mut complaints = Vec::new();
-        for id in self.engine.ports().map(|(id, _)| id).collect::<Vec<_>>() {
-            complaints.extend(self.engine.forget_port(id).err());
-        }
-        complaints.extend(self.engine.destroy(netlink));
-        for complaint in complaints {
+    fn undo(self, netlink: &mut Netlink) {
+        for complaint in self.engine.withdraw(netlink) {
             warn!("{}: while undoing: {complaint}", self.wanted.name);
         }
         if let Err(failure) = self.files.forget_move() {
@@ -337,14 +293,10 @@ impl EbpfBond {
                 Some(Stage::Leaving { port, until })
             }
             Stage::Leaving { port, .. } => Some(self.fetch(netlink, now, taken, &ports, port)),
-            Stage::Settling { port, until, since } if now < until => {
-                let since = self.carries(&port).then(|| since.unwrap_or(now));
-                match since {
-                    Some(since) if now.saturating_since(since) >= STEADY => Some(Stage::Next),
-                    since => Some(Stage::Settling { port, until, since }),
-                }
+            Stage::Settling { port, until, since } => {
+                let carries = self.carries(&port);
+                Some(Stage::settled(port, until, since, now, carries))
             }
-            Stage::Settling { .. } => Some(Stage::Next),
         };
         self.moving = stage.map(|stage| Moving {
             device,
@@ -383,10 +335,7 @@ impl EbpfBond {
             )
         });
         match drained {
-            Some(Ok(())) => Stage::Leaving {
-                port,
-                until: now + LEAVING,
-            },
+            Some(Ok(())) => Stage::leaving(port, now),
             // There is no other that could carry the traffic: it is away for as long as the link.
             _ => self.fetch(netlink, now, taken, ports, port),
         }
@@ -420,11 +369,7 @@ impl EbpfBond {
                 self.engine.remember(id, originals);
             }
         }
-        Stage::Settling {
-            port,
-            until: now + SETTLING,
-            since: None,
-        }
+        Stage::settling(port, now)
     }
 
     pub(super) fn is_out(&self, port: &str) -> bool {
