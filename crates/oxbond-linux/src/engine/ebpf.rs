@@ -237,7 +237,12 @@ impl EbpfEngine {
                 continue;
             };
             port.name.clone_from(&link.name);
-            for setting in port::differences(port, &link, wanted)? {
+            // With a master it is a borrowed one, and as that bond wants it.
+            let differences = match link.master {
+                Some(_) => Vec::new(),
+                None => port::differences(port, &link, wanted)?,
+            };
+            for setting in differences {
                 drift.push(Kind::Port {
                     id: port.id,
                     name: port.name.clone(),

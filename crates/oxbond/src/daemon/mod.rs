@@ -12,6 +12,7 @@
 
 mod driver;
 mod ebpf;
+mod fault;
 mod keeper;
 mod kernel;
 mod leases;

@@ -11,7 +11,7 @@ use std::path::Path;
 use oxbond_core::engine::{Engine, EngineChoice};
 use oxbond_linux::engine::kernel::{KernelEngine, KernelPort};
 use oxbond_linux::engine::{
-    EbpfEngine, EngineError, Handover, HandoverError, NAME_NEW, Side, clear_new,
+    EbpfEngine, EngineError, Handover, HandoverError, NAME_NEW, PortRecord, Side, clear_new,
 };
 use oxbond_linux::netlink::Netlink;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use super::driver;
 use super::ebpf::EbpfBond;
+use super::fault::fault_point;
 use super::kernel::KernelBond;
 use super::managed::ManagedBond;
 use super::service::{Service, now};
@@ -121,6 +122,7 @@ impl Service {
         for complaint in complaints {
             warn!("{name}: while it was moved: {complaint}");
         }
+        fault_point("turned", 0);
         let files = self.state.of(name);
         let nl = &mut self.netlink;
         match KernelBond::moved_here(nl, now(), files, wanted, engine) {
@@ -189,9 +191,13 @@ impl Service {
                     Engine::Kernel => {
                         let wanted: BondRequest =
                             serde_json::from_str(&state).map_err(|e| text(&e))?;
-                        let complaints = finish_at_driver(nl, &pins.join(name), &handover, files)?;
+                        let (ports, complaints) =
+                            finish_at_driver(nl, &pins.join(name), &handover, files)?;
                         let device = handover.new_device().unwrap_or_default();
-                        let engine = KernelEngine::over(nl, device).map_err(|e| text(&e))?;
+                        let mut engine = KernelEngine::over(nl, device).map_err(|e| text(&e))?;
+                        for port in ports {
+                            engine.remember(port.ifindex, port.originals);
+                        }
                         let files = self.state.of(name);
                         KernelBond::moved_here(nl, now(), files, wanted, engine)
                             .map_err(|e| text(&e))?;
@@ -223,17 +229,20 @@ fn finish_at_ours(
         .map_err(|e| e.to_string())
 }
 
-/// Our own data path goes when the driver's device has everything, as it would have.
+/// Our own data path goes when the driver's device has everything, as it would have. Answers how the ports were before they
+/// were anybody's, and what could not be done.
 fn finish_at_driver(
     nl: &mut Netlink,
     pin_dir: &Path,
     handover: &Handover,
     files: &mut BondFiles,
-) -> Result<Vec<EngineError>, String> {
+) -> Result<(Vec<PortRecord>, Vec<EngineError>), String> {
     let mut ours = match files.load() {
         Ok(SavedBond::Ebpf(saved)) => EbpfEngine::adopt(nl, pin_dir, saved.engine).ok(),
         _ => None,
     };
+    let ports = ours.iter().flat_map(|(engine, _)| &engine.record().ports);
+    let ports = ports.cloned().collect();
     let arrive = |_: &mut Netlink, side| match &mut ours {
         Some((engine, _)) => engine.receive(side == Side::Old, true),
         None => Vec::new(),
@@ -243,5 +252,5 @@ fn finish_at_driver(
     if let Some((engine, _)) = ours {
         complaints.extend(engine.withdraw(nl));
     }
-    Ok(complaints)
+    Ok((ports, complaints))
 }

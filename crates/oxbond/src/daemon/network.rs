@@ -19,6 +19,7 @@ use oxbond_linux::resolver::NameService;
 use tracing::{info, warn};
 
 use super::driver;
+use super::fault::fault_point;
 use super::service::{Service, now};
 use super::step::Step as BondStep;
 use crate::control::protocol::{PortRequest, Reply};
@@ -633,16 +634,3 @@ fn all_of(refusals: Vec<Failure>) -> Result<(), Failure> {
         ..first.clone()
     })
 }
-
-/// Where a test kills the daemon: before the step of this number, there or back. No such place in a release.
-#[cfg(debug_assertions)]
-fn fault_point(way: &str, number: usize) {
-    let at = std::env::var("OXBOND_TEST_KILLED_AT");
-    if at.is_ok_and(|at| at == format!("{way} {number}")) {
-        let own = rustix::process::getpid();
-        let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
-    }
-}
-
-#[cfg(not(debug_assertions))]
-const fn fault_point(_way: &str, _number: usize) {}

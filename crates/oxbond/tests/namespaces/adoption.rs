@@ -231,6 +231,78 @@ fn inside_adoption_of_a_link_aggregation_below_a_bridge() {
     });
 }
 
+/// Where a daemon is killed: in the middle, or in all places where moves are repeated. Where devices are renamed only while
+/// they are down (before Linux 6.2), frames come to the one, the other and the one again.
+fn places_to_die() -> &'static [&'static str] {
+    match moves() {
+        1 => &["turn 0"],
+        _ => &["noted 0", "turn 0", "turn 1", "turn 2", "turned 0"],
+    }
+}
+
+/// A daemon that is killed wherever a bond stands on both engines is followed by one that goes on.
+#[test]
+fn inside_adoption_killed_while_it_turns() {
+    let mut mover = Mover::new(Topology::OneSwitch);
+    mover.driver_up(mover.subject.host(), "mode active-backup");
+    mover.ip(&[
+        "link add link bond0 name vlan5 type vlan id 5",
+        "link set vlan5 up",
+        "address add 10.78.0.2/24 dev vlan5",
+        &format!("address add {}/24 dev bond0", HOST[0]),
+        &format!("address add {}/64 dev bond0", HOST[1]),
+        "route add default via 10.77.0.1",
+    ]);
+    mover.wait_peer();
+    mover.subject.must("adopt bond0");
+    wait_until(PATIENCE, "IPv6 has looked for its addresses", || {
+        !mover.seen().contains("tentative")
+    })
+    .unwrap();
+    let before = mover.seen();
+    for place in places_to_die() {
+        for engine in ["ebpf", "kernel"] {
+            mover.subject.kill_daemon().unwrap();
+            mover
+                .subject
+                .start_daemon_with("OXBOND_TEST_KILLED_AT", place)
+                .unwrap();
+            // To our engine, it dies before it answers.
+            let _ = mover
+                .subject
+                .oxbond(&format!("adopt bond0 --engine {engine}"))
+                .unwrap();
+            let moved = |mover: &Mover| {
+                let links = mover.subject.host().execute("ip", "-o link").unwrap();
+                let there = mover.subject.bond("bond0");
+                !links.contains("oxold")
+                    && !links.contains("oxnew")
+                    && there.is_ok_and(|bond| bond["engine"]["engine"] == engine)
+            };
+            wait_until(
+                PATIENCE * 2,
+                "the daemon is dead, or the bond moved",
+                || {
+                    let looked = mover.subject.oxbond("wait --timeout 0").unwrap();
+                    looked.status.code() == Some(6) || moved(&mover)
+                },
+            )
+            .unwrap();
+            mover.subject.kill_daemon().unwrap();
+            mover.wait_peer();
+            mover.subject.start_daemon().unwrap();
+            let why =
+                format!("killed at {place}, on the way to {engine}, it is moved nevertheless");
+            wait_until(PATIENCE * 2, &why, || moved(&mover))
+                .unwrap_or_else(|e| panic!("{e}: {}", mover.subject.daemon().unwrap().stderr()));
+            assert_eq!(mover.seen(), before, "killed at {place}");
+            mover.wait_peer();
+            let said = mover.subject.daemon().unwrap().stderr();
+            assert!(!said.contains("was changed"), "killed at {place}: {said}");
+        }
+    }
+}
+
 /// Nothing is halfway for long: another daemon goes on, or back.
 #[test]
 fn inside_adoption_survives_the_daemon() {

@@ -35,6 +35,7 @@ use tracing::{error, warn};
 use super::EbpfBond;
 use super::stage::{LOOK_INTERVAL, Stage};
 use crate::control::protocol::BondRequest;
+use crate::daemon::fault::fault_point;
 use crate::daemon::moving::{MoveNote, gap_of_one, refused_down, refused_handover};
 use crate::exit::Failure;
 use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
@@ -400,8 +401,12 @@ impl EbpfBond {
             })
             .and_then(|()| {
                 let engine = &mut self.engine;
+                let mut arrivals = 0;
+                fault_point("noted", 0);
                 handover
                     .turn(netlink, false, |_, side| {
+                        fault_point("turn", arrivals);
+                        arrivals += 1;
                         engine.receive(side == Side::Old, true)
                     })
                     .map_err(engine_failure)

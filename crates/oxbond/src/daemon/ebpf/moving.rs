@@ -35,6 +35,7 @@ use tracing::{info, warn};
 use super::EbpfBond;
 use super::stage::{LOOK_INTERVAL, Stage};
 use crate::control::protocol::BondRequest;
+use crate::daemon::fault::fault_point;
 use crate::daemon::moving::{MoveNote, gap_of_one, refused_down, refused_handover};
 use crate::daemon::state::BondFiles;
 use crate::exit::Failure;
@@ -148,8 +149,12 @@ impl EbpfBond {
             bond.files
                 .note_move(&MoveNote::turning(Engine::Ebpf, handover.clone(), state))?;
             let engine = &mut bond.engine;
+            let mut arrivals = 0;
+            fault_point("noted", 0);
             handover
                 .turn(netlink, true, |netlink, side| {
+                    fault_point("turn", arrivals);
+                    arrivals += 1;
                     let mut complaints = engine.receive(side == Side::New, false);
                     if side == Side::New {
                         // A bridge above wants every frame.
@@ -170,6 +175,7 @@ impl EbpfBond {
                 for action in actions.iter().filter(|action| !is_answer(action)) {
                     complaints.extend(bond.engine.perform(netlink, action).err());
                 }
+                fault_point("turned", 0);
                 bond.engine.named(&name);
                 bond.save()?;
                 bond.files.forget_move()?;
