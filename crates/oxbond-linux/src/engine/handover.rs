@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::EngineError;
 use crate::error::KernelError;
 use crate::netlink::{
-    ALIAS_MARK, AddressRecord, BridgePortSettings, Link, NeighbourRecord, Netlink, PortVlan,
-    RouteRecord,
+    ALIAS_MARK, AddressRecord, BridgePortSettings, Link, NeighbourRecord, Netlink, NexthopRecord,
+    PortVlan, RouteRecord,
 };
 use crate::{ipv6, sysctl};
 
@@ -100,7 +100,10 @@ struct Pair {
     address_generation: Option<String>,
     bridge: Option<BridgePort>,
     addresses: Vec<AddressRecord>,
-    /// Without those that the kernel makes by itself.
+    /// Objects that routes name; these go with them.
+    #[serde(default)]
+    nexthops: Vec<NexthopRecord>,
+    /// Without those that the kernel makes by itself, and those that name an object.
     routes: Vec<RouteRecord>,
     /// Lost with the process: they are found again.
     #[serde(skip)]
@@ -216,6 +219,7 @@ impl Handover {
             address_generation: sysctl::address_generation(&old.name),
             bridge: None,
             addresses: Vec::new(),
+            nexthops: Vec::new(),
             routes: Vec::new(),
             neighbours: Vec::new(),
         });
@@ -230,6 +234,7 @@ impl Handover {
     pub fn look(&mut self, nl: &mut Netlink) -> Result<(), HandoverError> {
         let links = nl.links()?;
         let addresses = nl.all_addresses()?;
+        let nexthops = nl.nexthops()?;
         let routes = nl.routes()?;
         let vlans = nl.port_vlans()?;
         for pair in &mut self.pairs {
@@ -245,8 +250,11 @@ impl Handover {
             };
             let own = |record: &&AddressRecord| record.address.ifindex == pair.old;
             pair.addresses = addresses.iter().filter(own).cloned().collect();
+            let over = |nexthop: &&NexthopRecord| nexthop.ifindex == Some(pair.old);
+            pair.nexthops = nexthops.iter().filter(over).cloned().collect();
             let leads = |route: &&RouteRecord| {
-                route.ifindexes.contains(&pair.old) && (!route.automatic || route.advertised)
+                let leads = route.nexthop.is_none() && route.ifindexes.contains(&pair.old);
+                leads && (!route.automatic || route.advertised)
             };
             pair.routes = routes.iter().filter(leads).cloned().collect();
             pair.neighbours = nl.neighbours(pair.old)?;
@@ -422,14 +430,17 @@ impl Handover {
 
     /// What took its time and could wait.
     fn furnish(&self, nl: &mut Netlink) -> Vec<EngineError> {
-        let modes = self.pairs.iter().filter_map(|pair| {
-            let mode = pair.address_generation.as_ref()?;
-            (mode != sysctl::GENERATES_NONE).then_some((pair, mode))
-        });
-        modes
-            .filter_map(|(pair, mode)| sysctl::set_address_generation(nl, &pair.name, mode).err())
-            .map(EngineError::from)
-            .collect()
+        let mut results = Vec::new();
+        for pair in &self.pairs {
+            let mode = pair.address_generation.as_ref();
+            let Some(mode) = mode.filter(|mode| *mode != sysctl::GENERATES_NONE) else {
+                continue;
+            };
+            results.push(sysctl::set_address_generation(nl, &pair.name, mode));
+            results.push(pair.take_generated(nl));
+        }
+        let failed = results.into_iter().filter_map(Result::err);
+        failed.map(EngineError::from).collect()
     }
 
     /// Takes back what [`Handover::prepare`] made on the new device.
@@ -455,6 +466,21 @@ impl Handover {
 }
 
 impl Pair {
+    /// A device that may make addresses makes a link-local one at once. It had none for this link-layer address where that
+    /// has changed since it was set up, as the address of a bond that follows its active port does.
+    fn take_generated(&self, nl: &mut Netlink) -> Result<(), KernelError> {
+        let new: Vec<AddressRecord> = nl
+            .all_addresses()?
+            .into_iter()
+            .filter(|record| record.address.ifindex == self.new && record.is_link_local())
+            .filter(|record| {
+                let same = |known: &AddressRecord| known.address.address == record.address.address;
+                !self.addresses.iter().any(same)
+            })
+            .collect();
+        new.iter().try_for_each(|record| nl.take_address(record))
+    }
+
     /// Puts everything on `to`, one of the two. What is there already is left.
     fn stand_on(&self, nl: &mut Netlink, to: u32) -> Vec<EngineError> {
         let mut results = Vec::new();
@@ -474,6 +500,9 @@ impl Pair {
         }
         for neighbour in &self.neighbours {
             results.push(nl.put_neighbour(to, neighbour));
+        }
+        for nexthop in &self.nexthops {
+            results.push(nl.move_nexthop(to, nexthop));
         }
         for route in &self.routes {
             results.push(nl.move_route(self.old, to, route));
@@ -628,12 +657,17 @@ mod tests {
             "-4 route show table all",
             "-6 route show table all",
             "-4 neighbour show dev bond0 nud permanent",
+            "nexthop show",
         ]
         .iter()
         .flat_map(|words| {
             ip(words)
                 .lines()
-                .filter(|line| line.contains("bond0") || line.contains("lladdr"))
+                .filter(|line| {
+                    ["bond0", "lladdr", "group"]
+                        .iter()
+                        .any(|word| line.contains(word))
+                })
                 .filter(|line| !line.contains("multicast ff00"))
                 .map(|line| {
                     // In front of addresses: the index.
@@ -662,6 +696,16 @@ mod tests {
                 "route add 198.51.100.0/24 nexthop via 10.0.0.1 nexthop via 10.0.1.1",
                 "route add fd01::/64 via fd00::1",
                 "route add fd03::/64 dev bond0 metric 77",
+                "nexthop add id 7 via 10.0.0.1 dev bond0",
+                "nexthop add id 8 via 10.0.1.1 dev bond0",
+                "nexthop add id 9 group 7,3/8",
+                "nexthop add id 10 via fd00::1 dev bond0",
+                "nexthop add id 11 group 7 type resilient buckets 8 idle_timer 77",
+                "nexthop add id 12 via 192.0.2.99 dev bond0 onlink proto 42",
+                "route add 203.0.113.0/24 nhid 7",
+                "route add 203.0.113.0/24 metric 9 nhid 9 table 100",
+                "route add 233.252.0.0/24 nhid 11",
+                "route add fd04::/64 nhid 10",
             ] {
                 ip(words);
             }
@@ -706,6 +750,29 @@ mod tests {
                 let path = format!("/proc/sys/net/{setting}");
                 assert_eq!(std::fs::read_to_string(path).unwrap().trim(), value);
             }
+        });
+    }
+
+    #[test]
+    fn root_a_device_whose_address_has_changed_gets_no_link_local_address_more() {
+        in_fresh_namespaces(|| {
+            let mut nl = Netlink::open().unwrap();
+            let (old, new) = devices(&mut nl);
+            for device in ["bond0", NAME_NEW] {
+                ip(&format!("link set {device} address 02:00:00:00:00:b1"));
+            }
+            crate::test_support::poll_until("IPv6 has looked for its addresses", || {
+                let said = ip("-6 address show dev bond0");
+                said.contains("fe80::ff:fe00:b0/64") && !said.contains("tentative")
+            });
+            let before = seen();
+            let mut handover = Handover::prepare(&mut nl, old, new).unwrap();
+            handover.look(&mut nl).unwrap();
+            let complaints = handover.turn(&mut nl, true, |_, _| Vec::new()).unwrap();
+            assert!(complaints.is_empty(), "{complaints:?}");
+            assert_eq!(seen(), before);
+            let mode = std::fs::read_to_string("/proc/sys/net/ipv6/conf/bond0/addr_gen_mode");
+            assert_eq!(mode.unwrap().trim(), "0");
         });
     }
 

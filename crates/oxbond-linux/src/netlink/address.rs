@@ -63,6 +63,14 @@ pub struct AddressRecord {
 }
 
 impl AddressRecord {
+    /// An IPv6 address of the link alone (`fe80::/10`).
+    pub const fn is_link_local(&self) -> bool {
+        match self.address.address {
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        }
+    }
+
     fn from_message(message: &AddressMessage) -> Option<Self> {
         let address = Address::from_message(message)?;
         let flags = message

@@ -75,7 +75,8 @@ impl Route {
 /// A route of the system with all that belongs to it, so that it can be put back as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteRecord {
-    /// Every interface it leaves by; several where it has several next hops.
+    /// Every interface it leaves by; several where it has several next hops. Of a next hop that is an object of its own only
+    /// where the kernel tells them (`net.ipv4.nexthop_compat_mode`).
     pub ifindexes: Vec<u32>,
     /// The route; of several next hops the first.
     pub route: Route,
@@ -84,6 +85,9 @@ pub struct RouteRecord {
     /// A router advertised it.
     #[serde(default)]
     pub advertised: bool,
+    /// It names its next hop by this number ([`Netlink::nexthops`]).
+    #[serde(default)]
+    pub nexthop: Option<u32>,
     /// It goes by itself after this time, in seconds.
     #[serde(default)]
     expires_secs: Option<u32>,
@@ -99,7 +103,11 @@ impl RouteRecord {
         }
         let mut ways = Vec::new();
         ways_of(message, &mut ways);
-        let first = ways.first()?;
+        let nexthop = message.attributes.iter().find_map(nexthop_of);
+        if ways.is_empty() && nexthop.is_none() {
+            return None;
+        }
+        let first = ways.first();
         let to = message
             .attributes
             .iter()
@@ -108,6 +116,14 @@ impl RouteRecord {
                 RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::V6(*to)),
                 _ => None,
             });
+        let (mut table, mut metric) = (u32::from(header.table), 0);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Table(number) => table = *number,
+                RouteAttribute::Priority(number) => metric = *number,
+                _ => {}
+            }
+        }
         let everything = match message.header.address_family {
             AddressFamily::Inet => IpAddr::from([0_u8; 4]),
             _ => IpAddr::from([0_u8; 16]),
@@ -124,8 +140,19 @@ impl RouteRecord {
         let mut kept = message.clone();
         // What the kernel says of a route, and would not be told.
         kept.header.flags &= RouteFlags::Onlink;
-        kept.attributes
-            .retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_)));
+        kept.attributes.retain(|attribute| match attribute {
+            RouteAttribute::CacheInfo(_) => false,
+            RouteAttribute::Oif(_)
+            | RouteAttribute::Gateway(_)
+            | RouteAttribute::Via(_)
+            | RouteAttribute::MultiPath(_)
+            | RouteAttribute::EncapType(_)
+            | RouteAttribute::Encap(_) => nexthop.is_none(),
+            _ => true,
+        });
+        if nexthop.is_some() {
+            kept.header.flags = RouteFlags::empty();
+        }
         let mut body = vec![0; kept.buffer_len()];
         kept.emit(&mut body);
         Some(Self {
@@ -133,9 +160,9 @@ impl RouteRecord {
             route: Route {
                 to: to.unwrap_or(everything),
                 prefix_len: message.header.destination_prefix_length,
-                via: first.gateway,
-                metric: Some(first.metric),
-                table: first.table,
+                via: first.and_then(|first| first.gateway),
+                metric: Some(metric),
+                table,
                 on_link: message.header.flags.contains(RouteFlags::Onlink),
             },
             automatic: matches!(
@@ -143,6 +170,7 @@ impl RouteRecord {
                 RouteProtocol::Kernel | RouteProtocol::Ra | RouteProtocol::IcmpRedirect
             ),
             advertised: header.protocol == RouteProtocol::Ra,
+            nexthop,
             expires_secs,
             message: body,
         })
@@ -526,6 +554,13 @@ fn ways_of(route: &RouteMessage, ways: &mut Vec<DefaultRoute>) {
         table,
         metric,
     }));
+}
+
+const fn nexthop_of(attribute: &RouteAttribute) -> Option<u32> {
+    match attribute {
+        RouteAttribute::NhId(id) => Some(*id),
+        _ => None,
+    }
 }
 
 fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {

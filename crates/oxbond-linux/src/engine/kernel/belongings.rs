@@ -1,11 +1,11 @@
-//! What the kernel drops when a bond is set down: IPv6 addresses, routes of both families, and the up state of the devices on
-//! top of it, with theirs. Kept as the kernel's own messages, and put back.
+//! What the kernel drops when a bond is set down: IPv6 addresses, next hops and routes of both families, and the up state of the
+//! devices on top of it, with theirs. Kept as the kernel's own messages, and put back.
 
 use std::time::{Duration, Instant};
 
 use crate::engine::EngineError;
 use crate::error::KernelError;
-use crate::netlink::{AddressRecord, Link, Netlink, RouteRecord};
+use crate::netlink::{AddressRecord, Link, Netlink, NexthopRecord, RouteRecord};
 
 /// A route by way of an address is refused until that has been found to be nobody else's, which takes a second.
 const UNTIL_ADDRESSES_ARE_OURS: Duration = Duration::from_secs(3);
@@ -16,6 +16,8 @@ pub(super) struct Belongings {
     /// The bond, then what is on top, lower devices first.
     devices: Vec<Link>,
     addresses: Vec<AddressRecord>,
+    /// Next hops that routes name, then groups that have such members.
+    nexthops: Vec<NexthopRecord>,
     routes: Vec<RouteRecord>,
 }
 
@@ -43,13 +45,25 @@ impl Belongings {
         let is_ours = |index: &u32| devices.iter().any(|device| device.index == *index);
         let mut addresses = nl.all_addresses()?;
         addresses.retain(|record| is_ours(&record.address.ifindex));
+        let all = nl.nexthops()?;
+        let leads = |record: &&NexthopRecord| record.ifindex.as_ref().is_some_and(is_ours);
+        let mut nexthops: Vec<NexthopRecord> = all.iter().filter(leads).cloned().collect();
+        let names = |id: &u32| nexthops.iter().any(|known| known.id == *id);
+        let groups = all.iter().filter(|record| record.members.iter().any(names));
+        let groups: Vec<NexthopRecord> = groups.cloned().collect();
+        nexthops.extend(groups);
+        let named = |id: &u32| nexthops.iter().any(|known| known.id == *id);
         let mut routes = nl.routes()?;
-        routes.retain(|record| !record.automatic && record.ifindexes.iter().any(is_ours));
+        routes.retain(|record| {
+            let leads = record.nexthop.iter().any(named) || record.ifindexes.iter().any(is_ours);
+            !record.automatic && leads
+        });
         // Next hops on the link before those that are reached by them.
         routes.sort_by_key(|record| record.route.via.is_some());
         Ok(Self {
             devices,
             addresses,
+            nexthops,
             routes,
         })
     }
@@ -60,7 +74,8 @@ impl Belongings {
         complaints.extend(self.put_back_addresses(nl));
         let end = Instant::now() + UNTIL_ADDRESSES_ARE_OURS;
         loop {
-            let left = self.put_back_routes(nl);
+            let mut left = self.put_back_nexthops(nl);
+            left.extend(self.put_back_routes(nl));
             if left.is_empty() {
                 break;
             }
@@ -111,14 +126,28 @@ impl Belongings {
         complaints
     }
 
+    fn put_back_nexthops(&self, nl: &mut Netlink) -> Vec<KernelError> {
+        let now = match nl.nexthops() {
+            Ok(now) => now,
+            Err(error) => return vec![error],
+        };
+        let missing = self.nexthops.iter().filter(|wanted| !now.contains(wanted));
+        missing
+            .filter_map(|record| nl.put_back_nexthop(record).err().filter(is_news))
+            .collect()
+    }
+
     fn put_back_routes(&self, nl: &mut Netlink) -> Vec<KernelError> {
         let now = match nl.routes() {
             Ok(now) => now,
             Err(error) => return vec![error],
         };
         let is_there = |wanted: &RouteRecord| {
-            now.iter()
-                .any(|there| there.route == wanted.route && there.ifindexes == wanted.ifindexes)
+            now.iter().any(|there| {
+                there.route == wanted.route
+                    && there.ifindexes == wanted.ifindexes
+                    && there.nexthop == wanted.nexthop
+            })
         };
         let mut complaints = Vec::new();
         for record in self.routes.iter().filter(|record| !is_there(record)) {
@@ -133,4 +162,78 @@ impl Belongings {
 /// Neither gone in the meantime, nor back already.
 fn is_news(error: &KernelError) -> bool {
     !error.is_gone() && error.errno != libc::EEXIST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::in_fresh_namespaces;
+
+    fn ip(words: &str) -> String {
+        let output = std::process::Command::new("ip")
+            .args(words.split_whitespace())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "ip {words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn seen() -> Vec<String> {
+        let all = [
+            "-4 route show table all type unicast",
+            "-6 route show table all type unicast",
+            "nexthop show",
+        ];
+        let mut lines: Vec<String> = all
+            .iter()
+            .flat_map(|words| ip(words).lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    /// With the routes' next hops being told, and not.
+    #[test]
+    fn root_routes_by_next_hop_objects_are_put_back() {
+        for compatible in ["1", "0"] {
+            in_fresh_namespaces(|| {
+                let mut nl = Netlink::open().unwrap();
+                std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", compatible).unwrap();
+                nl.create_veth("bond0", "far0").unwrap();
+                nl.create_veth("other", "far1").unwrap();
+                for device in ["bond0", "far0", "other", "far1"] {
+                    ip(&format!("link set {device} up"));
+                }
+                for words in [
+                    "address add 10.0.0.2/24 dev bond0",
+                    "address add 10.0.1.2/24 dev other",
+                    "address add fd00::2/64 dev bond0 nodad",
+                    "nexthop add id 7 via 10.0.0.1 dev bond0",
+                    "nexthop add id 8 via 10.0.1.1 dev other",
+                    "nexthop add id 9 group 7,3/8",
+                    "nexthop add id 10 group 7",
+                    "nexthop add id 11 via fd00::1 dev bond0",
+                    "route add 203.0.113.0/24 nhid 7",
+                    "route add 198.51.100.0/24 nhid 9",
+                    "route add 233.252.0.0/24 nhid 10",
+                    "route add default via 10.0.0.1",
+                    "route add fd04::/64 nhid 11",
+                ] {
+                    ip(words);
+                }
+                crate::test_support::poll_until("IPv6 has looked for its addresses", || {
+                    !ip("-6 address show").contains("tentative")
+                });
+                let before = seen();
+                let bond = nl.link("bond0").unwrap().unwrap().index;
+                let belongings = Belongings::of(&mut nl, bond).unwrap();
+                ip("link set bond0 down");
+                assert!(!ip("nexthop show").contains("id 7 "));
+                ip("link set bond0 up");
+                let complaints = belongings.put_back(&mut nl);
+                assert!(complaints.is_empty(), "{complaints:?}");
+                crate::test_support::poll_until("all is as before", || seen() == before);
+            });
+        }
+    }
 }
