@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use netlink_packet_core::NlasIterator;
 use oxbond_core::port::Duplex;
 
 use crate::error::KernelError;
-use crate::genl::{self, Attributes, Generic};
-use crate::netlink::named;
+use crate::genl::{self, Generic};
+use crate::netlink::{attribute, named};
 
 const FAMILY: &str = "ethtool";
 const ETHTOOL_MSG_LINKMODES_GET: u8 = 4;
@@ -65,19 +64,16 @@ pub fn all_link_settings() -> Result<HashMap<u32, LinkSettings>, KernelError> {
     // Without the names of the modes, of which nothing is wanted here: they would be most of the answer.
     let compact = genl::number(ETHTOOL_A_HEADER_FLAGS, ETHTOOL_FLAG_COMPACT_BITSETS);
     let header = genl::nest(ETHTOOL_A_LINKMODES_HEADER, &[compact]);
-    let answers = Generic::open()?
-        .ask_all(FAMILY, ETHTOOL_MSG_LINKMODES_GET, &[header])
+    let of_interface = |answer: &[u8]| {
+        let header = attribute(answer, ETHTOOL_A_LINKMODES_HEADER)?;
+        let index = attribute(header, ETHTOOL_A_HEADER_DEV_INDEX)?;
+        let index = u32::from_ne_bytes(index.try_into().ok()?);
+        Some((index, settings_of(answer)))
+    };
+    let all = Generic::open()?
+        .ask_all(FAMILY, ETHTOOL_MSG_LINKMODES_GET, &[header], of_interface)
         .map_err(|failure| named(failure, "ask", "speed and duplex of all interfaces"))?;
-    let settings = answers.iter().filter_map(|attributes| {
-        let header = attributes.get(&ETHTOOL_A_LINKMODES_HEADER)?;
-        let index = NlasIterator::new(header)
-            .filter_map(Result::ok)
-            .find(|nla| nla.kind() == ETHTOOL_A_HEADER_DEV_INDEX)
-            .and_then(|nla| nla.value().try_into().ok())
-            .map(u32::from_ne_bytes)?;
-        Some((index, settings_of(attributes)))
-    });
-    Ok(settings.collect())
+    Ok(all.into_iter().collect())
 }
 
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
@@ -114,16 +110,12 @@ pub fn link_detected(socket: BorrowedFd<'_>, name: &str) -> Option<bool> {
     (result == 0).then_some(value.data != 0)
 }
 
-fn settings_of(attributes: &Attributes) -> LinkSettings {
-    let speed = attributes
-        .get(&ETHTOOL_A_LINKMODES_SPEED)
-        .and_then(|value| value.as_slice().try_into().ok())
+fn settings_of(answer: &[u8]) -> LinkSettings {
+    let speed = attribute(answer, ETHTOOL_A_LINKMODES_SPEED)
+        .and_then(|value| value.try_into().ok())
         .map(u32::from_ne_bytes)
         .filter(|speed| !matches!(*speed, 0 | SPEED_UNKNOWN));
-    let duplex = match attributes
-        .get(&ETHTOOL_A_LINKMODES_DUPLEX)
-        .map(Vec::as_slice)
-    {
+    let duplex = match attribute(answer, ETHTOOL_A_LINKMODES_DUPLEX) {
         Some([0]) => Duplex::Half,
         Some([1]) => Duplex::Full,
         _ => Duplex::Unknown,
@@ -136,6 +128,8 @@ fn settings_of(attributes: &Attributes) -> LinkSettings {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::{DefaultNla, Emitable as _};
+
     use super::*;
     use crate::netlink::Netlink;
     use crate::test_support::in_fresh_namespaces;
@@ -143,10 +137,13 @@ mod tests {
     #[test]
     fn unknown_is_none() {
         let with = |speed: u32, duplex: u8| {
-            settings_of(&Attributes::from([
-                (ETHTOOL_A_LINKMODES_SPEED, speed.to_ne_bytes().to_vec()),
-                (ETHTOOL_A_LINKMODES_DUPLEX, vec![duplex]),
-            ]))
+            let told = [
+                genl::number(ETHTOOL_A_LINKMODES_SPEED, speed),
+                DefaultNla::new(ETHTOOL_A_LINKMODES_DUPLEX, vec![duplex]),
+            ];
+            let mut bytes = vec![0; told.as_slice().buffer_len()];
+            told.as_slice().emit(&mut bytes);
+            settings_of(&bytes)
         };
         assert_eq!(
             with(1000, 1),
@@ -164,7 +161,7 @@ mod tests {
         );
         assert_eq!(with(u32::MAX, 0xff), LinkSettings::default());
         assert_eq!(with(0, 0xff), LinkSettings::default());
-        assert_eq!(settings_of(&Attributes::new()), LinkSettings::default());
+        assert_eq!(settings_of(&[]), LinkSettings::default());
     }
 
     #[test]

@@ -14,7 +14,9 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use crate::error::KernelError;
-use crate::netlink::{Address, Link, Messages, named, parse, retry_interrupted};
+use crate::netlink::{
+    Address, DEL_LINK, Failure, Link, Messages, NEW_LINK, named, parse, retry_interrupted,
+};
 
 /// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`.
 const GROUPS: [u32; 3] = [1, 5, 9];
@@ -111,11 +113,10 @@ impl Monitor {
                 continue; // Only the kernel is port 0.
             }
             for message in Messages::new(&datagram) {
-                let notice =
-                    message.and_then(|message| parse(message.message_type(), message.payload()));
-                self.pending.extend(notice_of(
-                    notice.map_err(|failure| named(failure, "read", "a link event"))?,
-                ));
+                let notice = message
+                    .and_then(|message| notice_of(message.message_type(), message.payload()));
+                self.pending
+                    .extend(notice.map_err(|failure| named(failure, "read", "a link event"))?);
             }
         }
     }
@@ -132,28 +133,28 @@ fn socket_fd(socket: &Socket) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
 }
 
-fn notice_of(message: RouteNetlinkMessage) -> Option<Notice> {
-    match message {
-        // Bridges report their ports with the same message types under their own family; a port leaving its bridge
-        // would look like an interface that is gone.
-        RouteNetlinkMessage::NewLink(message)
-            if message.header.interface_family == AddressFamily::Unspec =>
-        {
-            Some(Notice::Link(Box::new(Link::from_message(&message))))
-        }
-        RouteNetlinkMessage::DelLink(message)
-            if message.header.interface_family == AddressFamily::Unspec =>
-        {
-            let link = Link::from_message(&message);
-            Some(Notice::LinkGone {
+fn notice_of(kind: u16, body: &[u8]) -> Result<Option<Notice>, Failure> {
+    // Bridges report their ports with the same message types under their own family; a port leaving its bridge
+    // would look like an interface that is gone.
+    let is_link = matches!(kind, NEW_LINK | DEL_LINK);
+    if is_link && body.first() != Some(&u8::from(AddressFamily::Unspec)) {
+        return Ok(None);
+    }
+    if is_link {
+        let link = Link::read(body)?;
+        return Ok(Some(match kind {
+            NEW_LINK => Notice::Link(Box::new(link)),
+            _ => Notice::LinkGone {
                 index: link.index,
                 name: link.name,
-            })
-        }
+            },
+        }));
+    }
+    Ok(match parse(kind, body)? {
         RouteNetlinkMessage::NewAddress(message) => address_notice(&message, false),
         RouteNetlinkMessage::DelAddress(message) => address_notice(&message, true),
         _ => None,
-    }
+    })
 }
 
 fn address_notice(message: &AddressMessage, gone: bool) -> Option<Notice> {

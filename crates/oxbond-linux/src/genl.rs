@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use netlink_packet_core::{DefaultNla, Emitable, Nla, NlasIterator};
+use netlink_packet_core::{DefaultNla, Emitable, Nla};
 use netlink_sys::protocols::NETLINK_GENERIC;
 
 use crate::error::KernelError;
-use crate::netlink::{Failure, Transport, named};
+use crate::netlink::{Failure, Transport, attribute, named};
 
 /// The family that knows the others has a fixed number (`include/uapi/linux/genetlink.h`).
 const GENL_ID_CTRL: u16 = 0x10;
@@ -16,9 +16,6 @@ const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
 /// Command, version, two reserved bytes.
 const GENL_HEADER_LEN: usize = 4;
-
-/// Attributes of an answer by number: the value without padding. A repeated attribute keeps the last one.
-pub(crate) type Attributes = HashMap<u16, Vec<u8>>;
 
 /// A socket for questions to generic netlink families.
 #[derive(Debug)]
@@ -38,13 +35,14 @@ impl Generic {
         })
     }
 
-    /// Asks a family and returns the attributes of its answer; `None` when this kernel has no such family.
+    /// Asks a family and returns the attributes of its answer ([`attributes`](crate::netlink::attributes)); `None` when this
+    /// kernel has no such family.
     pub(crate) fn ask(
         &mut self,
         family: &'static str,
         command: u8,
         attributes: &[DefaultNla],
-    ) -> Result<Option<Attributes>, Failure> {
+    ) -> Result<Option<Vec<u8>>, Failure> {
         let Some(id) = self.family(family)? else {
             return Ok(None);
         };
@@ -62,9 +60,8 @@ impl Generic {
             CTRL_CMD_GETFAMILY,
             &[DefaultNla::new(CTRL_ATTR_FAMILY_NAME, text)],
         ) {
-            Ok(answer) => answer
-                .get(&CTRL_ATTR_FAMILY_ID)
-                .and_then(|id| id.as_slice().try_into().ok())
+            Ok(answer) => attribute(&answer, CTRL_ATTR_FAMILY_ID)
+                .and_then(|id| id.try_into().ok())
                 .map(u16::from_ne_bytes),
             Err(failure) if failure.errno == libc::ENOENT => None,
             Err(failure) => return Err(failure),
@@ -73,19 +70,20 @@ impl Generic {
         Ok(found)
     }
 
-    /// Asks a family for a whole table and returns the attributes of each answer; none when this kernel has no such family.
-    pub(crate) fn ask_all(
+    /// Asks a family for a whole table and returns what `read` makes of the attributes of each answer; nothing when this
+    /// kernel has no such family.
+    pub(crate) fn ask_all<T>(
         &mut self,
         family: &'static str,
         command: u8,
         attributes: &[DefaultNla],
-    ) -> Result<Vec<Attributes>, Failure> {
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Failure> {
         let Some(id) = self.family(family)? else {
             return Ok(Vec::new());
         };
-        let answers = self.transport.dump(id, &body(command, attributes))?;
-        let ours = answers.iter().filter(|answer| answer.kind == id);
-        ours.map(|answer| read(&answer.body)).collect()
+        let found = |kind, body: &[u8]| read(body.get(GENL_HEADER_LEN..).filter(|_| kind == id)?);
+        self.transport.dump(id, &body(command, attributes), found)
     }
 
     fn request(
@@ -93,13 +91,13 @@ impl Generic {
         family: u16,
         command: u8,
         attributes: &[DefaultNla],
-    ) -> Result<Attributes, Failure> {
+    ) -> Result<Vec<u8>, Failure> {
         let body = body(command, attributes);
         let answers = self.transport.request(family, 0, &body)?;
         answers
             .iter()
             .find(|answer| answer.kind == family)
-            .map_or_else(|| Ok(Attributes::new()), |answer| read(&answer.body))
+            .map_or_else(|| Ok(Vec::new()), |answer| behind_header(&answer.body))
     }
 }
 
@@ -118,23 +116,18 @@ pub(crate) fn ask_once(
     attributes: &[DefaultNla],
     op: &str,
     object: &str,
-) -> Result<Option<Attributes>, KernelError> {
+) -> Result<Option<Vec<u8>>, KernelError> {
     Generic::open()?
         .ask(family, command, attributes)
         .map_err(|failure| named(failure, op, object))
 }
 
 /// The attributes behind the generic netlink header of an answer.
-pub(crate) fn read(body: &[u8]) -> Result<Attributes, Failure> {
-    let attributes = body
-        .get(GENL_HEADER_LEN..)
-        .ok_or_else(|| Failure::garbled("no generic netlink header"))?;
-    NlasIterator::new(attributes)
-        .map(|nla| {
-            nla.map(|nla| (nla.kind(), nla.value().to_vec()))
-                .map_err(Failure::garbled)
-        })
-        .collect()
+pub(crate) fn behind_header(body: &[u8]) -> Result<Vec<u8>, Failure> {
+    let attributes = body.get(GENL_HEADER_LEN..);
+    attributes
+        .map(<[u8]>::to_vec)
+        .ok_or_else(|| Failure::garbled("no generic netlink header"))
 }
 
 /// An attribute that holds a 32-bit number.

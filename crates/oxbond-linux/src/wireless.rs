@@ -2,7 +2,8 @@
 //! source address is not the station's own.
 
 use crate::error::KernelError;
-use crate::genl::{self, Attributes};
+use crate::genl;
+use crate::netlink::attribute;
 
 const FAMILY: &str = "nl80211";
 const NL80211_CMD_GET_INTERFACE: u8 = 5;
@@ -29,10 +30,8 @@ pub fn is_wireless(ifindex: u32, name: &str) -> Result<bool, KernelError> {
     }
 }
 
-fn describes(answer: &Attributes, ifindex: u32) -> bool {
-    answer
-        .get(&NL80211_ATTR_IFINDEX)
-        .is_some_and(|value| value.as_slice() == ifindex.to_ne_bytes())
+fn describes(answer: &[u8], ifindex: u32) -> bool {
+    attribute(answer, NL80211_ATTR_IFINDEX).is_some_and(|value| value == ifindex.to_ne_bytes())
 }
 
 #[cfg(test)]
@@ -66,9 +65,9 @@ mod tests {
         put(4, b"wlan0\0");
         put(1, &0_u32.to_ne_bytes());
         put(5, &2_u32.to_ne_bytes());
-        let attributes = genl::read(&answer).unwrap();
+        let attributes = genl::behind_header(&answer).unwrap();
         assert!(describes(&attributes, 5));
         assert!(!describes(&attributes, 6));
-        assert!(genl::read(&answer[..3]).is_err());
+        assert!(genl::behind_header(&answer[..3]).is_err());
     }
 }

@@ -209,15 +209,29 @@ impl Netlink {
     /// # Errors
     /// What the kernel says.
     pub fn addresses(&mut self, ifindex: u32) -> Result<Vec<Address>, KernelError> {
+        self.dump_addresses(|header| header.get(4..8) == Some(&ifindex.to_ne_bytes()))
+    }
+
+    /// The addresses of all interfaces that are good beyond their link.
+    pub(crate) fn addresses_beyond_links(&mut self) -> Result<Vec<Address>, KernelError> {
+        let scopes = [AddressScope::Universe, AddressScope::Site].map(u8::from);
+        self.dump_addresses(|header| header.get(3).is_some_and(|scope| scopes.contains(scope)))
+    }
+
+    /// Those of which the header (`struct ifaddrmsg`: its scope is at byte 3, its interface at byte 4) is meant. Every
+    /// interface has some, so the others are not parsed.
+    fn dump_addresses(
+        &mut self,
+        meant: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<Address>, KernelError> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        let answers = self.dump(&request, "addresses")?;
+        let answers = self.dump_those(&request, "addresses", meant)?;
         Ok(answers
             .iter()
             .filter_map(|answer| match answer {
                 RouteNetlinkMessage::NewAddress(message) => Address::from_message(message),
                 _ => None,
             })
-            .filter(|address| address.ifindex == ifindex)
             .collect())
     }
 

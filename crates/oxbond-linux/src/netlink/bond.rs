@@ -5,17 +5,18 @@
 
 use std::collections::HashMap;
 
-use netlink_packet_core::{
-    DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL, NlasIterator,
-};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::LinkMessage;
+use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL};
 use oxbond_core::driver::Traffic;
 use oxbond_core::lacp::Counters;
 use oxbond_core::option::{OptionChange, OptionSpec, OptionValue, PortOptionChange};
 use oxbond_wire::MacAddr;
 
-use super::link::mac_of;
+use super::attributes::{attribute, attributes, text_of, word_at};
+use super::link::{
+    GET_LINK, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND,
+    IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, LINK_HEADER_LEN, NEW_LINK, link_body,
+    mac_of,
+};
 use super::transport::Answer;
 use super::{Failure, Netlink, bond_option, named};
 use crate::error::KernelError;
@@ -23,25 +24,9 @@ use crate::error::KernelError;
 /// Kind of the driver's devices, and of their ports.
 pub(crate) const KIND: &[u8] = b"bond";
 
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
-const IFLA_MASTER: u16 = 10;
-const IFLA_OPERSTATE: u16 = 16;
-const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
-const IFLA_EXT_MASK: u16 = 29;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
-const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 
-/// Without the counters of IPv6, which are most of a link, and summed up over all processors (Linux 4.4). The counters of the
-/// interface itself stay.
-const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
-
-/// Length of `struct ifinfomsg`; its index is at byte 4, its flags are at byte 8.
-const LINK_HEADER_LEN: usize = 16;
 const IFF_UP: u32 = 1;
 const IFF_LOWER_UP: u32 = 1 << 16;
 /// `IF_OPER_NOTPRESENT`, `IF_OPER_DOWN`, `IF_OPER_LOWERLAYERDOWN`.
@@ -54,9 +39,6 @@ const STATS_HEADER_LEN: usize = 12;
 const IFLA_STATS_LINK_XSTATS_SLAVE: u16 = 3;
 const LINK_XSTATS_TYPE_BOND: u16 = 2;
 const BOND_XSTATS_3AD: u16 = 1;
-
-/// Attributes by number, in the order in which they came.
-pub(crate) type Attributes = Vec<(u16, Vec<u8>)>;
 
 /// A bond of the driver, or a port of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +57,10 @@ pub(crate) struct DriverLink {
     pub(crate) mtu: u32,
     /// The bond it is a port of.
     pub(crate) master: Option<u32>,
-    /// What the driver says of it as a bond.
-    pub(crate) bond: Option<Attributes>,
-    /// What the driver says of it as a port.
-    pub(crate) port: Option<Attributes>,
+    /// What the driver says of it as a bond: [`attributes`].
+    pub(crate) bond: Option<Vec<u8>>,
+    /// What the driver says of it as a port, likewise.
+    pub(crate) port: Option<Vec<u8>>,
     /// What it counted.
     pub(crate) traffic: Traffic,
     /// Packets that it dropped instead of sending.
@@ -103,10 +85,13 @@ impl DriverLink {
             traffic: Traffic::default(),
             tx_dropped: 0,
         };
-        for attribute in NlasIterator::new(body.get(LINK_HEADER_LEN..)?) {
-            let attribute = attribute.ok()?;
-            let value = attribute.value();
-            match attribute.kind() {
+        let info = attribute(body.get(LINK_HEADER_LEN..)?, IFLA_LINKINFO)?;
+        link.read_info(info);
+        if link.bond.is_none() && link.port.is_none() {
+            return None;
+        }
+        for (number, value) in attributes(body.get(LINK_HEADER_LEN..)?) {
+            match number {
                 IFLA_ADDRESS => link.mac = mac_of(value).unwrap_or(MacAddr::ZERO),
                 IFLA_IFNAME => link.name = text_of(value),
                 IFLA_MTU => link.mtu = word_at(value, 0)?,
@@ -115,27 +100,20 @@ impl DriverLink {
                     link.carrier = false;
                 }
                 IFLA_STATS64 => link.read_stats(value),
-                IFLA_LINKINFO => link.read_info(value),
                 _ => {}
             }
         }
-        (link.bond.is_some() || link.port.is_some()).then_some(link)
+        Some(link)
     }
 
     fn read_info(&mut self, info: &[u8]) {
-        let of = |wanted| {
-            NlasIterator::new(info)
-                .filter_map(Result::ok)
-                .find(|nla| nla.kind() == wanted)
-                .map(|nla| nla.value().to_vec())
+        let of = |kind, data| {
+            let kind = attribute(info, kind)?;
+            let is_drivers = kind.strip_suffix(&[0]).unwrap_or(kind) == KIND;
+            is_drivers.then(|| attribute(info, data).unwrap_or_default().to_vec())
         };
-        let is_drivers = |kind| of(kind).is_some_and(|kind| text_of(&kind).as_bytes() == KIND);
-        if is_drivers(IFLA_INFO_KIND) {
-            self.bond = Some(attributes_of(&of(IFLA_INFO_DATA).unwrap_or_default()));
-        }
-        if is_drivers(IFLA_INFO_SLAVE_KIND) {
-            self.port = Some(attributes_of(&of(IFLA_INFO_SLAVE_DATA).unwrap_or_default()));
-        }
+        self.bond = of(IFLA_INFO_KIND, IFLA_INFO_DATA);
+        self.port = of(IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA);
     }
 
     /// From a `struct rtnl_link_stats64`. What no handler took (`rx_nohandler`, Linux 4.6) is counted apart there: the
@@ -179,8 +157,7 @@ impl Netlink {
 
     /// The interface of this index, `None` where it has nothing to do with the driver.
     pub(crate) fn driver_link(&mut self, index: u32) -> Result<Option<DriverLink>, KernelError> {
-        let kind = RouteNetlinkMessage::GetLink(LinkMessage::default()).message_type();
-        match self.transport.request(kind, 0, &link_body(index, &[])) {
+        match self.transport.request(GET_LINK, 0, &link_body(index, &[])) {
             Ok(answers) => Ok(answers
                 .iter()
                 .find_map(|answer| DriverLink::read(&answer.body))),
@@ -190,15 +167,7 @@ impl Netlink {
     }
 
     fn dump_driver_links(&mut self, filter: &[DefaultNla]) -> Result<Vec<DriverLink>, KernelError> {
-        let kind = RouteNetlinkMessage::GetLink(LinkMessage::default()).message_type();
-        let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes().to_vec();
-        let asked = [filter, &[DefaultNla::new(IFLA_EXT_MASK, mask)]].concat();
-        let answers = self.transport.dump(kind, &link_body(0, &asked));
-        let answers = answers.map_err(|failure| named(failure, "list", "bonds"))?;
-        Ok(answers
-            .iter()
-            .filter_map(|answer| DriverLink::read(&answer.body))
-            .collect())
+        self.dump_links(filter, "bonds", |body| Ok(DriverLink::read(body)))
     }
 
     /// Makes a bond of the driver, down and without ports. The kernel loads the driver if it is not there. Names of ports
@@ -223,7 +192,7 @@ impl Netlink {
         attributes.push(link_info(IFLA_INFO_KIND, IFLA_INFO_DATA, &options));
         let body = link_body(0, &attributes);
         let flags = NLM_F_CREATE | NLM_F_EXCL;
-        self.write_body(new_link(), &body, flags, "create bond", name)
+        self.write_body(NEW_LINK, &body, flags, "create bond", name)
     }
 
     /// Sets options of a bond of the driver: one after another in the driver's order, whatever theirs is, up to the first
@@ -269,7 +238,7 @@ impl Netlink {
         op: String,
     ) -> Result<(), KernelError> {
         // RTM_SETLINK passes over the settings of a kind; RTM_NEWLINK of a device that exists changes them.
-        let result = self.write_body(new_link(), &link_body(ifindex, &[info]), 0, op, "");
+        let result = self.write_body(NEW_LINK, &link_body(ifindex, &[info]), 0, op, "");
         result.map_err(|error| KernelError {
             object: self.name_of(ifindex),
             ..error
@@ -298,8 +267,10 @@ impl Netlink {
 
     /// What the driver counted of LACP on each port, by interface index (Linux 5.6). Empty where it counts nothing.
     pub(crate) fn lacp_counters(&mut self) -> Result<HashMap<u32, Counters>, KernelError> {
-        let answers = self.transport.dump(RTM_GETSTATS, &lacp_counters_body(0));
-        counters_in(answers, "all ports")
+        let all = self
+            .transport
+            .dump(RTM_GETSTATS, &lacp_counters_body(0), read_counters);
+        counters_in(all, "all ports")
     }
 
     /// The same of one port.
@@ -309,7 +280,9 @@ impl Netlink {
     ) -> Result<HashMap<u32, Counters>, KernelError> {
         let body = lacp_counters_body(port);
         let answers = self.transport.request(RTM_GETSTATS, 0, &body);
-        counters_in(answers, &format!("interface {port}"))
+        let read = |answer: &Answer| read_counters(answer.kind, &answer.body);
+        let found = answers.map(|answers| answers.iter().filter_map(read).collect());
+        counters_in(found, &format!("interface {port}"))
     }
 }
 
@@ -322,15 +295,11 @@ fn lacp_counters_body(port: u32) -> [u8; STATS_HEADER_LEN] {
 }
 
 fn counters_in(
-    answers: Result<Vec<Answer>, Failure>,
+    found: Result<Vec<(u32, Counters)>, Failure>,
     of: &str,
 ) -> Result<HashMap<u32, Counters>, KernelError> {
-    match answers {
-        Ok(answers) => Ok(answers
-            .iter()
-            .filter(|answer| answer.kind == RTM_NEWSTATS)
-            .filter_map(|answer| read_counters(&answer.body))
-            .collect()),
+    match found {
+        Ok(found) => Ok(found.into_iter().collect()),
         // An old kernel counts nothing, and a port may vanish.
         Err(Failure {
             errno: libc::EOPNOTSUPP | libc::EINVAL | libc::ENODEV,
@@ -340,27 +309,27 @@ fn counters_in(
     }
 }
 
-/// Index and counters from the body of an `RTM_NEWSTATS`.
-fn read_counters(body: &[u8]) -> Option<(u32, Counters)> {
+/// Index and counters from a message of this type, where that is an `RTM_NEWSTATS`.
+fn read_counters(kind: u16, body: &[u8]) -> Option<(u32, Counters)> {
+    if kind != RTM_NEWSTATS {
+        return None;
+    }
     let index = word_at(body, 4)?;
-    let mut found = body.get(STATS_HEADER_LEN..)?.to_vec();
+    let mut found = body.get(STATS_HEADER_LEN..)?;
     for wanted in [
         IFLA_STATS_LINK_XSTATS_SLAVE,
         LINK_XSTATS_TYPE_BOND,
         BOND_XSTATS_3AD,
     ] {
-        found = NlasIterator::new(&found)
-            .filter_map(Result::ok)
-            .find(|nla| nla.kind() == wanted)
-            .map(|nla| nla.value().to_vec())?;
+        found = attribute(found, wanted)?;
     }
     let mut counters = Counters::default();
-    for nla in NlasIterator::new(&found).filter_map(Result::ok) {
-        let Ok(bytes) = <[u8; 8]>::try_from(nla.value()) else {
+    for (number, value) in attributes(found) {
+        let Ok(bytes) = <[u8; 8]>::try_from(value) else {
             continue; // Padding.
         };
         let count = u64::from_ne_bytes(bytes);
-        match nla.kind() {
+        match number {
             0 => counters.lacpdus_rx = count,
             1 => counters.lacpdus_tx = count,
             // Slow protocol frames that are neither LACPDUs nor Marker PDUs, and Marker PDUs of an unknown kind.
@@ -374,10 +343,6 @@ fn read_counters(body: &[u8]) -> Option<(u32, Counters)> {
         }
     }
     Some((index, counters))
-}
-
-fn new_link() -> u16 {
-    RouteNetlinkMessage::NewLink(LinkMessage::default()).message_type()
 }
 
 /// What belongs to the driver in a link message.
@@ -398,33 +363,6 @@ fn not_the_drivers(spec: &OptionSpec) -> KernelError {
     let mut error = KernelError::new("set", spec.name, libc::EOPNOTSUPP);
     error.ext_ack = Some("the kernel's bonding driver has no such option".to_owned());
     error
-}
-
-/// Body of a link message: `struct ifinfomsg` and attributes.
-fn link_body(index: u32, attributes: &[DefaultNla]) -> Vec<u8> {
-    let mut body = vec![0; LINK_HEADER_LEN + attributes.buffer_len()];
-    body[4..8].copy_from_slice(&index.to_ne_bytes());
-    attributes.emit(&mut body[LINK_HEADER_LEN..]);
-    body
-}
-
-/// The attributes of a nest; what follows a broken one is lost.
-pub(crate) fn attributes_of(nest: &[u8]) -> Attributes {
-    NlasIterator::new(nest)
-        .map_while(Result::ok)
-        .map(|nla| (nla.kind(), nla.value().to_vec()))
-        .collect()
-}
-
-fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_ne_bytes(*word))
-}
-
-fn text_of(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0);
-    let text = &bytes[..end.unwrap_or(bytes.len())];
-    String::from_utf8_lossy(text).into_owned()
 }
 
 #[cfg(test)]
@@ -474,8 +412,14 @@ mod tests {
             (8, "bond7", 1500)
         );
         assert_eq!((link.up, link.carrier, link.master), (true, true, Some(9)));
-        assert_eq!(link.bond, Some(vec![(1, vec![4])]));
-        assert_eq!(link.port, Some(vec![(77, vec![1, 2])]));
+        let told = |nest: Option<Vec<u8>>| -> Vec<(u16, Vec<u8>)> {
+            let nest = nest.unwrap();
+            attributes(&nest)
+                .map(|(number, value)| (number, value.to_vec()))
+                .collect()
+        };
+        assert_eq!(told(link.bond), [(1, vec![4])]);
+        assert_eq!(told(link.port), [(77, vec![1, 2])]);
         // What no handler took counts as dropped.
         let traffic = Traffic {
             rx_packets: 0,
@@ -498,7 +442,7 @@ mod tests {
                 let mut body = whole.clone();
                 body[at] = mangled;
                 DriverLink::read(&body);
-                read_counters(&body);
+                read_counters(RTM_NEWSTATS, &body);
             }
         }
     }
@@ -517,7 +461,7 @@ mod tests {
             nest = emitted(&[DefaultNla::new(kind, nest)]);
         }
         let body = [lacp_counters_body(5).to_vec(), nest].concat();
-        let (port, counters) = read_counters(&body).unwrap();
+        let (port, counters) = read_counters(RTM_NEWSTATS, &body).unwrap();
         assert_eq!((port, counters.lacpdus_rx, counters.lacpdus_tx), (5, 1, 2));
         assert_eq!((counters.unknown_rx, counters.illegal_rx), (3 + 9, 4));
         assert_eq!((counters.marker_rx, counters.marker_response_tx), (5, 8));

@@ -3,9 +3,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NlasIterator};
+use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED};
 use oxbond_core::option::{Kind, OPTIONS, OptionKey, OptionSpec, OptionValue};
 
+use super::attributes::attributes;
 use super::link::mac_of;
 
 /// The bond's option of this attribute (`IFLA_BOND_*`).
@@ -74,13 +75,13 @@ pub(crate) fn value(
             index => name_of(u32::try_from(index).ok()?)?,
         }),
         Kind::Ipv4List(_) => OptionValue::Ipv4(
-            list(bytes)?
-                .map(|ip| <[u8; 4]>::try_from(ip).ok().map(Ipv4Addr::from))
+            attributes(bytes)
+                .map(|(_, ip)| <[u8; 4]>::try_from(ip).ok().map(Ipv4Addr::from))
                 .collect::<Option<_>>()?,
         ),
         Kind::Ipv6List(_) => OptionValue::Ipv6(
-            list(bytes)?
-                .map(|ip| <[u8; 16]>::try_from(ip).ok().map(Ipv6Addr::from))
+            attributes(bytes)
+                .map(|(_, ip)| <[u8; 16]>::try_from(ip).ok().map(Ipv6Addr::from))
                 .collect::<Option<_>>()?,
         ),
         Kind::Mac => OptionValue::Mac(mac_of(bytes)?),
@@ -114,14 +115,6 @@ pub(crate) fn number(bytes: &[u8], signed: bool) -> Option<i64> {
         }
         _ => return None,
     })
-}
-
-/// The values of a nest of numbered attributes.
-fn list(bytes: &[u8]) -> Option<impl Iterator<Item = Vec<u8>>> {
-    let parsed: Result<Vec<_>, _> = NlasIterator::new(bytes)
-        .map(|nla| nla.map(|nla| nla.value().to_vec()))
-        .collect();
-    parsed.ok().map(Vec::into_iter)
 }
 
 fn nest(number: u16, values: impl Iterator<Item = Vec<u8>>) -> DefaultNla {

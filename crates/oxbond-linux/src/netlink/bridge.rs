@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use netlink_packet_core::{Emitable as _, NlasIterator};
+use netlink_packet_core::Emitable as _;
 use netlink_packet_route::link::{
     AfSpecBridge, BridgeFlag, BridgeStpState, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge,
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkExtentMask,
@@ -12,6 +12,8 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use serde::{Deserialize, Serialize};
 
+use super::attributes::{attribute, attributes, short_at, word_at};
+use super::link::LINK_HEADER_LEN;
 use super::{Netlink, body_of, named};
 use crate::error::KernelError;
 
@@ -29,14 +31,21 @@ pub struct BridgeSettings {
 }
 
 impl BridgeSettings {
-    pub(super) fn from_data(data: &[InfoBridge]) -> Self {
+    /// From what the kernel says of a bridge as a device (`IFLA_BR_*`).
+    pub(super) fn read(data: &[u8]) -> Self {
         let mut settings = Self::default();
-        for attribute in data {
-            match attribute {
-                InfoBridge::StpState(state) => settings.stp = *state != BridgeStpState::Disabled,
-                InfoBridge::ForwardDelay(delay) => settings.forward_delay = *delay,
-                InfoBridge::VlanFiltering(on) => settings.vlan_filtering = *on,
-                InfoBridge::VlanDefaultPvid(vid) => settings.default_pvid = *vid,
+        for (number, value) in attributes(data) {
+            match number {
+                IFLA_BR_STP_STATE => {
+                    settings.stp = word_at(value, 0).is_some_and(|state| state != 0)
+                }
+                IFLA_BR_FORWARD_DELAY => settings.forward_delay = word_at(value, 0).unwrap_or(0),
+                IFLA_BR_VLAN_FILTERING => {
+                    settings.vlan_filtering = value.first().is_some_and(|on| *on != 0)
+                }
+                IFLA_BR_VLAN_DEFAULT_PVID => {
+                    settings.default_pvid = short_at(value, 0).unwrap_or(0)
+                }
                 _ => {}
             }
         }
@@ -66,12 +75,14 @@ pub struct PortVlan {
     pub untagged: bool,
 }
 
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
+
 /// `IFLA_AF_SPEC`, and in it `IFLA_BRIDGE_VLAN_INFO`.
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
-
-/// Length of `struct ifinfomsg`; its index is at byte 4.
-const LINK_HEADER_LEN: usize = 16;
 
 impl Netlink {
     /// Makes a bridge.
@@ -135,31 +146,18 @@ impl Netlink {
             .attributes
             .push(LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan]));
         let request = RouteNetlinkMessage::GetLink(message);
-        let answers = self
+        // Read by hand: the crate refuses a port without VLANs, whose list is empty.
+        let of_port = |_, body: &[u8]| {
+            let spec = attribute(body.get(LINK_HEADER_LEN..)?, IFLA_AF_SPEC)?;
+            Some((word_at(body, 4)?, port_vlans_of(spec)))
+        };
+        let all = self
             .transport
-            .dump(request.message_type(), &body_of(&request))
+            .dump(request.message_type(), &body_of(&request), of_port)
             .map_err(|failure| named(failure, "list", "VLANs of bridge ports"))?;
         let mut vlans: BTreeMap<u32, Vec<PortVlan>> = BTreeMap::new();
-        for answer in answers {
-            // Read by hand: the crate refuses a port without VLANs, whose list is empty.
-            let (Some(index), Some(attributes)) = (
-                answer
-                    .body
-                    .get(4..)
-                    .and_then(|rest| rest.first_chunk::<4>()),
-                answer.body.get(LINK_HEADER_LEN..),
-            ) else {
-                continue;
-            };
-            let index = u32::from_ne_bytes(*index);
-            for attribute in NlasIterator::new(attributes).filter_map(Result::ok) {
-                if attribute.kind() == IFLA_AF_SPEC {
-                    vlans
-                        .entry(index)
-                        .or_default()
-                        .extend(port_vlans_of(attribute.value()));
-                }
-            }
+        for (index, of_port) in all {
+            vlans.entry(index).or_default().extend(of_port);
         }
         vlans.values_mut().for_each(|vlans| vlans.sort());
         Ok(vlans)
@@ -331,11 +329,10 @@ impl Netlink {
 }
 
 /// The content of `IFLA_AF_SPEC` of family `AF_BRIDGE`, uncompressed.
-fn port_vlans_of(attributes: &[u8]) -> Vec<PortVlan> {
-    NlasIterator::new(attributes)
-        .filter_map(Result::ok)
-        .filter(|attribute| attribute.kind() == IFLA_BRIDGE_VLAN_INFO)
-        .filter_map(|attribute| BridgeVlanInfo::try_from(attribute.value()).ok())
+fn port_vlans_of(spec: &[u8]) -> Vec<PortVlan> {
+    attributes(spec)
+        .filter(|(number, _)| *number == IFLA_BRIDGE_VLAN_INFO)
+        .filter_map(|(_, value)| BridgeVlanInfo::try_from(value).ok())
         .map(|info| PortVlan {
             vid: info.vid,
             pvid: info.flags.contains(BridgeVlanInfoFlags::Pvid),

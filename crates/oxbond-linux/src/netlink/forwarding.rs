@@ -1,10 +1,10 @@
 //! What bridges have learned: which station is behind which of their ports.
 
-use netlink_packet_core::NlasIterator;
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use oxbond_wire::MacAddr;
 
+use super::attributes::attributes;
 use super::link::mac_of;
 use super::{Netlink, body_of, named};
 use crate::error::KernelError;
@@ -40,26 +40,21 @@ impl Netlink {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Bridge;
         let request = RouteNetlinkMessage::GetNeighbour(message);
-        let answers = self
-            .transport
-            .dump(request.message_type(), &body_of(&request))
-            .map_err(|failure| named(failure, "list", "stations of bridges"))?;
         // Read by hand: tunnels have entries of a form that the crate refuses, and with them all others.
-        Ok(answers
-            .iter()
-            .filter_map(|answer| station_of(&answer.body))
-            .collect())
+        let station = |_, body: &[u8]| station_of(body);
+        self.transport
+            .dump(request.message_type(), &body_of(&request), station)
+            .map_err(|failure| named(failure, "list", "stations of bridges"))
     }
 }
 
 /// `None` for what is no entry of a bridge, such as the filter of a network card.
 fn station_of(body: &[u8]) -> Option<Station> {
-    let (header, attributes) = body.split_first_chunk::<HEADER_LEN>()?;
+    let (header, rest) = body.split_first_chunk::<HEADER_LEN>()?;
     let [_, _, _, _, i0, i1, i2, i3, s0, s1, ..] = *header;
     let (mut mac, mut bridge, mut vlan) = (None, None, None);
-    for attribute in NlasIterator::new(attributes).filter_map(Result::ok) {
-        let value = attribute.value();
-        match attribute.kind() {
+    for (number, value) in attributes(rest) {
+        match number {
             NDA_LLADDR => mac = mac_of(value),
             NDA_MASTER => bridge = value.try_into().ok().map(u32::from_ne_bytes),
             NDA_VLAN => vlan = value.try_into().ok().map(u16::from_ne_bytes),

@@ -2,17 +2,52 @@
 
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, Emitable as _, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoNetkit, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkLayerType, LinkMessage, NetkitMode, NetkitPolicy, State,
+    InfoData, InfoKind, InfoNetkit, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage, NetkitMode, NetkitPolicy,
 };
 use oxbond_wire::MacAddr;
 
+use super::attributes::{attribute, attributes, short_at, text_of, word_at};
 use super::bridge::BridgeSettings;
-use super::{Netlink, named};
+use super::{Failure, Netlink, named};
 use crate::error::KernelError;
+
+/// `RTM_NEWLINK`: an interface is as this message says.
+pub(crate) const NEW_LINK: u16 = 16;
+/// `RTM_DELLINK`: an interface is gone.
+pub(crate) const DEL_LINK: u16 = 17;
+/// `RTM_GETLINK`.
+pub(super) const GET_LINK: u16 = 18;
+
+/// Length of `struct ifinfomsg`; its device type is at byte 2, its index at byte 4, its flags are at byte 8.
+pub(super) const LINK_HEADER_LEN: usize = 16;
+
+pub(super) const IFLA_ADDRESS: u16 = 1;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+pub(super) const IFLA_MASTER: u16 = 10;
+pub(super) const IFLA_OPERSTATE: u16 = 16;
+pub(super) const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_EXT_MASK: u16 = 29;
+const IFLA_PROMISCUITY: u16 = 30;
+const IFLA_CARRIER_CHANGES: u16 = 35;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_MIN_MTU: u16 = 50;
+const IFLA_MAX_MTU: u16 = 51;
+const IFLA_PERM_ADDRESS: u16 = 54;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_VLAN_ID: u16 = 1;
+
+/// Without the counters of IPv6, which are most of a link, and summed up over all processors (Linux 4.4). The counters of the
+/// interface itself stay.
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 /// How the alias of each device that Oxbond makes begins. By it a device is recognised as ours after the daemon died.
 pub const ALIAS_MARK: &str = "oxbond:";
@@ -31,11 +66,13 @@ pub enum OperState {
     Unknown,
 }
 
-impl From<State> for OperState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Up => Self::Up,
-            State::NotPresent | State::Down | State::LowerLayerDown => Self::Down,
+impl OperState {
+    /// From the kernel's number (`IF_OPER_*`).
+    const fn of(number: u8) -> Self {
+        match number {
+            6 => Self::Up,
+            // Not present, down, lower layer down.
+            1..=3 => Self::Down,
             _ => Self::Unknown,
         }
     }
@@ -106,13 +143,19 @@ impl Link {
             .is_some_and(|alias| alias.starts_with(ALIAS_MARK))
     }
 
-    pub(crate) fn from_message(message: &LinkMessage) -> Self {
-        let flags = message.header.flags;
+    /// From the body of an `RTM_NEWLINK` or `RTM_DELLINK`.
+    ///
+    /// Read by hand: a machine may have thousands of interfaces, and of what the kernel says of each most is of no
+    /// use here.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Failure> {
+        let cut = || Failure::garbled("a link is cut short");
+        let flags = LinkFlags::from_bits_retain(word_at(body, 8).ok_or_else(cut)?);
+        let kind = short_at(body, 2).ok_or_else(cut)?;
         let mut link = Self {
-            index: message.header.index,
+            index: word_at(body, 4).ok_or_else(cut)?,
             name: String::new(),
             kind: None,
-            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            ethernet: kind == u16::from(LinkLayerType::Ether),
             loopback: flags.contains(LinkFlags::Loopback),
             point_to_point: flags.contains(LinkFlags::Pointopoint),
             up: flags.contains(LinkFlags::Up),
@@ -137,49 +180,51 @@ impl Link {
             carrier_changes: 0,
         };
         let mut lower_elsewhere = false;
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::IfName(name) => link.name.clone_from(name),
-                LinkAttribute::Address(bytes) => link.mac = mac_of(bytes),
-                LinkAttribute::PermAddress(bytes) => link.permanent_mac = mac_of(bytes),
-                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-                LinkAttribute::MinMtu(mtu) => link.min_mtu = *mtu,
-                LinkAttribute::MaxMtu(mtu) => link.max_mtu = *mtu,
-                LinkAttribute::Controller(index) => link.master = Some(*index),
-                LinkAttribute::Link(index) => link.lower = (*index != 0).then_some(*index),
-                LinkAttribute::LinkNetNsId(_) => lower_elsewhere = true,
-                LinkAttribute::Promiscuity(count) => link.promiscuity = *count,
-                LinkAttribute::OperState(state) => link.oper = OperState::from(*state),
-                LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
-                LinkAttribute::CarrierChanges(count) => link.carrier_changes = *count,
-                LinkAttribute::LinkInfo(infos) => {
-                    for info in infos {
-                        match info {
-                            LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
-                            LinkInfo::PortKind(kind) => link.port_kind = Some(kind.to_string()),
-                            LinkInfo::Data(InfoData::Vlan(data)) => link.vlan_id = vlan_id_of(data),
-                            LinkInfo::Data(InfoData::Bridge(data)) => {
-                                link.bridge = Some(BridgeSettings::from_data(data));
-                            }
-                            _ => {}
-                        }
-                    }
-                }
+        for (kind, value) in attributes(body.get(LINK_HEADER_LEN..).ok_or_else(cut)?) {
+            let number = || word_at(value, 0).ok_or_else(cut);
+            match kind {
+                IFLA_IFNAME => link.name = text_of(value),
+                IFLA_ADDRESS => link.mac = mac_of(value),
+                IFLA_PERM_ADDRESS => link.permanent_mac = mac_of(value),
+                IFLA_MTU => link.mtu = number()?,
+                IFLA_MIN_MTU => link.min_mtu = number()?,
+                IFLA_MAX_MTU => link.max_mtu = number()?,
+                IFLA_MASTER => link.master = Some(number()?),
+                IFLA_LINK => link.lower = Some(number()?).filter(|index| *index != 0),
+                IFLA_LINK_NETNSID => lower_elsewhere = true,
+                IFLA_PROMISCUITY => link.promiscuity = number()?,
+                IFLA_OPERSTATE => link.oper = OperState::of(*value.first().ok_or_else(cut)?),
+                IFLA_IFALIAS => link.alias = Some(text_of(value)),
+                IFLA_CARRIER_CHANGES => link.carrier_changes = number()?,
+                IFLA_LINKINFO => link.read_info(value),
                 _ => {}
             }
         }
         if lower_elsewhere {
             link.lower = None; // The index belongs to another namespace and may name a stranger in ours.
         }
-        link
+        Ok(link)
     }
-}
 
-fn vlan_id_of(data: &[InfoVlan]) -> Option<u16> {
-    data.iter().find_map(|attribute| match attribute {
-        InfoVlan::Id(id) => Some(*id),
-        _ => None,
-    })
+    /// What kind of virtual device it is, and of port.
+    fn read_info(&mut self, info: &[u8]) {
+        let mut data = None;
+        for (number, value) in attributes(info) {
+            match number {
+                IFLA_INFO_KIND => self.kind = Some(text_of(value)),
+                IFLA_INFO_SLAVE_KIND => self.port_kind = Some(text_of(value)),
+                IFLA_INFO_DATA => data = Some(value),
+                _ => {}
+            }
+        }
+        match (self.kind.as_deref(), data) {
+            (Some("vlan"), Some(data)) => {
+                self.vlan_id = attribute(data, IFLA_VLAN_ID).and_then(|id| short_at(id, 0));
+            }
+            (Some("bridge"), Some(data)) => self.bridge = Some(BridgeSettings::read(data)),
+            _ => {}
+        }
+    }
 }
 
 pub(super) fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
@@ -192,9 +237,7 @@ impl Netlink {
     /// # Errors
     /// What the kernel says.
     pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
-        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let answers = self.dump(&request, "interfaces")?;
-        Ok(answers.iter().filter_map(link_of).collect())
+        self.dump_links(&[], "interfaces", |body| Link::read(body).map(Some))
     }
 
     /// The interface of this name.
@@ -206,11 +249,8 @@ impl Netlink {
         if name.len() >= libc::IFNAMSIZ {
             return Ok(None);
         }
-        let mut message = LinkMessage::default();
-        message
-            .attributes
-            .push(LinkAttribute::IfName(name.to_owned()));
-        self.one_link(message, name)
+        let text = [name.as_bytes(), &[0]].concat();
+        self.one_link(0, &[DefaultNla::new(IFLA_IFNAME, text)], name)
     }
 
     /// The interface of this index.
@@ -218,17 +258,41 @@ impl Netlink {
     /// # Errors
     /// What the kernel says, except that there is none.
     pub fn link_by_index(&mut self, index: u32) -> Result<Option<Link>, KernelError> {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        self.one_link(message, &format!("interface {index}"))
+        self.one_link(index, &[], &format!("interface {index}"))
     }
 
-    fn one_link(&mut self, message: LinkMessage, what: &str) -> Result<Option<Link>, KernelError> {
-        match self.ask(&RouteNetlinkMessage::GetLink(message)) {
-            Ok(answers) => Ok(answers.iter().find_map(link_of)),
+    fn one_link(
+        &mut self,
+        index: u32,
+        name: &[DefaultNla],
+        what: &str,
+    ) -> Result<Option<Link>, KernelError> {
+        match self.transport.request(GET_LINK, 0, &link_body(index, name)) {
+            Ok(answers) => {
+                let link = answers.first().map(|answer| Link::read(&answer.body));
+                link.transpose()
+                    .map_err(|failure| named(failure, "look up", what))
+            }
             Err(failure) if failure.errno == libc::ENODEV => Ok(None),
             Err(failure) => Err(named(failure, "look up", what)),
         }
+    }
+
+    /// Those of the interfaces that the kernel finds by these attributes which `read` wants, as it sees them.
+    pub(super) fn dump_links<T>(
+        &mut self,
+        filter: &[DefaultNla],
+        what: &str,
+        read: impl Fn(&[u8]) -> Result<Option<T>, Failure>,
+    ) -> Result<Vec<T>, KernelError> {
+        let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes().to_vec();
+        let asked = [filter, &[DefaultNla::new(IFLA_EXT_MASK, mask)]].concat();
+        self.transport
+            .dump(GET_LINK, &link_body(0, &asked), |_, body| {
+                read(body).transpose()
+            })
+            .and_then(|links| links.into_iter().collect())
+            .map_err(|failure| named(failure, "list", what))
     }
 
     /// Sets an interface up.
@@ -509,17 +573,18 @@ impl Netlink {
     }
 }
 
+/// Body of a link message: `struct ifinfomsg` and attributes.
+pub(super) fn link_body(index: u32, attributes: &[DefaultNla]) -> Vec<u8> {
+    let mut body = vec![0; LINK_HEADER_LEN + attributes.buffer_len()];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    attributes.emit(&mut body[LINK_HEADER_LEN..]);
+    body
+}
+
 pub(super) fn named_link(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message
         .attributes
         .push(LinkAttribute::IfName(name.to_owned()));
     message
-}
-
-fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
-    match message {
-        RouteNetlinkMessage::NewLink(message) => Some(Link::from_message(message)),
-        _ => None,
-    }
 }

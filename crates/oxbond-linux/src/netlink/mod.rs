@@ -4,6 +4,7 @@
 //! namespace wherever it is used later. Events come by another socket, see [`crate::events`].
 
 mod address;
+mod attributes;
 pub(crate) mod bond;
 pub(crate) mod bond_option;
 mod bridge;
@@ -16,9 +17,11 @@ mod transport;
 mod vlan;
 
 pub use address::{Address, AddressRecord, Lifetime};
+pub(crate) use attributes::{attribute, attributes};
 pub use bridge::{BridgePortSettings, BridgeSetting, BridgeSettings, PortVlan};
 pub use forwarding::Station;
 pub use link::{ALIAS_MARK, Link, OperState};
+pub(crate) use link::{DEL_LINK, NEW_LINK};
 pub use neighbour::NeighbourRecord;
 pub use nexthop::NexthopRecord;
 pub use route::{DefaultRoute, Route, RouteRecord, Way};
@@ -93,10 +96,13 @@ impl Netlink {
 
     /// One question with one answer.
     fn ask(&mut self, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Failure> {
-        parse_all(
-            self.transport
-                .request(message.message_type(), 0, &body_of(message))?,
-        )
+        let answers = self
+            .transport
+            .request(message.message_type(), 0, &body_of(message))?;
+        let answers = answers.iter();
+        answers
+            .map(|answer| parse(answer.kind, &answer.body))
+            .collect()
     }
 
     /// A whole table.
@@ -105,9 +111,20 @@ impl Netlink {
         message: &RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        self.dump_those(message, what, |_| true)
+    }
+
+    /// What of a whole table is meant, as told by the bodies of its messages.
+    fn dump_those(
+        &mut self,
+        message: &RouteNetlinkMessage,
+        what: &str,
+        meant: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        let parsed = |kind, body: &[u8]| meant(body).then(|| parse(kind, body));
         self.transport
-            .dump(message.message_type(), &body_of(message))
-            .and_then(parse_all)
+            .dump(message.message_type(), &body_of(message), parsed)
+            .and_then(|answers| answers.into_iter().collect())
             .map_err(|failure| named(failure, "list", what))
     }
 }
@@ -130,13 +147,6 @@ pub(crate) fn named(
 pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<RouteNetlinkMessage, Failure> {
     use netlink_packet_core::ParseableParametrized as _;
     RouteNetlinkMessage::parse_with_param(body, kind).map_err(Failure::garbled)
-}
-
-fn parse_all(answers: Vec<transport::Answer>) -> Result<Vec<RouteNetlinkMessage>, Failure> {
-    answers
-        .iter()
-        .map(|answer| parse(answer.kind, &answer.body))
-        .collect()
 }
 
 fn body_of(message: &RouteNetlinkMessage) -> Vec<u8> {

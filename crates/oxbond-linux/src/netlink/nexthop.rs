@@ -109,12 +109,9 @@ impl Netlink {
     /// # Errors
     /// What the kernel says.
     pub fn nexthops(&mut self) -> Result<Vec<NexthopRecord>, KernelError> {
-        match self.transport.dump(GET, &[0; HEADER_LEN]) {
-            Ok(answers) => Ok(answers
-                .iter()
-                .filter(|answer| answer.kind == NEW)
-                .filter_map(|answer| NexthopRecord::from_message(&answer.body))
-                .collect()),
+        let record = |kind, body: &[u8]| NexthopRecord::from_message(body).filter(|_| kind == NEW);
+        match self.transport.dump(GET, &[0; HEADER_LEN], record) {
+            Ok(records) => Ok(records),
             Err(failure) if failure.errno == libc::EOPNOTSUPP => Ok(Vec::new()),
             Err(failure) => Err(named(failure, "list", "next hops")),
         }

@@ -233,9 +233,11 @@ impl Netlink {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RouteMessage::default();
             message.header.address_family = family;
-            for answer in self.dump(&RouteNetlinkMessage::GetRoute(message), "routes")? {
+            // The length of the destination is at byte 1 of `struct rtmsg`; every interface has routes that are no default.
+            let is_default = |header: &[u8]| header.get(1) == Some(&0);
+            let request = RouteNetlinkMessage::GetRoute(message);
+            for answer in self.dump_those(&request, "routes", is_default)? {
                 if let RouteNetlinkMessage::NewRoute(route) = answer
-                    && route.header.destination_prefix_length == 0
                     && route.header.kind == RouteType::Unicast
                 {
                     ways_of(&route, &mut routes);

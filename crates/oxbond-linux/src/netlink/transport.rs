@@ -113,16 +113,32 @@ impl Transport {
         flags: u16,
         body: &[u8],
     ) -> Result<Vec<Answer>, Failure> {
-        let (answers, _) = self.exchange(kind, flags | NLM_F_ACK, body)?;
+        let mut answers = Vec::new();
+        self.exchange(kind, flags | NLM_F_ACK, body, &mut |kind, body| {
+            answers.push(Answer {
+                kind,
+                body: body.to_vec(),
+            });
+        })?;
         Ok(answers)
     }
 
-    /// Asks for a whole table, again when it changed underneath.
-    pub(crate) fn dump(&mut self, kind: u16, body: &[u8]) -> Result<Vec<Answer>, Failure> {
+    /// Asks for a whole table, again when it changed underneath. Returns what `read` makes of each message, by its type and
+    /// its body.
+    pub(crate) fn dump<T>(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        read: impl Fn(u16, &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Failure> {
+        let mut found = Vec::new();
         for _ in 0..DUMP_TRIES {
-            let (answers, interrupted) = self.exchange(kind, NLM_F_DUMP, body)?;
+            found.clear();
+            let interrupted = self.exchange(kind, NLM_F_DUMP, body, &mut |kind, body| {
+                found.extend(read(kind, body));
+            })?;
             if !interrupted {
-                return Ok(answers);
+                return Ok(found);
             }
         }
         Err(Failure {
@@ -131,12 +147,14 @@ impl Transport {
         })
     }
 
+    /// Hands each message of the answer to `take`. Answers whether a dump was interrupted by a change.
     fn exchange(
         &mut self,
         kind: u16,
         flags: u16,
         body: &[u8],
-    ) -> Result<(Vec<Answer>, bool), Failure> {
+        take: &mut dyn FnMut(u16, &[u8]),
+    ) -> Result<bool, Failure> {
         self.sequence = self.sequence.wrapping_add(1);
         let length = NETLINK_HEADER_LEN + body.len();
         let mut message = vec![0; length];
@@ -148,7 +166,6 @@ impl Transport {
         message[NETLINK_HEADER_LEN..].copy_from_slice(body);
         retry_interrupted(|| self.socket.send(&message, 0))?;
 
-        let mut answers = Vec::new();
         let mut interrupted = false;
         loop {
             let sender = retry_interrupted(|| self.receive())?;
@@ -166,19 +183,16 @@ impl Transport {
                     NLMSG_ERROR => {
                         return match failure(message.flags(), message.payload(), true) {
                             Some(failure) => Err(failure),
-                            None => Ok((answers, interrupted)),
+                            None => Ok(interrupted),
                         };
                     }
                     NLMSG_DONE => {
                         return match failure(message.flags(), message.payload(), false) {
                             Some(failure) => Err(failure),
-                            None => Ok((answers, interrupted)),
+                            None => Ok(interrupted),
                         };
                     }
-                    kind => answers.push(Answer {
-                        kind,
-                        body: message.payload().to_vec(),
-                    }),
+                    kind => take(kind, message.payload()),
                 }
             }
         }

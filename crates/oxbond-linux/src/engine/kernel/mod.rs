@@ -18,4 +18,4 @@ mod read;
 
 pub use engine::{KernelEngine, KernelPort, KernelRecord};
 pub use presence::{Presence, presence, release};
-pub use read::{picture, pictures};
+pub use read::{picture, pictures, pictures_of};

@@ -46,7 +46,10 @@ impl Texts {
             // What was read before an error is what there is.
             let _ = File::from(file).take(MOST).read_to_end(&mut self.buffer);
         }
-        String::from_utf8_lossy(&self.buffer)
+        match std::str::from_utf8(&self.buffer) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&self.buffer),
+        }
     }
 }
 
@@ -85,6 +88,21 @@ enum Part {
     Port,
     Actor,
     Partner,
+}
+
+/// Reads no more of the text than the order of the ports.
+pub(super) fn order(text: &str) -> BondText {
+    let ports = text.split("\nSlave Interface: ").skip(1).map(|part| {
+        let end = part.find('\n').unwrap_or(part.len());
+        PortText {
+            name: part[..end].trim().to_owned(),
+            ..PortText::default()
+        }
+    });
+    BondText {
+        system: None,
+        ports: ports.collect(),
+    }
 }
 
 /// Reads the text of a bond.
@@ -226,6 +244,14 @@ mod tests {
             .collect();
         assert_eq!(names, told);
         assert!(!names.is_empty());
+        let briefly = order(text);
+        assert!(
+            briefly
+                .ports
+                .iter()
+                .map(|port| port.name.as_str())
+                .eq(names)
+        );
         assert_eq!(bond.ports[0].actor_churn, None);
     }
 

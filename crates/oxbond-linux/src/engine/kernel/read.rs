@@ -1,6 +1,7 @@
 //! Pictures of the driver's bonds, whoever made them. Reads only, and needs no privilege: what the driver keeps for
 //! administrators is absent for others.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use oxbond_core::driver::{
@@ -17,9 +18,9 @@ use super::proc_text::{self, BondText, PortText, Texts};
 use super::random_mac::RandomMacs;
 use crate::error::KernelError;
 use crate::ethtool::{self, LinkSettings};
-use crate::netlink::Netlink;
-use crate::netlink::bond::{Attributes, DriverLink, attributes_of};
+use crate::netlink::bond::DriverLink;
 use crate::netlink::bond_option::{self, number};
+use crate::netlink::{Netlink, attribute, attributes};
 
 /// Attributes of a bond that are no options (`IFLA_BOND_*`, and `IFLA_BOND_AD_INFO_*` in the latter).
 const AD_INFO: u16 = 23;
@@ -47,11 +48,23 @@ const AD_CHURN_PARTNER_STATE: u16 = 12;
 /// # Errors
 /// What the kernel says. A machine without the driver has no bonds, which is no error.
 pub fn pictures(nl: &mut Netlink) -> Result<Vec<Picture>, KernelError> {
+    pictures_of(nl, |_| true)
+}
+
+/// As [`pictures`], of the bonds whose interface indices are meant.
+///
+/// # Errors
+/// What the kernel says.
+pub fn pictures_of(
+    nl: &mut Netlink,
+    meant: impl Fn(u32) -> bool,
+) -> Result<Vec<Picture>, KernelError> {
     let mut links = nl.driver_links()?;
     links.sort_by_key(|link| link.index);
     let mut ports: HashMap<u32, Vec<&DriverLink>> = HashMap::new();
     for link in &links {
-        if let Some(master) = link.master.filter(|_| link.port.is_some()) {
+        let master = link.master.filter(|_| link.port.is_some());
+        if let Some(master) = master.filter(|master| meant(*master)) {
             ports.entry(master).or_default().push(link);
         }
     }
@@ -59,7 +72,8 @@ pub fn pictures(nl: &mut Netlink) -> Result<Vec<Picture>, KernelError> {
     if !ports.is_empty() {
         sources.settings = ethtool::all_link_settings()?;
     }
-    let bonds = || links.iter().filter(|link| link.bond.is_some());
+    let is_meant = |link: &&DriverLink| link.bond.is_some() && meant(link.index);
+    let bonds = || links.iter().filter(is_meant);
     if bonds().any(is_aggregation) {
         sources.counters = nl.lacp_counters()?;
     }
@@ -98,9 +112,9 @@ pub fn picture(nl: &mut Netlink, ifindex: u32) -> Result<Option<Picture>, Kernel
 
 fn is_aggregation(bond: &DriverLink) -> bool {
     let mode = OptionId::Mode.spec().netlink;
-    bond.bond.iter().flatten().any(|(number, value)| {
-        Some(*number) == mode && value.first() == Some(&Mode::Ieee8023ad.code())
-    })
+    let told = bond.bond.as_deref().zip(mode);
+    let mode = told.and_then(|(told, mode)| attribute(told, mode)?.first());
+    mode == Some(&Mode::Ieee8023ad.code())
 }
 
 /// What is read for all bonds at once, and beside netlink.
@@ -110,15 +124,17 @@ struct Sources {
     counters: HashMap<u32, Counters>,
     texts: Texts,
     random_macs: RandomMacs,
+    /// The kernel's, once it was asked.
+    release: OnceCell<Option<(u8, u8)>>,
 }
 
 impl Sources {
     fn picture(&mut self, bond: &DriverLink, ports: &[&DriverLink]) -> Picture {
         // Nothing else tells the order of several ports.
-        let text = if ports.len() > 1 || is_aggregation(bond) {
-            proc_text::parse(&self.texts.read(&bond.name))
-        } else {
-            BondText::default()
+        let text = match (is_aggregation(bond), ports.len()) {
+            (true, _) => proc_text::parse(&self.texts.read(&bond.name)),
+            (false, 0 | 1) => BondText::default(),
+            (false, _) => proc_text::order(&self.texts.read(&bond.name)),
         };
         // The first port gives its own address to a bond that has a random one.
         let mac_is_random = ports.is_empty() && self.random_macs.is_random(&bond.name, bond.mac);
@@ -156,12 +172,12 @@ fn compose(
         let port = ports.iter().find(|port| port.index == index)?;
         Some(port.name.clone())
     };
-    for (number, bytes) in bond.bond.iter().flatten() {
-        if !picture_takes(&mut picture, *number, bytes, &name_of) {
-            picture.raw.push(raw(*number, bytes));
+    for (number, bytes) in attributes(bond.bond.as_deref().unwrap_or_default()) {
+        if !picture_takes(&mut picture, number, bytes, &name_of) {
+            picture.raw.push(raw(number, bytes));
         }
     }
-    add_silent_options(&mut picture);
+    add_silent_options(&mut picture, *sources.release.get_or_init(release));
     let place = |port: &DriverLink| text.ports.iter().position(|told| told.name == port.name);
     let mut ordered: Vec<_> = ports.iter().map(|port| (place(port), *port)).collect();
     // Those whose place is not told come last.
@@ -185,7 +201,7 @@ fn picture_takes(
     name_of: &dyn Fn(u32) -> Option<String>,
 ) -> bool {
     if number == AD_INFO {
-        picture.active_aggregator = active_aggregator(&attributes_of(bytes));
+        picture.active_aggregator = active_aggregator(bytes);
         return picture.active_aggregator.is_some();
     }
     let Some(spec) = bond_option::of_bond(number) else {
@@ -213,8 +229,7 @@ fn picture_takes(
 }
 
 /// Options that the driver has and does not mention while they are empty.
-fn add_silent_options(picture: &mut Picture) {
-    let release = release();
+fn add_silent_options(picture: &mut Picture, release: Option<(u8, u8)>) {
     for id in [
         OptionId::ArpIpTarget,
         OptionId::NsIp6Target,
@@ -231,7 +246,7 @@ fn add_silent_options(picture: &mut Picture) {
     }
 }
 
-fn active_aggregator(info: &Attributes) -> Option<ActiveAggregator> {
+fn active_aggregator(info: &[u8]) -> Option<ActiveAggregator> {
     let of = |wanted: u16| short(info, wanted);
     Some(ActiveAggregator {
         id: of(AD_INFO_AGGREGATOR)?,
@@ -248,8 +263,7 @@ fn compose_port(
     text: Option<&PortText>,
     sources: &Sources,
 ) -> PortPicture {
-    let none = Attributes::new();
-    let told = port.port.as_ref().unwrap_or(&none);
+    let told = port.port.as_deref().unwrap_or_default();
     let settings = sources
         .settings
         .get(&port.index)
@@ -257,8 +271,8 @@ fn compose_port(
         .unwrap_or_default();
     let mut options = PortOptions::default();
     let mut unknown = Vec::new();
-    for (number, bytes) in told {
-        let taken = match *number {
+    for (number, bytes) in attributes(told) {
+        let taken = match number {
             STATE
             | MII_STATUS
             | LINK_FAILURE_COUNT
@@ -277,7 +291,7 @@ fn compose_port(
             }),
         };
         if !taken {
-            unknown.push(raw(*number, bytes));
+            unknown.push(raw(number, bytes));
         }
     }
     PortPicture {
@@ -313,7 +327,7 @@ fn compose_port(
 
 fn aggregation(
     port: &DriverLink,
-    told: &Attributes,
+    told: &[u8],
     text: Option<&PortText>,
     sources: &Sources,
 ) -> PortAggregation {
@@ -355,18 +369,17 @@ fn aggregation(
     }
 }
 
-fn value(attributes: &Attributes, wanted: u16) -> Option<i64> {
-    let (_, bytes) = attributes.iter().find(|(number, _)| *number == wanted)?;
-    number(bytes, false)
+fn value(told: &[u8], wanted: u16) -> Option<i64> {
+    number(attribute(told, wanted)?, false)
 }
 
-fn short(attributes: &Attributes, wanted: u16) -> Option<u16> {
-    value(attributes, wanted)?.try_into().ok()
+fn short(told: &[u8], wanted: u16) -> Option<u16> {
+    value(told, wanted)?.try_into().ok()
 }
 
-fn mac(attributes: &Attributes, wanted: u16) -> Option<MacAddr> {
-    let (_, bytes) = attributes.iter().find(|(number, _)| *number == wanted)?;
-    <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddr::from)
+fn mac(told: &[u8], wanted: u16) -> Option<MacAddr> {
+    let bytes = attribute(told, wanted)?;
+    <[u8; 6]>::try_from(bytes).ok().map(MacAddr::from)
 }
 
 fn raw(number: u16, bytes: &[u8]) -> RawAttribute {
@@ -378,8 +391,10 @@ fn raw(number: u16, bytes: &[u8]) -> RawAttribute {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use netlink_packet_core::{DefaultNla, Emitable as _};
     use oxbond_core::driver::Traffic;
+
+    use super::*;
 
     fn link(index: u32, name: &str) -> DriverLink {
         DriverLink {
@@ -397,17 +412,27 @@ mod tests {
         }
     }
 
-    fn port(index: u32, name: &str, told: Attributes) -> DriverLink {
+    fn nest(told: Vec<(u16, Vec<u8>)>) -> Option<Vec<u8>> {
+        let told = told.into_iter();
+        let told: Vec<_> = told
+            .map(|(number, value)| DefaultNla::new(number, value))
+            .collect();
+        let mut bytes = vec![0; told.as_slice().buffer_len()];
+        told.as_slice().emit(&mut bytes);
+        Some(bytes)
+    }
+
+    fn port(index: u32, name: &str, told: Vec<(u16, Vec<u8>)>) -> DriverLink {
         DriverLink {
             master: Some(9),
-            port: Some(told),
+            port: nest(told),
             ..link(index, name)
         }
     }
 
-    fn bond(told: Attributes) -> DriverLink {
+    fn bond(told: Vec<(u16, Vec<u8>)>) -> DriverLink {
         DriverLink {
-            bond: Some(told),
+            bond: nest(told),
             ..link(9, "bond0")
         }
     }
