@@ -8,7 +8,7 @@ use oxbond_wire::MacAddr;
 
 use crate::error::KernelError;
 use crate::ethtool::{self, LinkSettings};
-use crate::netlink::{Link, Netlink, OperState};
+use crate::netlink::{Address, DefaultRoute, Link, Netlink, OperState};
 use crate::wireless;
 
 /// Longest interface name, in bytes (`IFNAMSIZ` without the terminator).
@@ -271,9 +271,98 @@ pub enum NameRefusal {
     Kernel(#[from] KernelError),
 }
 
-/// Says whether an interface may become a port of `bond`, and what it is like.
-///
-/// `taken` maps the interfaces that are ports of Oxbond bonds to those bonds' names: nothing on the device itself tells.
+/// What has a say in whether interfaces may become ports: read once for all that are asked about at one time.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    links: Vec<Link>,
+    default_routes: Vec<DefaultRoute>,
+    /// Of every interface, those good beyond their link.
+    addresses: Vec<Address>,
+}
+
+impl Surroundings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read(nl: &mut Netlink) -> Result<Self, KernelError> {
+        Ok(Self {
+            links: nl.links()?,
+            default_routes: nl.default_routes()?,
+            addresses: nl.addresses_beyond_links()?,
+        })
+    }
+
+    /// Says whether an interface may become a port of `bond`, and what it is like.
+    ///
+    /// `taken` maps the interfaces that are ports of Oxbond bonds to those bonds' names: nothing on the device itself tells.
+    ///
+    /// # Errors
+    /// The first reason found against it.
+    pub fn inspect_port(
+        &self,
+        bond: &str,
+        name: &str,
+        taken: &BTreeMap<u32, String>,
+    ) -> Result<Candidate, PortRefusal> {
+        let own = || name.to_owned();
+        if name == bond {
+            return Err(PortRefusal::Itself { name: own() });
+        }
+        if name.len() > NAME_MAX {
+            return Err(PortRefusal::NameTooLong { name: own() });
+        }
+        let Some(link) = self.links.iter().find(|link| link.name == name) else {
+            return Err(PortRefusal::Missing {
+                name: own(),
+                similar: most_similar(name, &self.links),
+            });
+        };
+        refuse_by_kind(link, taken)?;
+        refuse_by_neighbours(link, &self.links)?;
+        if wireless::is_wireless(link.index, name)? {
+            return Err(PortRefusal::Wireless { name: own() });
+        }
+        self.refuse_by_use(link)?;
+        let Some(mac) = link.mac else {
+            return Err(PortRefusal::NotEthernet { name: own() });
+        };
+        let settings = ethtool::link_settings(link.index, name)?;
+        Ok(Candidate {
+            link: link.clone(),
+            mac,
+            settings,
+        })
+    }
+
+    /// What the machine needs it for.
+    fn refuse_by_use(&self, link: &Link) -> Result<(), PortRefusal> {
+        let name = &link.name;
+        let mut routes = self.default_routes.iter();
+        if let Some(route) = routes.find(|route| route.ifindex == link.index) {
+            let (family, ip) = if route.ipv6 {
+                ("IPv6", "ip -6")
+            } else {
+                ("IPv4", "ip")
+            };
+            return Err(PortRefusal::DefaultRoute {
+                name: name.clone(),
+                family,
+                remedy: format!("{ip} route del default dev {name}"),
+            });
+        }
+        let mut addresses = self.addresses.iter();
+        if let Some(address) = addresses.find(|address| address.ifindex == link.index) {
+            return Err(PortRefusal::Addressed {
+                name: name.clone(),
+                address: format!("{}/{}", address.address, address.prefix_len),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// As [`Surroundings::inspect_port`], of one interface as everything is now.
 ///
 /// # Errors
 /// The first reason found against it.
@@ -283,35 +372,7 @@ pub fn inspect_port(
     name: &str,
     taken: &BTreeMap<u32, String>,
 ) -> Result<Candidate, PortRefusal> {
-    let own = || name.to_owned();
-    if name == bond {
-        return Err(PortRefusal::Itself { name: own() });
-    }
-    if name.len() > NAME_MAX {
-        return Err(PortRefusal::NameTooLong { name: own() });
-    }
-    let links = nl.links()?;
-    let Some(link) = links.iter().find(|link| link.name == name) else {
-        return Err(PortRefusal::Missing {
-            name: own(),
-            similar: most_similar(name, &links),
-        });
-    };
-    refuse_by_kind(link, taken)?;
-    refuse_by_neighbours(link, &links)?;
-    if wireless::is_wireless(link.index, name)? {
-        return Err(PortRefusal::Wireless { name: own() });
-    }
-    refuse_by_use(nl, link)?;
-    let Some(mac) = link.mac else {
-        return Err(PortRefusal::NotEthernet { name: own() });
-    };
-    let settings = ethtool::link_settings(link.index, name)?;
-    Ok(Candidate {
-        link: link.clone(),
-        mac,
-        settings,
-    })
+    Surroundings::read(nl)?.inspect_port(bond, name, taken)
 }
 
 /// What the interface is by itself.
@@ -369,38 +430,6 @@ fn refuse_by_neighbours(link: &Link, links: &[Link]) -> Result<(), PortRefusal> 
                 upper: upper.name.clone(),
             });
         }
-    }
-    Ok(())
-}
-
-/// What the machine needs it for.
-fn refuse_by_use(nl: &mut Netlink, link: &Link) -> Result<(), PortRefusal> {
-    let name = &link.name;
-    if let Some(route) = nl
-        .default_routes()?
-        .into_iter()
-        .find(|route| route.ifindex == link.index)
-    {
-        let (family, ip) = if route.ipv6 {
-            ("IPv6", "ip -6")
-        } else {
-            ("IPv4", "ip")
-        };
-        return Err(PortRefusal::DefaultRoute {
-            name: name.clone(),
-            family,
-            remedy: format!("{ip} route del default dev {name}"),
-        });
-    }
-    if let Some(address) = nl
-        .addresses(link.index)?
-        .into_iter()
-        .find(|address| address.global)
-    {
-        return Err(PortRefusal::Addressed {
-            name: name.clone(),
-            address: format!("{}/{}", address.address, address.prefix_len),
-        });
     }
     Ok(())
 }

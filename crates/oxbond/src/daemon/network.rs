@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oxbond_core::bond::Bond;
 use oxbond_core::input::Input;
 use oxbond_datapath::KernelTypes;
-use oxbond_linux::inspect::{self, PortRefusal};
+use oxbond_linux::inspect::{self, PortRefusal, Surroundings};
 use oxbond_linux::ipv6;
 use oxbond_linux::netlink::BridgeSetting;
 use oxbond_linux::resolver::NameService;
@@ -184,6 +184,7 @@ impl Service {
             })
             .collect();
         let taken = self.taken();
+        let around = Surroundings::read(&mut self.netlink).map_err(kernel)?;
         let mut cores: BTreeMap<String, Bond> = BTreeMap::new();
         for planned in steps {
             let name = planned.step.device();
@@ -224,7 +225,7 @@ impl Service {
             };
             for port in ports {
                 let options = parse_port_options(&port.options)?;
-                let candidate = inspect::inspect_port(&mut self.netlink, bond, &port.name, &taken);
+                let candidate = around.inspect_port(bond, &port.name, &taken);
                 let candidate = match candidate {
                     Ok(candidate) => candidate,
                     // What the plan itself does something about.

@@ -31,7 +31,7 @@ use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
 use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError, EngineRecord};
-use oxbond_linux::inspect::{self, Candidate};
+use oxbond_linux::inspect::{self, Candidate, Surroundings};
 use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, info, warn};
@@ -128,11 +128,13 @@ impl EbpfBond {
         // The core first: it refuses what makes no sense before anything is touched.
         let core = Bond::new(now, &wanted.name, mac, &options).map_err(refused_by_core)?;
         make.check_name(netlink)?;
+        let around = Surroundings::read(netlink).map_err(kernel)?;
         let candidates = wanted
             .ports
             .iter()
             .map(|port| {
-                inspect::inspect_port(netlink, &wanted.name, &port.name, taken)
+                around
+                    .inspect_port(&wanted.name, &port.name, taken)
                     .map_err(refused_as_port)
             })
             .collect::<Result<Vec<_>, _>>()?;

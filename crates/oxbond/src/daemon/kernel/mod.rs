@@ -14,7 +14,7 @@ use oxbond_core::status::BondStatus;
 use oxbond_core::time::Instant;
 use oxbond_linux::engine::kernel::{KernelEngine, KernelPort, KernelRecord};
 use oxbond_linux::engine::{BondSpec, EngineError};
-use oxbond_linux::inspect::{self, Candidate};
+use oxbond_linux::inspect::{self, Candidate, Surroundings};
 use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, info, warn};
@@ -73,11 +73,13 @@ impl KernelBond {
         // What names a port is set when that is there.
         options.retain(|change| !matches!(change.id, OptionId::Primary | OptionId::ActiveSlave));
         make.check_name(netlink)?;
+        let around = Surroundings::read(netlink).map_err(kernel)?;
         let candidates = wanted
             .ports
             .iter()
             .map(|port| {
-                inspect::inspect_port(netlink, &wanted.name, &port.name, taken)
+                around
+                    .inspect_port(&wanted.name, &port.name, taken)
                     .map_err(refused_as_port)
             })
             .collect::<Result<Vec<_>, _>>()?;
