@@ -7,7 +7,7 @@ use oxbond_core::hash::hash;
 use oxbond_core::option::{HashPolicy, Mode};
 use oxbond_core::port::PortId;
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole};
-use oxbond_linux::engine::kernel::{picture, pictures};
+use oxbond_linux::engine::kernel::{picture, pictures_of};
 use oxbond_linux::netlink::Netlink;
 use oxbond_wire::ethernet::EtherType;
 
@@ -21,20 +21,33 @@ const IGMP: u8 = 2;
 /// Where an IPv4 packet behind an Ethernet header has its protocol.
 const PROTOCOL_AT: usize = 14 + 9;
 
-/// Every bond of the driver in the network namespace of the calling thread, by name, as one that nobody has under
-/// management.
+/// The bonds of the driver in the network namespace of the calling thread whose interface indices are meant, by name, as
+/// some that nobody has under management.
 ///
 /// # Errors
 /// What the kernel says. A kernel without the driver has no bonds, which is no error.
-pub(crate) fn unmanaged(netlink: &mut Netlink) -> Result<Vec<BondReport>, Failure> {
-    let mut pictures = pictures(netlink).map_err(kernel)?;
+pub(crate) fn unmanaged(
+    netlink: &mut Netlink,
+    meant: impl Fn(u32) -> bool,
+) -> Result<Vec<BondReport>, Failure> {
+    let mut pictures = pictures_of(netlink, meant).map_err(kernel)?;
     pictures.sort_by(|a, b| a.name.cmp(&b.name));
-    let report = |picture: &Picture| {
-        let ports = picture.ports.iter().map(|port| port.name.clone());
-        let status = picture.status(None, &ports.collect::<Vec<_>>());
-        BondReport::of_driver(picture, status, None)
+    Ok(pictures.iter().map(BondReport::of_nobody).collect())
+}
+
+/// The bond of the driver of this name, as one that nobody has under management.
+///
+/// # Errors
+/// What the kernel says. That there is none is no error.
+pub(crate) fn unmanaged_one(
+    netlink: &mut Netlink,
+    name: &str,
+) -> Result<Option<BondReport>, Failure> {
+    let Some(link) = netlink.link(name).map_err(kernel)? else {
+        return Ok(None);
     };
-    Ok(pictures.iter().map(report).collect())
+    let picture = picture(netlink, link.index).map_err(kernel)?;
+    Ok(picture.as_ref().map(BondReport::of_nobody))
 }
 
 /// What would become of a frame that is sent through the bond of the driver with this index; `None` where there is none.
@@ -51,6 +64,13 @@ pub(crate) fn way(
 }
 
 impl BondReport {
+    /// A bond of the driver that nobody has under management.
+    fn of_nobody(picture: &Picture) -> Self {
+        let ports = picture.ports.iter().map(|port| port.name.clone());
+        let status = picture.status(None, &ports.collect::<Vec<_>>());
+        Self::of_driver(picture, status, None)
+    }
+
     /// A bond of the driver. `chosen` says why it is on that engine; without it nobody has it under management.
     pub(crate) fn of_driver(picture: &Picture, status: BondStatus, chosen: Option<&str>) -> Self {
         let why = chosen.map_or_else(

@@ -68,7 +68,12 @@ impl Look {
                 })
             }
             Err(failure) => {
-                let mut bonds = driver::unmanaged(&mut Netlink::open().map_err(kernel)?)?;
+                let mut netlink = Netlink::open().map_err(kernel)?;
+                let one = only.map(|name| driver::unmanaged_one(&mut netlink, name));
+                let mut bonds = match one.transpose()?.flatten() {
+                    Some(bond) => vec![bond],
+                    None => driver::unmanaged(&mut netlink, |_| true)?,
+                };
                 let mut orphans = paths.map(|paths| paths.saved_bonds()).unwrap_or_default();
                 for bond in &mut bonds {
                     if orphans.remove(&bond.status.name) {

@@ -128,8 +128,12 @@ impl Service {
 
     /// A bond on the driver that is not under management.
     fn of_somebody_else(&mut self, name: &str) -> Result<Picture, Failure> {
-        let pictures = self.pictures()?;
-        let Some(picture) = pictures.into_values().find(|picture| picture.name == name) else {
+        let link = self.netlink.link(name).map_err(kernel)?;
+        let picture = match link {
+            Some(link) => linux::picture(&mut self.netlink, link.index).map_err(kernel)?,
+            None => None,
+        };
+        let Some(picture) = picture else {
             return Err(refused(format!(
                 "there is no bond {name} on the kernel's driver; 'oxbond status' shows those that there are"
             )));

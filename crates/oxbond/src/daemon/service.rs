@@ -290,6 +290,8 @@ impl Service {
         for index in gone {
             self.on_gone(now, *index);
         }
+        // All of these changes had happened when a bond of the driver was read, so each is read once.
+        let mut read_whole: BTreeSet<String> = BTreeSet::new();
         for index in changed {
             let link = match self.netlink.link_by_index(*index) {
                 Ok(Some(link)) => link,
@@ -303,7 +305,8 @@ impl Service {
                     continue;
                 }
             };
-            let concerned = self.those(|bond| bond.is_concerned(&link));
+            let concerned =
+                self.those(|bond| bond.is_concerned(&link) && !read_whole.contains(bond.name()));
             if concerned.is_empty() {
                 continue;
             }
@@ -312,6 +315,7 @@ impl Service {
                 self.with_bond(&bond, |bond, netlink| {
                     bond.on_link(netlink, now, &link, &taken)
                 });
+                read_whole.extend(self.on_driver(&bond).then_some(bond));
             }
         }
         if !addresses.is_empty() {
@@ -319,6 +323,12 @@ impl Service {
                 self.with_bond(&bond, |bond, netlink| bond.on_addresses(netlink, now));
             }
         }
+    }
+
+    /// Whether a bond of ours is on the driver.
+    fn on_driver(&self, bond: &str) -> bool {
+        let bond = self.bonds.get(bond);
+        bond.is_some_and(|bond| bond.engine() == Engine::Kernel)
     }
 
     /// Bonds that are reached by addresses of these interfaces: front devices, or what stands on them.
@@ -471,15 +481,17 @@ impl Service {
 
     /// Bonds of the driver that are not ours.
     fn unmanaged(&mut self, only: Option<&str>) -> Vec<BondReport> {
-        let mut others = driver::unmanaged(&mut self.netlink).unwrap_or_else(|failure| {
+        let ours: BTreeSet<u32> = self.bonds.values().map(ManagedBond::ifindex).collect();
+        let read = match only {
+            Some(name) => driver::unmanaged_one(&mut self.netlink, name)
+                .map(|bond| bond.into_iter().collect::<Vec<_>>()),
+            None => driver::unmanaged(&mut self.netlink, |index| !ours.contains(&index)),
+        };
+        let mut others = read.unwrap_or_else(|failure| {
             warn!("cannot read the bonds of the kernel's driver: {failure}");
             Vec::new()
         });
-        others.retain(|bond| {
-            let index = bond.engine.bond_ifindex;
-            only.is_none_or(|name| name == bond.status.name)
-                && self.bonds.values().all(|ours| ours.ifindex() != index)
-        });
+        others.retain(|bond| !ours.contains(&bond.engine.bond_ifindex));
         others
     }
 
@@ -552,7 +564,7 @@ impl Service {
 
     /// Refuses a name of which there are files of a bond that this daemon does not hold: they tell how its ports were.
     pub(super) fn refuse_left_over(&self, name: &str) -> Result<(), Failure> {
-        if self.bonds.contains_key(name) || !self.state.bonds()?.contains(name) {
+        if self.bonds.contains_key(name) || !self.state.of(name).are_there() {
             return Ok(());
         }
         let why = format!(

@@ -187,6 +187,12 @@ pub(crate) struct BondFiles {
 }
 
 impl BondFiles {
+    /// There is any of them.
+    pub(crate) fn are_there(&self) -> bool {
+        let all = [&self.state, &self.own_mark, &self.driver_mark, &self.moving];
+        all.iter().any(|file| file.exists())
+    }
+
     /// The state file.
     pub(crate) fn path(&self) -> &Path {
         &self.state
