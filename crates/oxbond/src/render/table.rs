@@ -182,21 +182,24 @@ fn rows(bond: &BondReport, paint: Paint, width: usize) -> String {
     let mut line = |cells: &[Cell; 5], why: &str| {
         text.push_str(GAP);
         for (column, cell) in cells.iter().enumerate() {
-            let fill = " ".repeat(widths[column] - columns(&cell.text));
-            let shown = (cell.paint)(paint, &cell.text);
-            let (before, after) = if column == FAILURES {
-                (fill.as_str(), "")
-            } else {
-                ("", fill.as_str())
-            };
-            text.push_str(&format!("{before}{shown}{after}{GAP}"));
+            let fill = widths[column] - columns(&cell.text);
+            if column == FAILURES {
+                pad(&mut text, fill);
+            }
+            text.push_str(&(cell.paint)(paint, &cell.text));
+            if column != FAILURES {
+                pad(&mut text, fill);
+            }
+            text.push_str(GAP);
         }
         let wrapped = wrap(why, width.saturating_sub(indent).max(WHY_WIDTH_MIN));
-        text.push_str(
-            wrapped
-                .join(&format!("\n{}", " ".repeat(indent)))
-                .trim_end(),
-        );
+        for (number, line) in wrapped.iter().enumerate() {
+            if number > 0 {
+                text.push('\n');
+                pad(&mut text, indent);
+            }
+            text.push_str(line);
+        }
         text.truncate(text.trim_end().len());
         text.push('\n');
     };
@@ -268,6 +271,10 @@ pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
+}
+
+fn pad(text: &mut String, spaces: usize) {
+    text.extend(core::iter::repeat_n(' ', spaces));
 }
 
 pub(super) fn columns(text: &str) -> usize {
