@@ -35,7 +35,8 @@ struct Words {
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// throughput, failover, footprint, files; all of these without a word. many: OXBOND_BENCH_BONDS (100) bonds in one
-    /// daemon. driver: beside the kernel's bonding driver, where it is. kernel: OXBOND_BENCH_BONDS (500) bonds on that driver
+    /// daemon. driver: beside the kernel's bonding driver, where it is. kernel: OXBOND_BENCH_BONDS (500) bonds on that driver.
+    /// making: as many, made by us
     parts: Vec<String>,
 }
 
@@ -47,7 +48,7 @@ fn main() -> Result<()> {
         program.display()
     );
     let words = Words::parse();
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 8] = [
         ("throughput", throughput),
         ("failover", failover),
         ("footprint", footprint),
@@ -55,6 +56,7 @@ fn main() -> Result<()> {
         ("many", many::many),
         ("driver", driver::compare),
         ("kernel", kernel::kernel),
+        ("making", kernel::making),
     ];
     for word in &words.parts {
         ensure!(
@@ -64,7 +66,7 @@ fn main() -> Result<()> {
     }
     for (name, part) in parts {
         // Most kernels that this runs on have no bonding driver, and many bonds take long to make.
-        let asked_only = ["driver", "kernel", "many"].contains(&name);
+        let asked_only = ["driver", "kernel", "making", "many"].contains(&name);
         if words.parts.is_empty() && !asked_only || words.parts.iter().any(|word| word == name) {
             part(&program, words.rounds)?;
         }
@@ -254,6 +256,14 @@ fn told(what: &str, rounds: usize, mut run: impl FnMut() -> Result<String>) -> R
     let median = median(&mut times);
     println!("  {what}: {median:.1} ms (median of {rounds})");
     Ok(())
+}
+
+/// How many bonds: `OXBOND_BENCH_BONDS`, else this many.
+fn bonds(otherwise: usize) -> Result<usize> {
+    match std::env::var("OXBOND_BENCH_BONDS") {
+        Ok(number) => number.parse().context("OXBOND_BENCH_BONDS"),
+        Err(_) => Ok(otherwise),
+    }
 }
 
 fn millis(time: Duration) -> f64 {

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use oxbond_lab::capture::{Capture, Frame};
 use oxbond_lab::machine::{End, Machine};
 use oxbond_lab::proc::wait_until;
 use oxbond_lab::rig::{Plan, Topology};
 
-use crate::{millis, told};
+use crate::{bonds, millis, told};
 
 /// Bonds, unless `OXBOND_BENCH_BONDS` has another number.
 const BONDS: usize = 100;
@@ -28,10 +28,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 
 pub(crate) fn many(program: &Path, _rounds: usize) -> Result<()> {
-    let bonds = match std::env::var("OXBOND_BENCH_BONDS") {
-        Ok(number) => number.parse().context("OXBOND_BENCH_BONDS")?,
-        Err(_) => BONDS,
-    };
+    let bonds = bonds(BONDS)?;
     println!("many: {bonds} bonds of 2 ports, 802.3ad at the fast rate, miimon 100");
     let ports: Vec<String> = (0..bonds)
         .flat_map(|bond| ["a", "b"].map(|side| format!("{side}{bond}")))
