@@ -26,21 +26,34 @@ fn moves() -> usize {
 struct Mover {
     subject: Subject,
     addresses: Vec<&'static str>,
+    /// Of the traffic: 0 for IPv4, 1 for IPv6.
+    version: usize,
+    flows: u16,
 }
 
 impl Mover {
     fn new(topology: Topology) -> Self {
+        Self::with_ports(topology, &PORTS)
+    }
+
+    fn with_ports(topology: Topology, ports: &[&str]) -> Self {
         Self {
-            subject: Subject::new(Plan::new(topology, &PORTS)),
+            subject: Subject::new(Plan::new(topology, ports)),
             addresses: PEER.to_vec(),
+            version: 0,
+            flows: 1,
         }
     }
 
     /// Makes the driver's bond at one end.
     fn driver_up(&self, end: &Namespace, options: &str) {
-        end.ip(&format!("link add bond0 type bond miimon 100 {options}"))
+        let monitor = match options.contains("miimon") || options.contains("arp_interval") {
+            true => "",
+            false => "miimon 100",
+        };
+        end.ip(&format!("link add bond0 type bond {monitor} {options}"))
             .unwrap();
-        for port in PORTS {
+        for port in self.subject.rig.ports() {
             end.set_link(port, false).unwrap();
             end.ip(&format!("link set {port} master bond0")).unwrap();
         }
@@ -55,6 +68,24 @@ impl Mover {
 
     fn wait_peer(&self) {
         self.subject.wait_peer(&self.addresses).unwrap();
+    }
+
+    /// A file of `/proc/net`: in a guest a process for each look takes most of a test's time.
+    fn read(&self, file: &str) -> String {
+        let path = format!("/proc/thread-self/net/{file}");
+        self.subject
+            .host()
+            .run(|| std::fs::read_to_string(path))
+            .unwrap()
+    }
+
+    /// IPv6 is still looking for an address of the host.
+    fn any_tentative(&self) -> bool {
+        const TENTATIVE: u32 = 0x40;
+        self.read("if_inet6").lines().any(|line| {
+            let flags = line.split_whitespace().nth(4).unwrap();
+            u32::from_str_radix(flags, 16).unwrap() & TENTATIVE != 0
+        })
     }
 
     /// What a user sees of the bond and of what stands on it, but for indices and times.
@@ -83,26 +114,30 @@ impl Mover {
     /// Moves the bond under traffic both ways, and says what became of that.
     fn move_to(&self, engine: &str) -> Moved {
         wait_until(PATIENCE, "IPv6 has looked for its addresses", || {
-            !self.seen().contains("tentative")
+            !self.any_tentative()
         })
-        .unwrap();
+        .unwrap_or_else(|e| panic!("{e}: {}", self.seen()));
         let before = self.seen();
-        let traffic = self.subject.traffic(0).rate(RATE).both_ways();
-        let meter = traffic.start().unwrap();
+        let traffic = self.subject.traffic(self.version).flows(self.flows);
+        let meter = traffic.rate(RATE).both_ways().start().unwrap();
         meter.wait_flowing(100, PATIENCE).unwrap();
         let asked = meter.time_of(Instant::now());
         let said = self.subject.must(&format!("adopt bond0 --engine {engine}"));
         assert_eq!(self.seen(), before, "{said}");
         wait_until(PATIENCE * 2, "all ports have followed", || {
-            let links = self.subject.host().execute("ip", "-o link").unwrap();
-            !links.contains("oxold") && !links.contains("oxnew")
+            let devices = self.read("dev");
+            !devices.contains("oxold") && !devices.contains("oxnew")
         })
         .unwrap_or_else(|e| panic!("{e}: {}", self.subject.daemon().unwrap().stderr()));
         meter.wait_flowing(100, PATIENCE).unwrap();
         let report = meter.stop(Duration::from_secs(2)).unwrap();
         assert_eq!(self.seen(), before, "{said}");
         self.wait_peer();
-        Moved { asked, report }
+        Moved {
+            asked,
+            report,
+            spacing: Duration::from_secs(1) * self.flows.into() / RATE,
+        }
     }
 }
 
@@ -110,6 +145,8 @@ impl Mover {
 struct Moved {
     asked: Duration,
     report: Report,
+    /// Between two datagrams of a flow.
+    spacing: Duration,
 }
 
 impl Moved {
@@ -121,10 +158,9 @@ impl Moved {
 
     /// The longest time of which everything that was sent one way was lost.
     fn gap(&self) -> Duration {
-        let spacing = Duration::from_secs(1) / RATE;
         let gaps = self
             .lost()
-            .map(|range| range.to.saturating_sub(range.from) + spacing);
+            .map(|range| range.to.saturating_sub(range.from) + self.spacing);
         gaps.max().unwrap_or_default()
     }
 }
@@ -148,7 +184,7 @@ fn account(way: &str, moved: &[Moved]) {
 }
 
 /// Moves a bond of the driver to our engine and back, again and again.
-fn to_and_fro(mover: &Mover, each: impl Fn()) {
+fn to_and_fro(mover: &Mover, what: &str, each: impl Fn()) {
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for _ in 0..moves() {
         for (engine, moved) in [("ebpf", &mut there), ("kernel", &mut back)] {
@@ -158,8 +194,8 @@ fn to_and_fro(mover: &Mover, each: impl Fn()) {
             each();
         }
     }
-    account("driver to ebpf", &there);
-    account("ebpf to driver", &back);
+    account(&format!("{what}, driver to ebpf"), &there);
+    account(&format!("{what}, ebpf to driver"), &back);
 }
 
 #[test]
@@ -177,7 +213,7 @@ fn inside_adoption_of_an_active_backup_bond() {
         "route add fd01::/64 via fd77::1",
     ]);
     mover.wait_peer();
-    to_and_fro(&mover, || mover.wait_peer());
+    to_and_fro(&mover, "active-backup", || ());
 }
 
 /// What the partner, the driver's bond at the other end, shows of the aggregation: its aggregator, partner and ports.
@@ -223,7 +259,7 @@ fn inside_adoption_of_a_link_aggregation_below_a_bridge() {
     .unwrap();
     mover.wait_peer();
     let before = partner(&mover);
-    to_and_fro(&mover, || {
+    to_and_fro(&mover, "802.3ad", || {
         wait_until(PATIENCE * 2, "the aggregate is whole again", || {
             partner(&mover) == before
         })
@@ -342,4 +378,140 @@ fn inside_adoption_survives_the_daemon() {
     mover.wait_peer();
     mover.subject.start_daemon().unwrap();
     stays(&mover, "the port is back");
+}
+
+/// A bond to be moved.
+struct Case {
+    options: &'static str,
+    /// Of the driver's bond at the other end; without it that is a switch.
+    partner: Option<&'static str>,
+    ports: &'static [&'static str],
+    /// 0 for IPv4, 1 for IPv6, and the other one is not there.
+    version: usize,
+    flows: u16,
+}
+
+const CASE: Case = Case {
+    options: "",
+    partner: None,
+    ports: &PORTS,
+    version: 0,
+    flows: 1,
+};
+
+impl Case {
+    fn run(&self) {
+        let topology = match self.partner {
+            None => Topology::OneSwitch,
+            Some(options) if options.contains("802.3ad") => Topology::Cabled,
+            Some(_) => Topology::Direct,
+        };
+        let mover = Mover {
+            addresses: vec![PEER[self.version]],
+            version: self.version,
+            flows: self.flows,
+            ..Mover::with_ports(topology, self.ports)
+        };
+        let prefix = ["24", "64 nodad"][self.version];
+        mover.driver_up(mover.subject.host(), self.options);
+        mover.ip(&[&format!(
+            "address add {}/{prefix} dev bond0",
+            HOST[self.version]
+        )]);
+        if let Some(options) = self.partner {
+            let peer = &mover.subject.rig.peer;
+            mover.driver_up(peer, options);
+            peer.ip(&format!(
+                "address add {}/{prefix} dev bond0",
+                PEER[self.version]
+            ))
+            .unwrap();
+        }
+        mover.wait_peer();
+        to_and_fro(&mover, self.options, || ());
+    }
+}
+
+const THREE: &[&str] = &["enp3s0", "enp4s0", "enp5s0"];
+
+#[test]
+fn inside_adoption_of_balance_rr() {
+    Case {
+        options: "mode balance-rr",
+        partner: Some("mode balance-rr miimon 1"),
+        ..CASE
+    }
+    .run();
+}
+
+#[test]
+fn inside_adoption_of_balance_xor() {
+    Case {
+        options: "mode balance-xor xmit_hash_policy layer3+4",
+        partner: Some("mode balance-xor xmit_hash_policy layer3+4 miimon 1"),
+        flows: 2,
+        ..CASE
+    }
+    .run();
+}
+
+#[test]
+fn inside_adoption_of_broadcast() {
+    Case {
+        options: "mode broadcast",
+        partner: Some("mode broadcast miimon 1"),
+        ..CASE
+    }
+    .run();
+}
+
+#[test]
+fn inside_adoption_of_balance_tlb() {
+    Case {
+        options: "mode balance-tlb",
+        flows: 2,
+        ..CASE
+    }
+    .run();
+}
+
+#[test]
+fn inside_adoption_of_balance_alb() {
+    Case {
+        options: "mode balance-alb",
+        flows: 2,
+        ..CASE
+    }
+    .run();
+}
+
+#[test]
+fn inside_adoption_of_a_bond_whose_address_is_its_active_ports() {
+    Case {
+        options: "mode active-backup fail_over_mac active arp_interval 100 arp_ip_target 10.77.0.1",
+        ports: THREE,
+        ..CASE
+    }
+    .run();
+}
+
+#[test]
+fn inside_adoption_of_a_bond_with_a_primary_port_whose_address_follows() {
+    Case {
+        options: "mode active-backup fail_over_mac follow",
+        version: 1,
+        ..CASE
+    }
+    .run();
+}
+
+#[test]
+fn inside_adoption_of_three_ports_whose_partner_is_slow() {
+    Case {
+        options: "mode 802.3ad lacp_rate slow",
+        partner: Some("mode 802.3ad lacp_rate slow"),
+        ports: THREE,
+        ..CASE
+    }
+    .run();
 }
