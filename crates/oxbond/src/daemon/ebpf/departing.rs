@@ -70,8 +70,12 @@ impl EbpfBond {
             return Err(refused_down(&name));
         }
         let mut options = parse_options(&self.wanted.options)?;
-        // They name ports, which it has not yet.
-        options.retain(|change| !matches!(change.id, OptionId::Primary | OptionId::ActiveSlave));
+        // It has no ports yet that could be named, and before addresses stand on it, its monitor asks nobody and hears nothing.
+        let later = |id| {
+            use OptionId::{ActiveSlave, ArpInterval, Primary};
+            matches!(id, Primary | ActiveSlave | ArpInterval)
+        };
+        options.retain(|change| !later(change.id));
         let spec = BondSpec {
             name: name.clone(),
             mac: Some(self.core.mac()),

@@ -220,6 +220,7 @@ impl KernelBond {
         let chosen = "it was asked for".to_owned();
         let mut bond = Self::new(wanted, engine, picture, watch, chosen, files);
         bond.set_late_options(netlink)?;
+        bond.begin_probing(netlink)?;
         bond.save()?;
         bond.files.forget_move()?;
         Ok(bond)
