@@ -16,6 +16,10 @@ const RATE: u32 = 1000;
 /// Longest time that nothing may be carried.
 const GAP: Duration = Duration::from_millis(5);
 
+/// What a static trunk adds at the other end: nobody tells it that a port's link is about to go, and it sends there until it
+/// looks. With `miimon 1` that is once in a tick of the kernel's clock, 4 ms, and a tick later it has acted.
+const UNTOLD: Duration = Duration::from_millis(8);
+
 /// How often each way, unless the environment says otherwise (`OXBOND_MOVES`).
 fn moves() -> usize {
     let said = std::env::var("OXBOND_MOVES").ok();
@@ -29,6 +33,8 @@ struct Mover {
     /// Of the traffic: 0 for IPv4, 1 for IPv6.
     version: usize,
     flows: u16,
+    /// The bond's address goes with its active port, so it is another one while ports follow.
+    wanders: bool,
 }
 
 impl Mover {
@@ -42,6 +48,7 @@ impl Mover {
             addresses: PEER.to_vec(),
             version: 0,
             flows: 1,
+            wanders: false,
         }
     }
 
@@ -111,11 +118,31 @@ impl Mover {
         seen + &routes.join("\n")
     }
 
+    /// The peer knows the host by an address that the bond or one of its ports has: balance-alb tells peers different ones.
+    fn is_reached(&self) -> bool {
+        let host = self.subject.host();
+        let known = self.subject.rig.peer.execute("ip", "neighbour").unwrap();
+        let of = |device: &str| host.link(device).unwrap()["address"].clone();
+        let mut devices = vec![of("bond0")];
+        devices.extend(self.subject.rig.ports().iter().map(|port| of(port)));
+        let mut entries = known
+            .lines()
+            .filter(|line| line.starts_with(HOST[self.version]));
+        entries.any(|line| {
+            devices
+                .iter()
+                .any(|mac| line.contains(mac.as_str().unwrap()))
+        })
+    }
+
     /// Moves the bond under traffic both ways, and says what became of that.
     fn move_to(&self, engine: &str) -> Moved {
-        wait_until(PATIENCE, "IPv6 has looked for its addresses", || {
-            !self.any_tentative()
-        })
+        let host = self.subject.host();
+        wait_until(
+            PATIENCE,
+            "the bond is up and its addresses are its own",
+            || host.link("bond0").unwrap()["operstate"] == "UP" && !self.any_tentative(),
+        )
         .unwrap_or_else(|e| panic!("{e}: {}", self.seen()));
         let before = self.seen();
         let traffic = self.subject.traffic(self.version).flows(self.flows);
@@ -123,7 +150,9 @@ impl Mover {
         meter.wait_flowing(100, PATIENCE).unwrap();
         let asked = meter.time_of(Instant::now());
         let said = self.subject.must(&format!("adopt bond0 --engine {engine}"));
-        assert_eq!(self.seen(), before, "{said}");
+        if !self.wanders {
+            assert_eq!(self.seen(), before, "{said}");
+        }
         wait_until(PATIENCE * 2, "all ports have followed", || {
             let devices = self.read("dev");
             !devices.contains("oxold") && !devices.contains("oxnew")
@@ -166,7 +195,7 @@ impl Moved {
 }
 
 /// Prints what became of each move, and asserts that none took too long.
-fn account(way: &str, moved: &[Moved]) {
+fn account(way: &str, moved: &[Moved], most: Duration) {
     let gaps: Vec<Duration> = moved.iter().map(Moved::gap).collect();
     let lost: Vec<u32> = moved
         .iter()
@@ -179,12 +208,12 @@ fn account(way: &str, moved: &[Moved]) {
         }
     }
     eprintln!("{way}: lost {lost:?}, refused {refused}, longest gaps {gaps:?}");
-    assert!(gaps.iter().all(|gap| *gap <= GAP), "{way}: {gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap <= most), "{way}: {gaps:?}");
     assert_eq!(refused, 0, "{way}");
 }
 
 /// Moves a bond of the driver to our engine and back, again and again.
-fn to_and_fro(mover: &Mover, what: &str, each: impl Fn()) {
+fn to_and_fro(mover: &Mover, what: &str, most: Duration, each: impl Fn()) {
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for _ in 0..moves() {
         for (engine, moved) in [("ebpf", &mut there), ("kernel", &mut back)] {
@@ -194,8 +223,8 @@ fn to_and_fro(mover: &Mover, what: &str, each: impl Fn()) {
             each();
         }
     }
-    account(&format!("{what}, driver to ebpf"), &there);
-    account(&format!("{what}, ebpf to driver"), &back);
+    account(&format!("{what}, driver to ebpf"), &there, most);
+    account(&format!("{what}, ebpf to driver"), &back, most);
 }
 
 #[test]
@@ -213,7 +242,7 @@ fn inside_adoption_of_an_active_backup_bond() {
         "route add fd01::/64 via fd77::1",
     ]);
     mover.wait_peer();
-    to_and_fro(&mover, "active-backup", || ());
+    to_and_fro(&mover, "active-backup", GAP, || ());
 }
 
 /// What the partner, the driver's bond at the other end, shows of the aggregation: its aggregator, partner and ports.
@@ -259,7 +288,7 @@ fn inside_adoption_of_a_link_aggregation_below_a_bridge() {
     .unwrap();
     mover.wait_peer();
     let before = partner(&mover);
-    to_and_fro(&mover, "802.3ad", || {
+    to_and_fro(&mover, "802.3ad", GAP, || {
         wait_until(PATIENCE * 2, "the aggregate is whole again", || {
             partner(&mover) == before
         })
@@ -380,7 +409,7 @@ fn inside_adoption_survives_the_daemon() {
     stays(&mover, "the port is back");
 }
 
-/// A bond to be moved.
+/// A bond to be moved, and who is at the other end.
 struct Case {
     options: &'static str,
     /// Of the driver's bond at the other end; without it that is a switch.
@@ -410,6 +439,7 @@ impl Case {
             addresses: vec![PEER[self.version]],
             version: self.version,
             flows: self.flows,
+            wanders: self.options.contains("fail_over_mac active"),
             ..Mover::with_ports(topology, self.ports)
         };
         let prefix = ["24", "64 nodad"][self.version];
@@ -428,7 +458,14 @@ impl Case {
             .unwrap();
         }
         mover.wait_peer();
-        to_and_fro(&mover, self.options, || ());
+        let most = match topology {
+            Topology::Direct => GAP + UNTOLD,
+            _ => GAP,
+        };
+        to_and_fro(&mover, self.options, most, || {
+            wait_until(PATIENCE, "the peer sends to a port", || mover.is_reached())
+                .unwrap_or_else(|e| panic!("{e}: {}", mover.seen()));
+        });
     }
 }
 
@@ -486,9 +523,9 @@ fn inside_adoption_of_balance_alb() {
 }
 
 #[test]
-fn inside_adoption_of_a_bond_whose_address_is_its_active_ports() {
+fn inside_adoption_of_a_bond_whose_address_is_its_primary_ports() {
     Case {
-        options: "mode active-backup fail_over_mac active arp_interval 100 arp_ip_target 10.77.0.1",
+        options: "mode active-backup fail_over_mac active primary enp3s0 arp_interval 100 arp_ip_target 10.77.0.1",
         ports: THREE,
         ..CASE
     }
@@ -496,7 +533,7 @@ fn inside_adoption_of_a_bond_whose_address_is_its_active_ports() {
 }
 
 #[test]
-fn inside_adoption_of_a_bond_with_a_primary_port_whose_address_follows() {
+fn inside_adoption_of_a_bond_whose_address_follows() {
     Case {
         options: "mode active-backup fail_over_mac follow",
         version: 1,
