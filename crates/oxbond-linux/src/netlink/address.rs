@@ -58,6 +58,9 @@ pub struct AddressRecord {
     pub temporary: bool,
     /// The kernel made it itself (link-local, or from a router's prefix) and will again.
     pub automatic: bool,
+    /// IPv6: duplicate address detection has not found it to be nobody else's, so that it cannot be used.
+    #[serde(default)]
+    pub tentative: bool,
     /// The kernel's message.
     message: Vec<u8>,
 }
@@ -101,6 +104,7 @@ impl AddressRecord {
         kept.emit(&mut body);
         Some(Self {
             automatic: told || link_local || (temporary && address.address.is_ipv6()),
+            tentative: flags.is_some_and(|flags| flags.contains(AddressFlags::Tentative)),
             address,
             temporary,
             message: body,
@@ -180,8 +184,8 @@ impl Netlink {
         self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object)
     }
 
-    /// As [`Self::put_back_address`], for an address that another interface of the same machine had on the same wire: it
-    /// is not looked for there by duplicate address detection. One that is there already is fine.
+    /// As [`Self::put_back_address`], for an address that this machine has had on the same wire until now: duplicate
+    /// address detection does not look for it there, so it can be used at once. One that is there already is fine.
     ///
     /// # Errors
     /// What the kernel says.
@@ -202,6 +206,21 @@ impl Netlink {
             Err(error) if error.errno == libc::EEXIST => Ok(()),
             other => other,
         }
+    }
+
+    /// Gives an address the flags and lifetimes that it had, after [`Self::move_address`]. It can be used all the while.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn finish_address(
+        &mut self,
+        ifindex: u32,
+        record: &AddressRecord,
+    ) -> Result<(), KernelError> {
+        let (op, object) = ("put back address", record.object());
+        let message = record.message_on(ifindex, op)?;
+        let message = RouteNetlinkMessage::NewAddress(message);
+        self.write(&message, NLM_F_REPLACE, op, object)
     }
 
     /// Addresses of one interface, in the kernel's order.

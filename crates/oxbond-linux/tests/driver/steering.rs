@@ -284,6 +284,16 @@ fn furnish() {
         route add fd0b::/32 via fd07::1");
 }
 
+/// Asserts that every address can be used, when a change has just been made: nothing had to be waited for.
+fn all_addresses_work(nl: &mut Netlink, what: &str) {
+    let found = nl.all_addresses().unwrap();
+    let waiting: Vec<_> = found.iter().filter(|record| record.tentative).collect();
+    assert!(
+        waiting.iter().all(|record| record.automatic),
+        "{what}: {waiting:?}"
+    );
+}
+
 pub(crate) fn every_mode_to_every_other() {
     wires(3);
     ip("link set p1 up");
@@ -313,6 +323,21 @@ pub(crate) fn every_mode_to_every_other() {
         let carrier = engine.picture(&mut nl).unwrap().carrier;
         carrier.then_some(())
     });
+    eventually("addresses that work", || {
+        let found = nl.all_addresses().unwrap();
+        found.iter().all(|record| !record.tentative).then_some(())
+    });
+    // The kernel takes neither while the address cannot be used yet.
+    let link_local = nl
+        .all_addresses()
+        .unwrap()
+        .into_iter()
+        .find(|record| record.automatic && record.address.ifindex == engine.ifindex());
+    let link_local = link_local.unwrap().address.address;
+    ip(&format!(
+        "route add fd0c::/32 via fd00::1 src fd00::2
+        route add fd0d::/32 dev bond0 src {link_local}"
+    ));
     let before = settled(&mut nl);
     let picture = lasting(engine.picture(&mut nl).unwrap());
     let mut longest = std::time::Duration::ZERO;
@@ -324,6 +349,7 @@ pub(crate) fn every_mode_to_every_other() {
                     .set_options(&mut nl, &options(&format!("mode={mode}")))
                     .unwrap_or_else(|e| panic!("to {mode}: {e}"));
                 longest = longest.max(begun.elapsed());
+                all_addresses_work(&mut nl, &format!("to {mode}"));
                 let now = lasting(engine.picture(&mut nl).unwrap());
                 assert_eq!(now.options.mode, *mode);
                 let names = |picture: &Picture| {

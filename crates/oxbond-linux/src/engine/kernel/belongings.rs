@@ -1,14 +1,16 @@
 //! What the kernel drops when a bond is set down: IPv6 addresses, next hops and routes of both families, and the up state of the
 //! devices on top of it, with theirs. Kept as the kernel's own messages, and put back.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::engine::EngineError;
 use crate::error::KernelError;
 use crate::netlink::{AddressRecord, Link, Netlink, NexthopRecord, RouteRecord};
 
-/// A route by way of an address is refused until that has been found to be nobody else's, which takes a second.
-const UNTIL_ADDRESSES_ARE_OURS: Duration = Duration::from_secs(3);
+/// Next hops are refused until the bond has a carrier, which in 802.3ad takes the driver some tenths of a second after its
+/// ports joined.
+const UNTIL_CARRIER: Duration = Duration::from_secs(1);
 
 /// What a bond and the devices on top of it have.
 #[derive(Debug)]
@@ -69,21 +71,28 @@ impl Belongings {
     }
 
     /// Puts back what is missing, now that the bond is as it was. Goes on to the end and returns what could not be done.
+    ///
+    /// The kernel would spend a second on finding out that each IPv6 address is nobody else's, and refuse routes that have it
+    /// as their source until then. It was found out when they came, so it is not done again.
     pub(super) fn put_back(&self, nl: &mut Netlink) -> Vec<EngineError> {
         let mut complaints = self.set_up_and_down(nl);
-        complaints.extend(self.put_back_addresses(nl));
-        let end = Instant::now() + UNTIL_ADDRESSES_ARE_OURS;
-        loop {
-            let mut left = self.put_back_nexthops(nl);
-            left.extend(self.put_back_routes(nl));
-            if left.is_empty() {
-                break;
-            }
-            if Instant::now() >= end {
-                complaints.extend(left);
-                break;
-            }
+        let mut hasty = Vec::new();
+        complaints.extend(self.put_back_addresses(nl, false, &mut hasty));
+        let mut left = self.put_back_ways(nl);
+        if !left.is_empty() {
+            // One may have an address as its source that the kernel made anew, and is still looking for.
+            complaints.extend(self.put_back_addresses(nl, true, &mut hasty));
+            left = self.put_back_ways(nl);
+        }
+        let end = Instant::now() + UNTIL_CARRIER;
+        while !left.is_empty() && !self.nexthops.is_empty() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
+            left = self.put_back_ways(nl);
+        }
+        complaints.extend(left);
+        for record in hasty {
+            let done = nl.finish_address(record.address.ifindex, record);
+            complaints.extend(done.err().filter(is_news));
         }
         complaints.into_iter().map(EngineError::from).collect()
     }
@@ -103,7 +112,14 @@ impl Belongings {
         complaints
     }
 
-    fn put_back_addresses(&self, nl: &mut Netlink) -> Vec<KernelError> {
+    /// Puts back addresses that are missing and, if `anew`, those that the kernel has made anew and that cannot be used yet.
+    /// Those that are to be finished go to `hasty`.
+    fn put_back_addresses<'a>(
+        &'a self,
+        nl: &mut Netlink,
+        anew: bool,
+        hasty: &mut Vec<&'a AddressRecord>,
+    ) -> Vec<KernelError> {
         let (now, links) = match nl.all_addresses().and_then(|now| Ok((now, nl.links()?))) {
             Ok(found) => found,
             Err(error) => return vec![error],
@@ -115,14 +131,31 @@ impl Belongings {
         let mut complaints = Vec::new();
         for record in &self.addresses {
             let index = record.address.ifindex;
-            let is_there = now.iter().any(|there| there.address == record.address);
+            let there = now.iter().find(|there| there.address == record.address);
+            let unusable = |there: &&AddressRecord| anew && there.tentative && !record.tentative;
+            let unusable = there.filter(unusable);
             // One that the kernel made from a link-layer address goes with that.
-            if is_there || record.automatic && !has_its_mac(index) {
+            if there.is_some() && unusable.is_none() || record.automatic && !has_its_mac(index) {
                 continue;
             }
-            let done = nl.put_back_address(index, record);
+            let parted = unusable.map_or(Ok(()), |there| nl.take_address(there));
+            complaints.extend(parted.err().filter(is_news));
+            let done = match record.address.address {
+                IpAddr::V6(_) if !record.tentative => {
+                    hasty.push(record);
+                    nl.move_address(index, record)
+                }
+                _ => nl.put_back_address(index, record),
+            };
             complaints.extend(done.err().filter(is_news));
         }
+        complaints
+    }
+
+    /// Next hops, and the routes by them and by addresses.
+    fn put_back_ways(&self, nl: &mut Netlink) -> Vec<KernelError> {
+        let mut complaints = self.put_back_nexthops(nl);
+        complaints.extend(self.put_back_routes(nl));
         complaints
     }
 
