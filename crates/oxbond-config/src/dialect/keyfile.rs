@@ -29,6 +29,9 @@ use crate::model::{
 use crate::report::Report;
 use crate::span::{Located, Sources, Span};
 
+/// Why a forward delay is no word of NetworkManager's: it refuses the whole profile then.
+const DELAYS: &str = "NetworkManager takes a forward delay of 2 to 30 s, and of 0 without STP";
+
 /// Where profiles are written to.
 const HOME: &str = "/etc/NetworkManager/system-connections";
 
@@ -568,8 +571,13 @@ impl Reader {
                         }
                     }
                     ("bridge", "forward-delay") => {
-                        if let Some(delay) = number(&entry.value, 0..=255, span, report) {
-                            set(&mut bridge.forward_delay, delay, report);
+                        let delay = number(&entry.value, 0..=30, span, report);
+                        match delay {
+                            Some(Located { value: 1, .. }) => {
+                                report.unsupported(span, DELAYS, "write 0 or 2 to 30");
+                            }
+                            Some(delay) => set(&mut bridge.forward_delay, delay, report),
+                            None => {}
                         }
                     }
                     ("bridge", "vlans") => {
@@ -1233,7 +1241,14 @@ impl Writer<'_> {
         let on = |flag: &Option<Located<bool>>| flag.as_ref().is_some_and(|flag| flag.value);
         line(&mut settings, "stp", on(&bridge.stp));
         if let Some(delay) = &bridge.forward_delay {
-            line(&mut settings, "forward-delay", delay.value);
+            match (delay.value, on(&bridge.stp)) {
+                (0, false) | (2..=30, _) => line(&mut settings, "forward-delay", delay.value),
+                (_, false) => {
+                    let what = format!("left out, it does nothing without STP: {DELAYS}");
+                    self.report.changed(delay.span, what);
+                }
+                (_, true) => self.report.unsupported(delay.span, DELAYS, "write 2 to 30"),
+            }
         }
         if on(&bridge.vlan_aware) {
             line(&mut settings, "vlan-filtering", true);

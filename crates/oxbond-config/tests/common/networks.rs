@@ -334,7 +334,9 @@ fn bridge(common: bool) -> impl Strategy<Value = DesiredBridge> {
                 .ports
                 .push(DesiredBridgePort::new(at("bond0".to_owned())));
             bridge.stp = stp.map(at);
-            bridge.forward_delay = delay.map(at);
+            // NetworkManager has no others.
+            let everywhere = |delay: &u32| *delay > 1 || *delay == 0 && stp != Some(true);
+            bridge.forward_delay = delay.filter(|delay| !common || everywhere(delay)).map(at);
             bridge.device = device;
             if !common {
                 bridge.vlan_aware = Some(at(aware));

@@ -5,7 +5,7 @@ use oxbond_config::dialect::{Dialect, keyfile};
 use oxbond_config::span::Sources;
 
 use crate::bench::{Bench, Root};
-use crate::{difference, fixtures, is_told, samples, text, written};
+use crate::{delays, difference, fixtures, is_told, samples, text, written};
 
 const MODIFY: &str = r#"
 for case in /work/*; do
@@ -73,7 +73,8 @@ fn normalised(cases: &[Sources]) -> Vec<Vec<Result<String, String>>> {
 /// Every profile we write is taken, and nothing in it vanishes.
 #[test]
 fn root_nmcli_takes_what_is_written() {
-    let cases: Vec<Sources> = samples(25)
+    let networks = [samples(25), delays()].concat();
+    let cases: Vec<Sources> = networks
         .iter()
         .map(|network| older(&written(&keyfile::write(network).files)))
         .collect();

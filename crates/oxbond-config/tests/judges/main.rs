@@ -14,9 +14,9 @@ mod networks;
 mod nmcli;
 
 use oxbond_config::dialect::{Dialect, OutputFile, Reading};
-use oxbond_config::model::DesiredNetwork;
+use oxbond_config::model::{DesiredBridge, DesiredNetwork};
 use oxbond_config::report::{Fate, LineReport};
-use oxbond_config::span::Sources;
+use oxbond_config::span::{Located, Sources};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
@@ -35,6 +35,27 @@ fn samples(of_each: usize) -> Vec<DesiredNetwork> {
         }
     }
     samples
+}
+
+/// A bridge, and nothing else, with each forward delay about which tools differ, with and without STP.
+fn delays() -> Vec<DesiredNetwork> {
+    let bridges = samples(25).into_iter().flat_map(|network| network.bridges);
+    let bridge = bridges.last().expect("some samples have bridges");
+    let span = bridge.name.span;
+    let mut delays = Vec::new();
+    for stp in [false, true] {
+        for delay in [0, 1, 2, 31] {
+            let mut bridge = DesiredBridge::new(bridge.name.clone());
+            bridge.stp = Some(Located::new(stp, span));
+            bridge.forward_delay = Some(Located::new(delay, span));
+            let bridges = vec![bridge];
+            delays.push(DesiredNetwork {
+                bridges,
+                ..DesiredNetwork::default()
+            });
+        }
+    }
+    delays
 }
 
 /// The fixtures of a dialect, with their paths.

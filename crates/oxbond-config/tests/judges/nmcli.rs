@@ -7,7 +7,7 @@ use oxbond_config::span::Sources;
 use oxbond_core::option::{OptionId, PortOptionId};
 
 use crate::bench::{Bench, Root};
-use crate::{difference, fixtures, has_complaint, samples, text, written};
+use crate::{delays, difference, fixtures, has_complaint, samples, text, written};
 
 /// Runs each script with an `nmcli` that keeps profiles as files, in order of their making: `add` makes one, `modify`
 /// passes it through, `delete` removes it. Where nmcli refuses, `said` tells.
@@ -94,7 +94,8 @@ fn older(mut network: DesiredNetwork) -> DesiredNetwork {
 /// Every line we write is taken, and makes the profile that it should.
 #[test]
 fn root_nmcli_runs_what_is_written() {
-    let cases: Vec<Sources> = samples(25)
+    let cases: Vec<Sources> = [samples(25), delays()]
+        .concat()
         .into_iter()
         .map(|network| written(&nmcli::write(&older(network)).files))
         .collect();
