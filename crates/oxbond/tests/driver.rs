@@ -385,8 +385,24 @@ fn with_a_daemon() {
     let said = err(&refused);
     assert!(said.contains("oxbond adopt mine"), "{said}");
 
+    // Whoever has two tools for one bond is told.
+    std::fs::create_dir_all("/run/etc/network").unwrap();
+    let stanza = "auto mine\niface mine inet manual\n bond-slaves q0\n";
+    std::fs::write("/run/etc/network/interfaces", stanza).unwrap();
+    let mounted = |words: &[&str]| {
+        std::process::Command::new(words[0])
+            .args(&words[1..])
+            .status()
+    };
+    let done = mounted(&["mount", "--bind", "/run/etc", "/etc"]);
+    assert!(done.unwrap().success());
     let adopted = oxbond(&ns, "adopt mine");
+    assert!(mounted(&["umount", "/etc"]).unwrap().success());
     assert_eq!(adopted.status.code(), Some(0), "{}", err(&adopted));
+    let said = out(&adopted);
+    assert!(said.contains("nothing was changed"), "{said}");
+    let other = "mine, q0: set up by files of ifupdown too (/etc/network/interfaces:2)";
+    assert!(said.contains(other), "{said}");
     assert_eq!(engine("mine")["managed"], true);
     assert_eq!(engine("bond0")["managed"], false);
     assert_same_text(&ns, "mine", "");

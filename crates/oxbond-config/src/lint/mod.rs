@@ -199,21 +199,57 @@ fn readable_by_all(dialect: Dialect, sources: &Sources, facts: &Facts) -> Vec<Di
         .collect()
 }
 
+/// Devices that files of one dialect set up.
+fn set_up(reading: &Reading) -> impl Iterator<Item = &Located<String>> {
+    let network = &reading.network;
+    let bonds = network.bonds.iter().flat_map(|bond| {
+        core::iter::once(&bond.name).chain(bond.ports.iter().map(|port| &port.name))
+    });
+    let others = network.vlans.iter().map(|vlan| &vlan.name);
+    let others = others.chain(network.bridges.iter().map(|bridge| &bridge.name));
+    bonds.chain(others).chain(reading.report.devices())
+}
+
+/// Another tool whose files set up devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manager {
+    /// The dialect of its files.
+    pub dialect: Dialect,
+    /// The devices, in the order that was asked for.
+    pub devices: Vec<String>,
+    /// The first place where it names one of them.
+    pub span: Span,
+}
+
+/// Which other tools set up any of these devices by their names, by their files. Parameters of the kernel's module are no
+/// tool.
+pub fn managers(
+    sources: &Sources,
+    dialects: &BTreeMap<FileId, Dialect>,
+    devices: &[String],
+) -> Vec<Manager> {
+    let kinds: BTreeSet<Dialect> = dialects.values().copied().collect();
+    let tools = kinds
+        .into_iter()
+        .filter(|dialect| !dialect.is_own() && *dialect != Dialect::Modprobe);
+    let manager = |dialect: Dialect| {
+        let reading = dialect.read(&sources.part(|file| dialects.get(&file) == Some(&dialect)));
+        let named = |device: &&String| set_up(&reading).any(|name| name.value == **device);
+        let mut places = set_up(&reading).filter(|name| devices.contains(&name.value));
+        Some(Manager {
+            dialect,
+            span: places.next()?.span,
+            devices: devices.iter().filter(named).cloned().collect(),
+        })
+    };
+    tools.filter_map(manager).collect()
+}
+
 /// Interfaces that files of two dialects set up. Files of netplan and those it makes are told apart by their names.
 fn two_managers(readings: &[(Dialect, Reading)], found: &mut Vec<Diagnostic>) {
     let mut first: HashMap<&str, (Dialect, Span)> = HashMap::new();
     for (dialect, reading) in readings {
-        let network = &reading.network;
-        let bonds = network.bonds.iter().flat_map(|bond| {
-            core::iter::once(&bond.name).chain(bond.ports.iter().map(|port| &port.name))
-        });
-        let others = network.vlans.iter().map(|vlan| &vlan.name);
-        let others = others.chain(network.bridges.iter().map(|bridge| &bridge.name));
-        let devices: Vec<&Located<String>> = bonds
-            .chain(others)
-            .chain(reading.report.devices())
-            .collect();
-        for name in devices {
+        for name in set_up(reading) {
             let (other, span) = *first
                 .entry(name.value.as_str())
                 .or_insert((*dialect, name.span));
