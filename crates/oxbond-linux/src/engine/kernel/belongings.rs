@@ -232,6 +232,11 @@ mod tests {
             in_fresh_namespaces(|| {
                 let mut nl = Netlink::open().unwrap();
                 std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", compatible).unwrap();
+                // To look for an address takes up to two seconds.
+                for conf in ["all", "default"] {
+                    std::fs::write(format!("/proc/sys/net/ipv6/conf/{conf}/accept_dad"), "0")
+                        .unwrap();
+                }
                 nl.create_veth("bond0", "far0").unwrap();
                 nl.create_veth("other", "far1").unwrap();
                 for device in ["bond0", "far0", "other", "far1"] {
