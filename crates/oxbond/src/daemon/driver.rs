@@ -117,7 +117,7 @@ impl Service {
     }
 
     /// Every bond on the driver, by its interface index.
-    pub(super) fn pictures(&mut self) -> Result<BTreeMap<u32, Picture>, Failure> {
+    fn pictures(&mut self) -> Result<BTreeMap<u32, Picture>, Failure> {
         if linux::presence() != Presence::Loaded {
             return Ok(BTreeMap::new());
         }
@@ -128,9 +128,8 @@ impl Service {
 
     /// A bond on the driver that is not under management.
     fn of_somebody_else(&mut self, name: &str) -> Result<Picture, Failure> {
-        let link = self.netlink.link(name).map_err(kernel)?;
-        let picture = match link {
-            Some(link) => linux::picture(&mut self.netlink, link.index).map_err(kernel)?,
+        let picture = match self.index_on_driver(name)? {
+            Some(index) => linux::picture(&mut self.netlink, index).map_err(kernel)?,
             None => None,
         };
         let Some(picture) = picture else {
@@ -184,10 +183,11 @@ impl Service {
         }
     }
 
-    /// Whether the driver has a bond of this name, ours or not.
-    pub(super) fn is_on_driver(&mut self, name: &str) -> Result<bool, Failure> {
+    /// Index of the driver's bond of this name, ours or not.
+    pub(super) fn index_on_driver(&mut self, name: &str) -> Result<Option<u32>, Failure> {
         let link = self.netlink.link(name).map_err(kernel)?;
-        Ok(link.is_some_and(|link| link.kind.as_deref() == Some("bond")))
+        let bond = link.filter(|link| link.kind.as_deref() == Some("bond"));
+        Ok(bond.map(|bond| bond.index))
     }
 
     /// Makes the bond again that the driver's module had made by itself and that was to be replaced, unless it is there.

@@ -631,7 +631,7 @@ impl Service {
         if self.bonds.contains_key(bond) {
             return Ok(());
         }
-        if self.is_on_driver(bond)? {
+        if self.index_on_driver(bond)?.is_some() {
             return Err(Failure::new(
                 Blame::Refused,
                 format!(
@@ -723,9 +723,8 @@ impl Service {
 
     /// Deletes a bond of the driver of which no more is known than that it was under our care: its ports are free then.
     fn delete_on_driver(&mut self, name: &str) -> Result<(), Failure> {
-        let pictures = self.pictures()?;
-        match pictures.values().find(|picture| picture.name == name) {
-            Some(picture) => self.netlink.delete_link(picture.ifindex).map_err(kernel),
+        match self.index_on_driver(name)? {
+            Some(index) => self.netlink.delete_link(index).map_err(kernel),
             None => Ok(()),
         }
     }
