@@ -63,6 +63,15 @@ impl EngineChoice {
             Self::Only(engine) => engine.word(),
         }
     }
+
+    /// This choice, or `default` where it is left open.
+    #[must_use]
+    pub const fn or(self, default: Self) -> Self {
+        match self {
+            Self::Auto => default,
+            Self::Only(_) => self,
+        }
+    }
 }
 
 impl fmt::Display for EngineChoice {
@@ -353,6 +362,17 @@ mod tests {
         }
         let refused = "driver".parse::<EngineChoice>().unwrap_err();
         assert!(refused.to_string().contains("kernel"), "{refused}");
+    }
+
+    #[test]
+    fn a_default_counts_where_the_choice_is_left_open() {
+        let (ebpf, kernel) = (
+            EngineChoice::Only(Engine::Ebpf),
+            EngineChoice::Only(Engine::Kernel),
+        );
+        assert_eq!(EngineChoice::Auto.or(kernel), kernel);
+        assert_eq!(ebpf.or(kernel), ebpf);
+        assert_eq!(ebpf.or(EngineChoice::Auto), ebpf);
     }
 
     const OLD: (u8, u8) = (6, 1);

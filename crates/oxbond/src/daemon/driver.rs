@@ -65,10 +65,7 @@ pub(super) fn state() -> engine::Driver {
 impl Service {
     /// The engine for a bond that is to be made, and why that one.
     pub(super) fn choose(&self, wanted: &BondRequest) -> Result<Chosen, Failure> {
-        let asked = match wanted.engine {
-            EngineChoice::Auto => self.driver.auto,
-            only @ EngineChoice::Only(_) => only,
-        };
+        let asked = wanted.engine.or(self.driver.auto);
         choose_engine(asked, &state(), wanted)
     }
 

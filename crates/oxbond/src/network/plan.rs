@@ -309,10 +309,7 @@ impl<'a> Planner<'a> {
                 why: "as it was before".to_owned(),
             });
         }
-        let asked = match bond.request.engine {
-            EngineChoice::Auto => self.running.auto,
-            only @ EngineChoice::Only(_) => only,
-        };
+        let asked = bond.request.engine.or(self.running.auto);
         match choose_engine(asked, &self.running.driver, &bond.request) {
             Ok(chosen) => Some(chosen),
             Err(failure) => {
@@ -430,12 +427,11 @@ impl<'a> Planner<'a> {
 
     /// Whether a bond may stay where it is. Another engine takes over by a command of its own, which says what is lost.
     fn stays_on(&mut self, engine: Engine, bond: &WantedBond) -> bool {
+        if bond.exactly.is_some() {
+            return true;
+        }
         let name = &bond.request.name;
-        let asked = match (bond.exactly.is_some(), bond.request.engine) {
-            (true, _) => return true,
-            (false, EngineChoice::Auto) => EngineChoice::Only(engine),
-            (false, only) => only,
-        };
+        let asked = bond.request.engine.or(EngineChoice::Only(engine));
         let why = match asked {
             EngineChoice::Only(other) if other != engine => format!("engine {other} is asked for"),
             _ => match choose_engine(asked, &self.running.driver, &bond.request) {
