@@ -22,6 +22,7 @@ use oxbond_linux::engine::kernel::KernelRecord;
 use oxbond_linux::files::{self, Draft, Mode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tracing::{error, info};
 
 use super::ebpf::Moving;
 use super::moving::MoveNote;
@@ -145,7 +146,9 @@ impl StateDir {
             own_mark: self.dir.join(format!("{bond}.{OWN_MARK}")),
             driver_mark: self.dir.join(format!("{bond}.{DRIVER_MARK}")),
             moving: self.dir.join(format!("{bond}.{MOVING}")),
+            bond: bond.to_owned(),
             written: String::new(),
+            unsaved: false,
         }
     }
 
@@ -175,6 +178,7 @@ impl StateDir {
 
 /// The files of one bond.
 pub(crate) struct BondFiles {
+    bond: String,
     state: PathBuf,
     /// What is there while a bond on our own engine is made or taken apart. Empty: that needs no room on the disk.
     own_mark: PathBuf,
@@ -184,6 +188,8 @@ pub(crate) struct BondFiles {
     moving: PathBuf,
     /// Text last written or read.
     written: String,
+    /// The last attempt of [`BondFiles::save_or_log`] failed, which was said.
+    unsaved: bool,
 }
 
 impl BondFiles {
@@ -257,6 +263,34 @@ impl BondFiles {
         files::replace(&self.state, text.as_bytes(), MODE).map_err(|e| self.failed(&e))?;
         self.written = text;
         Ok(())
+    }
+
+    /// Content of the state file for this state: [`SavedEbpfBond`], [`SavedKernelBond`], or what is written as one of them.
+    pub(super) fn encode(&self, state: &impl Serialize) -> Result<String, Failure> {
+        serde_json::to_string(state).map_err(|e| {
+            let why = format!("cannot encode the state of {}: {e}", self.bond);
+            Failure::new(Blame::Bug, why)
+        })
+    }
+
+    /// As [`BondFiles::save`]; a failure is logged once, and it is for the caller to try again.
+    pub(super) fn save_or_log(&mut self, text: Result<String, Failure>) {
+        match text.and_then(|text| self.save(text)) {
+            Err(failure) if !self.unsaved => {
+                error!("{failure}");
+                self.unsaved = true;
+            }
+            Ok(()) if self.unsaved => {
+                info!("{}: the state is saved again", self.bond);
+                self.unsaved = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// The last attempt of [`BondFiles::save_or_log`] failed.
+    pub(super) const fn is_unsaved(&self) -> bool {
+        self.unsaved
     }
 
     /// Reads the state.

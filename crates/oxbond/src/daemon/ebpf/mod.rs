@@ -34,7 +34,7 @@ use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError, EngineRecord};
 use oxbond_linux::inspect::{self, Candidate, Surroundings};
 use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::managed::{ToMake, names_of, places_of, set_network};
 use crate::control::protocol::{BondRequest, PortRequest};
@@ -67,8 +67,6 @@ pub(crate) struct EbpfBond {
     pub(super) drained_away: BTreeSet<String>,
     /// Why it is on this engine, in words; empty where only one was thought of.
     chosen: String,
-    /// The last attempt to save failed, which was said.
-    unsaved: bool,
     /// The core asked for something else than probes since the last look at this.
     acted: bool,
     /// The state differs from the saved one only by what protocols asked and heard: see `is_routine`.
@@ -208,7 +206,6 @@ impl EbpfBond {
             hindered: BTreeMap::new(),
             drained_away: BTreeSet::new(),
             chosen: String::new(),
-            unsaved: false,
         }
     }
 
@@ -389,7 +386,7 @@ impl EbpfBond {
 
     /// Content of the state file.
     fn encoded(&self) -> Result<String, Failure> {
-        let text = serde_json::to_string(&BorrowedSavedBond {
+        self.files.encode(&BorrowedSavedBond {
             version: STATE_VERSION,
             wanted: &self.wanted,
             core: &self.core,
@@ -397,10 +394,6 @@ impl EbpfBond {
             drained_away: &self.drained_away,
             chosen: &self.chosen,
             moving: &self.moving,
-        });
-        text.map_err(|e| {
-            let why = format!("cannot encode the state of {}: {e}", self.name());
-            Failure::new(Blame::Bug, why)
         })
     }
 
@@ -432,20 +425,11 @@ impl EbpfBond {
 
     /// As `save`; a failure is logged once and tried again with the next change or look at the links.
     pub(crate) fn save_or_log(&mut self) {
-        if self.routine && !self.unsaved {
+        if self.routine && !self.files.is_unsaved() {
             return;
         }
-        match self.save() {
-            Err(failure) if !self.unsaved => {
-                error!("{failure}");
-                self.unsaved = true;
-            }
-            Ok(()) if self.unsaved => {
-                info!("{}: the state is saved again", self.name());
-                self.unsaved = false;
-            }
-            _ => {}
-        }
+        let text = self.encoded();
+        self.files.save_or_log(text);
     }
 
     /// Next time [`EbpfBond::on_timeout`] has work.

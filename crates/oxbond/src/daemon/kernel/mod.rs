@@ -17,13 +17,13 @@ use oxbond_linux::engine::{BondSpec, EngineError};
 use oxbond_linux::inspect::{self, Candidate, Surroundings};
 use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::rejoin::Expected;
 use super::managed::{ToMake, names_of, places_of, set_network};
 use super::state::{BondFiles, STATE_VERSION, SavedKernelBond};
 use crate::control::protocol::{BondRequest, PortRequest};
-use crate::exit::{Blame, Failure};
+use crate::exit::Failure;
 use crate::network::RunningBond;
 use crate::refusal::{engine_failure, kernel, refused, refused_as_port};
 use crate::report::{BondReport, FrameReport};
@@ -42,8 +42,6 @@ pub(crate) struct KernelBond {
     events: Vec<Event>,
     /// Where the ports are that were asked for.
     expected: BTreeMap<String, Expected>,
-    /// The last attempt to save failed, which was said.
-    unsaved: bool,
 }
 
 /// Borrowed twin of [`SavedKernelBond`].
@@ -156,7 +154,6 @@ impl KernelBond {
             files,
             events: Vec::new(),
             expected: BTreeMap::new(),
-            unsaved: false,
         }
     }
 
@@ -396,35 +393,27 @@ impl KernelBond {
         }
     }
 
-    fn save(&mut self) -> Result<(), Failure> {
-        let text = serde_json::to_string(&BorrowedSavedBond {
+    /// Content of the state file.
+    fn encoded(&self) -> Result<String, Failure> {
+        self.files.encode(&BorrowedSavedBond {
             version: STATE_VERSION,
             carried_by: Engine::Kernel,
             wanted: &self.wanted,
             engine: self.engine.record(),
             watch: &self.watch,
             chosen: &self.chosen,
-        });
-        let text = text.map_err(|e| {
-            let why = format!("cannot encode the state of {}: {e}", self.wanted.name);
-            Failure::new(Blame::Bug, why)
-        })?;
+        })
+    }
+
+    fn save(&mut self) -> Result<(), Failure> {
+        let text = self.encoded()?;
         self.files.save(text)
     }
 
     /// As `save`; a failure is logged once and tried again with the next change.
     pub(super) fn save_or_log(&mut self) {
-        match self.save() {
-            Err(failure) if !self.unsaved => {
-                error!("{failure}");
-                self.unsaved = true;
-            }
-            Ok(()) if self.unsaved => {
-                info!("{}: the state is saved again", self.wanted.name);
-                self.unsaved = false;
-            }
-            _ => {}
-        }
+        let text = self.encoded();
+        self.files.save_or_log(text);
     }
 
     /// The link of an interface of the namespace, as it is now: reads the whole bond, and joins what it waits for.
