@@ -11,8 +11,10 @@ use oxbond_core::engine::Engine;
 use oxbond_core::event::Event;
 use oxbond_core::lacp::ReceiveState;
 use oxbond_core::time::Instant;
-use oxbond_linux::inspect;
+use oxbond_linux::engine::BondSpec;
+use oxbond_linux::inspect::{self, Candidate, Surroundings};
 use oxbond_linux::netlink::{Link, Netlink};
+use oxbond_wire::MacAddr;
 use tracing::warn;
 
 use super::ebpf::EbpfBond;
@@ -21,7 +23,7 @@ use super::step::Step;
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::Failure;
 use crate::network::RunningBond;
-use crate::refusal::{kernel, refused_as_name};
+use crate::refusal::{kernel, refused, refused_as_name, refused_as_port};
 use crate::report::{BondReport, FrameReport};
 use crate::request::{parse_options, parse_port_options};
 
@@ -36,12 +38,31 @@ pub(crate) struct ToMake {
 }
 
 impl ToMake {
-    /// Refuses a name that it cannot have.
-    pub(super) fn check_name(&self, netlink: &mut Netlink) -> Result<(), Failure> {
-        match self.replaces {
-            Some(_) => Ok(()),
-            None => inspect::check_bond_name(netlink, &self.wanted.name).map_err(refused_as_name),
+    /// Looks whether it can be made of what is there: its name, its ports, its MTU. Writes nothing.
+    pub(super) fn inspect(
+        &self,
+        netlink: &mut Netlink,
+        mac: Option<MacAddr>,
+        taken: &BTreeMap<u32, String>,
+    ) -> Result<(BondSpec, Vec<Candidate>), Failure> {
+        let name = &self.wanted.name;
+        if self.replaces.is_none() {
+            inspect::check_bond_name(netlink, name).map_err(refused_as_name)?;
         }
+        let around = Surroundings::read(netlink).map_err(kernel)?;
+        let ports = self.wanted.ports.iter();
+        let candidates = ports
+            .map(|port| around.inspect_port(name, &port.name, taken))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(refused_as_port)?;
+        let mtu = inspect::check_mtus(&candidates, self.wanted.mtu).map_err(refused)?;
+        let spec = BondSpec {
+            name: name.clone(),
+            mac,
+            mtu,
+            beside: false,
+        };
+        Ok((spec, candidates))
     }
 }
 
@@ -357,6 +378,22 @@ pub(super) fn places_of(request: &BondRequest) -> Vec<String> {
     let missing = request.expected.saturating_sub(places.len());
     places.extend((1..=missing).map(|number| format!("unknown-{number}")));
     places
+}
+
+/// What is told of a bond that was just made; `chosen` says why on that engine.
+pub(super) fn created(wanted: &BondRequest, engine: Engine, chosen: &str) -> String {
+    let ports = match names_of(wanted).as_slice() {
+        [] => "no port".to_owned(),
+        ports => ports.join(", "),
+    };
+    let engine = match engine {
+        Engine::Ebpf => "our own engine",
+        Engine::Kernel => "the kernel's driver",
+    };
+    format!(
+        "{}: created with {ports} on {engine}: {chosen}",
+        wanted.name
+    )
 }
 
 /// Puts addresses and default gateways on a bond that was just made.

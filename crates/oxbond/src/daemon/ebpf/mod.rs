@@ -30,18 +30,18 @@ use oxbond_core::status::{BondStatus, PortStatus};
 use oxbond_core::table::Spread;
 use oxbond_core::time::Instant;
 use oxbond_datapath::{DatapathError, LeftRecord, Record, TappedFrame};
-use oxbond_linux::engine::{BondSpec, EbpfEngine, EngineError, EngineRecord};
-use oxbond_linux::inspect::{self, Candidate, Surroundings};
+use oxbond_linux::engine::{EbpfEngine, EngineError, EngineRecord};
+use oxbond_linux::inspect::Candidate;
 use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{error, warn};
 
-use super::managed::{ToMake, names_of, places_of, set_network};
+use super::managed::{ToMake, created, names_of, places_of, set_network};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::daemon::state::{BondFiles, STATE_VERSION, SavedEbpfBond};
 use crate::exit::{Blame, Failure};
 use crate::network::RunningBond;
-use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
+use crate::refusal::{engine_failure, kernel, refused_by_core};
 use crate::report::{BondReport, EngineReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 use departing::Departing;
@@ -125,24 +125,7 @@ impl EbpfBond {
         let options = parse_options(&wanted.options)?;
         // The core first: it refuses what makes no sense before anything is touched.
         let core = Bond::new(now, &wanted.name, mac, &options).map_err(refused_by_core)?;
-        make.check_name(netlink)?;
-        let around = Surroundings::read(netlink).map_err(kernel)?;
-        let candidates = wanted
-            .ports
-            .iter()
-            .map(|port| {
-                around
-                    .inspect_port(&wanted.name, &port.name, taken)
-                    .map_err(refused_as_port)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let mtu = inspect::check_mtus(&candidates, wanted.mtu).map_err(refused)?;
-        let spec = BondSpec {
-            name: wanted.name.clone(),
-            mac,
-            mtu,
-            beside: false,
-        };
+        let (spec, candidates) = make.inspect(netlink, mac, taken)?;
 
         files.has_room()?;
         if let Some(unused) = make.replaces {
@@ -173,15 +156,7 @@ impl EbpfBond {
             }
             return Err(failure);
         }
-        let ports = match bond.expected().as_slice() {
-            [] => "no port".to_owned(),
-            ports => ports.join(", "),
-        };
-        let made = format!(
-            "{}: created with {ports} on our own engine: {}",
-            bond.name(),
-            bond.chosen
-        );
+        let made = created(&bond.wanted, Engine::Ebpf, &bond.chosen);
         Ok((bond, vec![made]))
     }
 

@@ -12,20 +12,20 @@ use oxbond_core::event::Event;
 use oxbond_core::option::{OptionId, PortOptionChange};
 use oxbond_core::status::BondStatus;
 use oxbond_core::time::Instant;
+use oxbond_linux::engine::EngineError;
 use oxbond_linux::engine::kernel::{KernelEngine, KernelPort, KernelRecord};
-use oxbond_linux::engine::{BondSpec, EngineError};
-use oxbond_linux::inspect::{self, Candidate, Surroundings};
+use oxbond_linux::inspect::Candidate;
 use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{info, warn};
 
 use self::rejoin::Expected;
-use super::managed::{ToMake, names_of, places_of, set_network};
+use super::managed::{ToMake, created, names_of, places_of, set_network};
 use super::state::{BondFiles, STATE_VERSION, SavedKernelBond};
 use crate::control::protocol::{BondRequest, PortRequest};
 use crate::exit::Failure;
 use crate::network::RunningBond;
-use crate::refusal::{engine_failure, kernel, refused, refused_as_port};
+use crate::refusal::{engine_failure, kernel};
 use crate::report::{BondReport, FrameReport};
 use crate::request::{parse_addresses, parse_mac, parse_options, parse_port_options};
 
@@ -70,24 +70,7 @@ impl KernelBond {
         let mut options = parse_options(&wanted.options)?;
         // What names a port is set when that is there.
         options.retain(|change| !matches!(change.id, OptionId::Primary | OptionId::ActiveSlave));
-        make.check_name(netlink)?;
-        let around = Surroundings::read(netlink).map_err(kernel)?;
-        let candidates = wanted
-            .ports
-            .iter()
-            .map(|port| {
-                around
-                    .inspect_port(&wanted.name, &port.name, taken)
-                    .map_err(refused_as_port)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let mtu = inspect::check_mtus(&candidates, wanted.mtu).map_err(refused)?;
-        let spec = BondSpec {
-            name: wanted.name.clone(),
-            mac,
-            mtu,
-            beside: false,
-        };
+        let (spec, candidates) = make.inspect(netlink, mac, taken)?;
 
         files.has_room()?;
         files.begin(Engine::Kernel)?;
@@ -126,14 +109,7 @@ impl KernelBond {
             }
             return Err(failure);
         }
-        let ports = match names_of(&bond.wanted).as_slice() {
-            [] => "no port".to_owned(),
-            ports => ports.join(", "),
-        };
-        let made = format!(
-            "{}: created with {ports} on the kernel's driver: {}",
-            bond.wanted.name, bond.chosen
-        );
+        let made = created(&bond.wanted, Engine::Kernel, &bond.chosen);
         Ok((bond, vec![made]))
     }
 
