@@ -540,10 +540,7 @@ impl Service {
             chosen: why.clone(),
             replaces,
         };
-        let made = match engine {
-            Engine::Ebpf => self.make_by_us(make),
-            Engine::Kernel => self.make_by_driver(make),
-        };
+        let made = self.make_on(engine, make);
         if made.is_err()
             && replaces.is_some()
             && let Err(failure) = self.put_back_pristine(&name)
@@ -585,21 +582,26 @@ impl Service {
         }
     }
 
-    fn make_by_us(&mut self, make: ToMake) -> Result<(ManagedBond, Vec<String>), Failure> {
-        let pins = self.pins()?.to_owned();
+    fn make_on(
+        &mut self,
+        engine: Engine,
+        make: ToMake,
+    ) -> Result<(ManagedBond, Vec<String>), Failure> {
         let taken = self.taken();
         let files = self.state.of(&make.wanted.name);
-        let (nl, now) = (&mut self.netlink, now());
-        let (bond, said) = EbpfBond::create(nl, now, &pins, files, make, &taken)?;
-        Ok((ManagedBond::Ebpf(Box::new(bond)), said))
-    }
-
-    fn make_by_driver(&mut self, make: ToMake) -> Result<(ManagedBond, Vec<String>), Failure> {
-        let taken = self.taken();
-        let files = self.state.of(&make.wanted.name);
-        let (nl, now) = (&mut self.netlink, now());
-        let (bond, said) = KernelBond::create(nl, now, files, make, &taken)?;
-        Ok((ManagedBond::Kernel(Box::new(bond)), said))
+        match engine {
+            Engine::Ebpf => {
+                let pins = self.pins()?.to_owned();
+                let nl = &mut self.netlink;
+                EbpfBond::create(nl, now(), &pins, files, make, &taken)
+                    .map(|(bond, said)| (ManagedBond::Ebpf(Box::new(bond)), said))
+            }
+            Engine::Kernel => {
+                let nl = &mut self.netlink;
+                KernelBond::create(nl, now(), files, make, &taken)
+                    .map(|(bond, said)| (ManagedBond::Kernel(Box::new(bond)), said))
+            }
+        }
     }
 
     fn down(&mut self, name: &str) -> Result<Vec<String>, Failure> {
