@@ -148,7 +148,7 @@ impl EbpfBond {
             .map_err(engine_failure)
             .and_then(|mac| {
                 bond.core.set_device_mac(mac);
-                bond.furnish(netlink, now, &candidates, addresses)
+                bond.furnish(netlink, now, &candidates, &addresses)
             });
         if let Err(failure) = furnished {
             for complaint in bond.remove(netlink) {
@@ -189,7 +189,7 @@ impl EbpfBond {
         netlink: &mut Netlink,
         now: Instant,
         candidates: &[Candidate],
-        addresses: Vec<Cidr>,
+        addresses: &[Cidr],
     ) -> Result<(), Failure> {
         for (request, candidate) in self.wanted.ports.clone().iter().zip(candidates) {
             self.join(netlink, now, request, candidate)?;
@@ -204,7 +204,7 @@ impl EbpfBond {
         set_network(
             netlink,
             self.engine.ifindex(),
-            &addresses,
+            addresses,
             &self.wanted.gateways,
         )?;
         self.on_addresses(netlink, now);

@@ -6,6 +6,7 @@ mod rejoin;
 
 use std::collections::BTreeMap;
 
+use oxbond_config::model::Cidr;
 use oxbond_core::driver::{Configuration, Picture, Watch};
 use oxbond_core::engine::{Engine, EngineChoice};
 use oxbond_core::event::Event;
@@ -97,13 +98,7 @@ impl KernelBond {
         };
         let watch = Watch::new(now, &picture);
         let mut bond = Self::new(wanted, engine, picture, watch, chosen, files);
-        let furnished = bond.furnish(netlink, now, &candidates).and_then(|()| {
-            set_network(netlink, bond.ifindex(), &addresses, &bond.wanted.gateways)?;
-            bond.look(netlink, now)?;
-            bond.save()?;
-            bond.files.finish()
-        });
-        if let Err(failure) = furnished {
+        if let Err(failure) = bond.furnish(netlink, now, &candidates, &addresses) {
             for complaint in bond.remove(netlink) {
                 warn!("while undoing: {complaint}");
             }
@@ -138,6 +133,7 @@ impl KernelBond {
         netlink: &mut Netlink,
         now: Instant,
         candidates: &[Candidate],
+        addresses: &[Cidr],
     ) -> Result<(), Failure> {
         for (request, candidate) in self.wanted.ports.clone().iter().zip(candidates) {
             self.join(netlink, request, candidate)?;
@@ -148,7 +144,10 @@ impl KernelBond {
         } else {
             netlink.set_up(self.ifindex()).map_err(kernel)?;
         }
-        self.look(netlink, now)
+        set_network(netlink, self.ifindex(), addresses, &self.wanted.gateways)?;
+        self.look(netlink, now)?;
+        self.save()?;
+        self.files.finish()
     }
 
     /// Takes a bond under management that somebody else made, and writes nothing to the driver. Answers what is told.
