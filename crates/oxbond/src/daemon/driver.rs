@@ -4,7 +4,7 @@
 //! The driver tells of some things by a link event and of others (a partner in LACP) not at all, so the bonds on it are read
 //! once a second besides, all of them at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use oxbond_core::driver::Picture;
@@ -18,7 +18,7 @@ use super::managed::ManagedBond;
 use super::service::{Service, now};
 use crate::control::protocol::BondRequest;
 use crate::exit::Failure;
-use crate::network::RunningBond;
+use crate::network::{Running, RunningBond};
 use crate::refusal::{engine_failure, kernel, refused};
 use crate::request::choose_engine;
 
@@ -201,18 +201,15 @@ impl Service {
     /// Index of the bond of this name, if it is one that the driver's module made by itself while it was loaded (`max_bonds`)
     /// and that nobody has used since: nothing was set ([`Picture::is_pristine`]), and nothing stands on it.
     pub(super) fn pristine(&mut self, name: &str) -> Result<Option<u32>, Failure> {
-        let nl = &mut self.netlink;
-        let Some(link) = nl.link(name).map_err(kernel)? else {
+        let Some(index) = self.index_on_driver(name)? else {
             return Ok(None);
         };
-        let picture = linux::picture(nl, link.index).map_err(kernel)?;
+        let nl = &mut self.netlink;
+        let picture = linux::picture(nl, index).map_err(kernel)?;
         if !picture.is_some_and(|picture| picture.is_pristine()) {
             return Ok(None);
         }
-        let links = nl.links().map_err(kernel)?;
-        let carries = links.iter().any(|upper| upper.lower == Some(link.index));
-        let addressed = !nl.addresses(link.index).map_err(kernel)?.is_empty();
-        let used = carries || addressed || link.master.is_some();
-        Ok((!used).then_some(link.index))
+        let running = Running::read(nl, &BTreeSet::new()).map_err(kernel)?;
+        Ok((!running.is_used(name)).then_some(index))
     }
 }

@@ -290,15 +290,7 @@ impl<'a> Planner<'a> {
     fn other(&self, name: &str) -> Option<&'a RunningBond> {
         let other = self.running.others.get(name)?;
         let pristine = other.on_driver.as_ref().is_some_and(|p| p.is_pristine());
-        (!pristine || self.is_used(name)).then_some(other)
-    }
-
-    /// A device has an address or is a port, or another stands on it.
-    fn is_used(&self, name: &str) -> bool {
-        let device = self.device(name);
-        let mut devices = self.running.devices.values();
-        device.is_some_and(|device| !device.addresses.is_empty() || device.master.is_some())
-            || devices.any(|upper| upper.lower.as_deref() == Some(name))
+        (!pristine || self.running.is_used(name)).then_some(other)
     }
 
     /// What is to carry a bond that is to be made, and why.

@@ -155,6 +155,14 @@ impl Running {
         bonds.collect()
     }
 
+    /// A device has an address or is a port, or another stands on it.
+    pub(crate) fn is_used(&self, name: &str) -> bool {
+        let device = self.devices.get(name);
+        let mut devices = self.devices.values();
+        device.is_some_and(|device| !device.addresses.is_empty() || device.master.is_some())
+            || devices.any(|upper| upper.lower.as_deref() == Some(name))
+    }
+
     /// Reads the devices. `accept_ra` and `router` are read for the devices of these names only.
     ///
     /// # Errors
