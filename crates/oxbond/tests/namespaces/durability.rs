@@ -161,6 +161,23 @@ impl Drop for Mounted {
     }
 }
 
+/// What a monitor does by itself is saved now and then, what a user was told at once.
+#[test]
+fn root_what_was_answered_outlives_the_daemon_while_a_monitor_goes_on() {
+    let mut subject = Subject::bonded(
+        "--mode active-backup --arp-interval 50 --arp-ip-target 10.77.0.1 --resend-igmp 0",
+    );
+    for value in [2, 3] {
+        // Some of the monitor's ticks.
+        std::thread::sleep(Duration::from_millis(150));
+        subject.must(&format!("set bond0 --resend-igmp {value}"));
+        subject.kill_daemon().unwrap();
+        subject.start_daemon().unwrap();
+        let bond = subject.bond("bond0").unwrap();
+        assert_eq!(bond["options"]["resend_igmp"], value);
+    }
+}
+
 #[test]
 fn root_a_bond_deleted_while_no_daemon_ran_gives_its_ports_back() {
     let mut subject = Subject::switched();

@@ -69,8 +69,10 @@ pub(crate) struct EbpfBond {
     chosen: String,
     /// The core asked for something else than probes since the last look at this.
     acted: bool,
-    /// The state differs from the saved one only by what protocols asked and heard: see `is_routine`.
+    /// The work just done changed no more than what protocols asked and heard: see `is_routine`.
     routine: bool,
+    /// The state differs from the saved one by no more than that.
+    postponed: bool,
     /// When such a state is saved nevertheless.
     next_save: Instant,
     /// How long LACP alone may go on between two saves.
@@ -172,6 +174,7 @@ impl EbpfBond {
             paths: Paths::default(),
             acted: false,
             routine: false,
+            postponed: false,
             next_save: Instant::ZERO,
             lacp_save_interval: LACP_SAVE_INTERVAL,
             told: Instant::ZERO,
@@ -398,9 +401,10 @@ impl EbpfBond {
         routine
     }
 
-    /// As `save`; a failure is logged once and tried again with the next change or look at the links.
+    /// As `save`, but for routine; a failure is logged once and tried again with the next change or look at the links.
     pub(crate) fn save_or_log(&mut self) {
-        if self.routine && !self.files.is_unsaved() {
+        self.postponed = std::mem::take(&mut self.routine) && !self.files.is_unsaved();
+        if self.postponed {
             return;
         }
         let text = self.encoded();
@@ -417,7 +421,7 @@ impl EbpfBond {
             .chain(self.paths_due())
             .chain(self.move_due())
             .chain(self.departure_due())
-            .chain(self.routine.then_some(self.next_save))
+            .chain(self.postponed.then_some(self.next_save))
             .chain(self.hindered.values().map(|hindrance| hindrance.again))
             .min()
     }
