@@ -491,8 +491,14 @@ pub fn check_bond_name(nl: &mut Netlink, name: &str) -> Result<(), NameRefusal> 
     if matches!(name, "." | "..") {
         return Err(NameRefusal::Dots { name: own() });
     }
-    match nl.link(name)? {
+    match nl.link_by_any_name(name)? {
         None => Ok(()),
+        Some(link) if link.name != name => Err(NameRefusal::InUse {
+            name: own(),
+            what: format!("another name of {}", link.name),
+            ours: false,
+            of_driver: false,
+        }),
         Some(link) => Err(NameRefusal::InUse {
             name: own(),
             what: described(&link),
@@ -711,6 +717,17 @@ mod tests {
             says("br0", &["in use", "kind bridge"]);
             says("bond7", &["Oxbond bond", "oxbond down"]);
             check_bond_name(&mut nl, "a-name-of-fifte").unwrap();
+
+            let status = std::process::Command::new("ip")
+                .args("link property add dev br0 altname trunk0".split(' '))
+                .status();
+            assert!(status.unwrap().success());
+            let text = check_bond_name(&mut nl, "trunk0").unwrap_err().to_string();
+            assert!(
+                text.contains("in use") && text.contains("another name of br0"),
+                "{text}"
+            );
+            assert_eq!(nl.link("trunk0").unwrap(), None);
         });
     }
 

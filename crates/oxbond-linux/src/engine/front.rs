@@ -116,7 +116,7 @@ pub(super) fn is_front(link: &Link) -> bool {
 /// `ox.bond0` tells whose inner end it is. Where that is too long or taken, the kernel numbers one.
 fn inner_name(nl: &mut Netlink, bond: &str) -> Result<String, KernelError> {
     let telling = format!("ox.{bond}");
-    if telling.len() <= NAME_MAX && nl.link(&telling)?.is_none() {
+    if telling.len() <= NAME_MAX && nl.link_by_any_name(&telling)?.is_none() {
         Ok(telling)
     } else {
         Ok("ox%d".to_owned())

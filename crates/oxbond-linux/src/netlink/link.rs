@@ -240,11 +240,20 @@ impl Netlink {
         self.dump_links(&[], "interfaces", |body| Link::read(body).map(Some))
     }
 
-    /// The interface of this name.
+    /// The interface of this name. One that has it beside its own is another: see [`Netlink::link_by_any_name`].
     ///
     /// # Errors
     /// What the kernel says, except that there is none.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, KernelError> {
+        let link = self.link_by_any_name(name)?;
+        Ok(link.filter(|link| link.name == name))
+    }
+
+    /// The interface that has this name, be it as one beside its own (`ip link property`, Linux 5.5): no other can get it.
+    ///
+    /// # Errors
+    /// What the kernel says, except that there is none.
+    pub fn link_by_any_name(&mut self, name: &str) -> Result<Option<Link>, KernelError> {
         // Longer names would be refused as malformed; there can be no such interface.
         if name.len() >= libc::IFNAMSIZ {
             return Ok(None);
