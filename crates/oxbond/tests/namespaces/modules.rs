@@ -70,6 +70,13 @@ say on-demand-gone ip link show bond0
 rmmod bonding
 $modprobe bonding
 say own kind bond0 bond
+# It is found by its own name and no other.
+ip link property add dev bond0 altname trunk0
+say alias $OXBOND up trunk0 --port enp3s0
+say alias-adopt $OXBOND adopt trunk0
+say alias-status $OXBOND status trunk0
+say alias-kept kind bond0 bond
+ip link property del dev bond0 altname trunk0
 # What is refused touches it not, and what fails later leaves one like it.
 index=$(cat /sys/class/net/bond0/ifindex)
 say own-refused up --port nosuch
@@ -160,6 +167,11 @@ fn guest_root_the_drivers_module_in_every_state() {
     of("on-demand-down").with(0, &[]);
     of("on-demand-gone").with(1, &[]);
     of("own").with(0, &[]);
+    of("alias").with(3, &["trunk0 is in use", "another name of bond0"]);
+    for alias in ["alias-adopt", "alias-status"] {
+        of(alias).with(3, &["there is no bond trunk0"]);
+    }
+    of("alias-kept").with(0, &[]);
     of("own-refused").with(3, &["nosuch"]);
     of("own-same").with(0, &[]);
     of("own-failed").with(5, &[]);
