@@ -372,6 +372,22 @@ pub(super) fn names_of(request: &BondRequest) -> Vec<String> {
     ports.map(|port| port.name.clone()).collect()
 }
 
+/// The options that a port was asked to have.
+pub(super) fn options_asked<'a>(request: &'a BondRequest, port: &str) -> &'a [(String, String)] {
+    let mut ports = request.ports.iter();
+    let port = ports.find(|known| known.name == port);
+    port.map_or(&[], |port| &port.options)
+}
+
+/// A bond was not asked to have this port.
+pub(super) fn no_such_port(request: &BondRequest, name: &str) -> Failure {
+    refused(format!(
+        "{name} is not a port of {}; its ports are: {}",
+        request.name,
+        names_of(request).join(", ")
+    ))
+}
+
 /// What is told of the ports asked for: their names, and a place for each that no selector has found yet.
 pub(super) fn places_of(request: &BondRequest) -> Vec<String> {
     let mut places = names_of(request);

@@ -7,6 +7,8 @@ use oxbond_core::option::{
 use oxbond_wire::MacAddr;
 
 use crate::control::protocol::{BondRequest, PortRequest};
+use crate::exit::Failure;
+use crate::request::{known_in, parse_port_options, port_changes};
 
 /// One change of a bond. It has no effect when it fails.
 #[derive(Clone, Debug)]
@@ -67,11 +69,57 @@ pub(super) fn options_told(
 }
 
 /// Says so if an option does nothing in this mode.
-pub(super) fn idle(engine: Engine, spec: &OptionSpec, mode: Mode) -> String {
+fn idle(engine: Engine, spec: &OptionSpec, mode: Mode) -> String {
     match spec.acting_in(engine.is_own()).contains(mode) {
         true => String::new(),
         false => format!("; it has no effect in mode {}", mode.word()),
     }
+}
+
+/// A change of a port's options: how it is told, what is remembered of it, and what takes it back.
+pub(super) struct PortChange {
+    /// A line for each.
+    pub(super) said: Vec<String>,
+    /// Names and values.
+    pub(super) newer: Vec<(String, String)>,
+    /// The changes that take it back.
+    pub(super) back: Vec<PortOptionChange>,
+}
+
+impl PortChange {
+    /// Of a port that was asked to have the options `before`.
+    pub(super) fn new(
+        engine: Engine,
+        mode: Mode,
+        port: &str,
+        before: &[(String, String)],
+        changes: &[PortOptionChange],
+    ) -> Result<Self, Failure> {
+        let told = |change: &PortOptionChange| {
+            set_to(&format!("{} of {port}", change.id), &change.text())
+                + &idle(engine, change.id.spec(), mode)
+        };
+        let words = |change: &PortOptionChange| (change.id.to_string(), change.text());
+        let newer: Vec<_> = changes.iter().map(words).collect();
+        Ok(Self {
+            said: changes.iter().map(told).collect(),
+            back: port_changes(engine, mode, &awake(engine, mode, before), &newer)?,
+            newer,
+        })
+    }
+}
+
+/// Those of a port's options that this mode has: what was asked for in another one sleeps until that returns.
+pub(super) fn awake(
+    engine: Engine,
+    mode: Mode,
+    options: &[(String, String)],
+) -> Vec<(String, String)> {
+    let is_known = |option: &&(String, String)| {
+        let parsed = parse_port_options(std::slice::from_ref(option));
+        parsed.is_ok_and(|parsed| !known_in(engine, mode, parsed).is_empty())
+    };
+    options.iter().filter(is_known).cloned().collect()
 }
 
 pub(super) fn set_to(what: &str, value: &str) -> String {

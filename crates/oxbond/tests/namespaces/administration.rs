@@ -530,6 +530,25 @@ fn root_a_port_that_vanishes_comes_back_by_itself() {
     .unwrap();
 }
 
+/// What a port was asked for in one mode hinders nothing in another.
+#[test]
+fn root_port_options_sleep_in_a_mode_that_does_not_have_them() {
+    let subject = Subject::bonded("--mode active-backup --miimon 100");
+    subject.must("set-port bond0 enp3s0 --prio 5");
+    subject.must("set bond0 --mode balance-xor");
+    let said = subject.must("set-port bond0 enp3s0 --queue-id 3");
+    assert!(said.contains("queue_id of enp3s0 is now 3"), "{said}");
+    let ports = || subject.bond("bond0").unwrap()["ports"].clone();
+    let number = |ports: Value| ports.as_array().unwrap().len();
+    let middle = subject.rig.middle().unwrap();
+    middle.ip("link delete sw0").unwrap();
+    wait_until(PATIENCE, "the port is gone", || number(ports()) == 1).unwrap();
+    let back = "link add enp3s0 type veth peer name back";
+    subject.host().ip(back).unwrap();
+    wait_until(PATIENCE, "the port is back", || number(ports()) == 2)
+        .unwrap_or_else(|e| panic!("{e}\n{}", subject.must("status bond0")));
+}
+
 #[test]
 fn root_deleting_the_bond_behind_our_back_gives_the_ports_back() {
     let subject = Subject::active_backup();

@@ -29,6 +29,7 @@ const TESTS: &[&str] = &[
     "administration::root_down_gives_the_ports_back_as_they_were",
     "administration::root_files_are_applied_once_and_then_change_nothing",
     "administration::root_options_change_as_a_whole_or_not_at_all",
+    "administration::root_port_options_sleep_in_a_mode_that_does_not_have_them",
     "administration::root_status_speaks_the_kernels_text",
     "administration::root_the_service_manager_is_told_when_the_daemon_is_ready",
     "administration::root_up_that_fails_halfway_is_undone",

@@ -9,11 +9,11 @@ use oxbond_linux::inspect;
 use oxbond_linux::netlink::Netlink;
 
 use super::EbpfBond;
-use crate::control::protocol::{BondRequest, PortRequest};
-use crate::daemon::step::{Step, idle, merge, options_told, set_to};
-use crate::exit::{Blame, Failure};
+use crate::control::protocol::BondRequest;
+use crate::daemon::managed::{no_such_port, options_asked};
+use crate::daemon::step::{PortChange, Step, merge, options_told, set_to};
+use crate::exit::Failure;
 use crate::refusal::{engine_failure, kernel, refused_as_port, refused_by_core};
-use crate::request::port_changes;
 
 impl EbpfBond {
     /// Nothing stands in the way of a change that is to survive this daemon.
@@ -51,7 +51,7 @@ impl EbpfBond {
             Step::RemovePort(name) => {
                 let attached = self.port_named(&name);
                 let Some(at) = self.wanted.ports.iter().position(|port| port.name == name) else {
-                    return Err(self.no_such_port(&name));
+                    return Err(no_such_port(&self.wanted, &name));
                 };
                 let request = self.wanted.ports.remove(at);
                 self.drained_away.remove(&name);
@@ -85,35 +85,19 @@ impl EbpfBond {
             }
             Step::PortOptions { port, changes } => {
                 let Some(id) = self.port_named(&port) else {
-                    return Err(self.no_such_port(&port));
+                    return Err(no_such_port(&self.wanted, &port));
                 };
-                let before = self.wanted_port(&port).map(|port| port.options.clone());
-                let said = changes
-                    .iter()
-                    .map(|change| {
-                        set_to(&format!("{} of {port}", change.id), &change.text())
-                            + &idle(Engine::Ebpf, change.id.spec(), self.core.options().mode)
-                    })
-                    .collect();
-                let newer: Vec<_> = changes
-                    .iter()
-                    .map(|change| (change.id.to_string(), change.text()))
-                    .collect();
+                let mode = self.core.options().mode;
+                let before = options_asked(&self.wanted, &port);
+                let change = PortChange::new(Engine::Ebpf, mode, &port, before, &changes)?;
                 self.feed(netlink, now, Input::SetPortOptions { port: id, changes })
                     .map_err(refused_by_core)?;
                 if let Some(wanted) = self.wanted.ports.iter_mut().find(|p| p.name == port) {
-                    merge(&mut wanted.options, &newer);
+                    merge(&mut wanted.options, &change.newer);
                 }
-                undo.push(Step::PortOptions {
-                    changes: port_changes(
-                        Engine::Ebpf,
-                        self.core.options().mode,
-                        &before.unwrap_or_default(),
-                        &newer,
-                    )?,
-                    port,
-                });
-                Ok(said)
+                let changes = change.back;
+                undo.push(Step::PortOptions { port, changes });
+                Ok(change.said)
             }
             Step::Drain { port, out } => {
                 let Some(id) = self.port_named(&port) else {
@@ -121,7 +105,7 @@ impl EbpfBond {
                         let said = format!("{port} is away, and takes part again when it returns");
                         return Ok(vec![said]);
                     }
-                    return Err(self.no_such_port(&port));
+                    return Err(no_such_port(&self.wanted, &port));
                 };
                 self.feed(netlink, now, Input::Drain { port: id, out })
                     .map_err(refused_by_core)?;
@@ -158,18 +142,5 @@ impl EbpfBond {
                 Ok(Vec::new())
             }
         }
-    }
-
-    fn wanted_port(&self, name: &str) -> Option<&PortRequest> {
-        self.wanted.ports.iter().find(|port| port.name == name)
-    }
-
-    fn no_such_port(&self, name: &str) -> Failure {
-        let why = format!(
-            "{name} is not a port of {}; its ports are: {}",
-            self.name(),
-            self.expected().join(", ")
-        );
-        Failure::new(Blame::Refused, why)
     }
 }

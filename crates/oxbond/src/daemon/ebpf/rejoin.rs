@@ -10,9 +10,9 @@ use oxbond_linux::netlink::Netlink;
 use tracing::warn;
 
 use super::EbpfBond;
+use crate::daemon::step::awake;
 use crate::exit::Failure;
 use crate::refusal::refused_as_port;
-use crate::request::{known_in, parse_port_options};
 
 /// Why an expected port could not join, and when it is tried again.
 pub(super) struct Hindrance {
@@ -73,10 +73,7 @@ impl EbpfBond {
         };
         let mut request = request.clone();
         let mode = self.core.options().mode;
-        request.options.retain(|(name, value)| {
-            let parsed = parse_port_options(&[(name.clone(), value.clone())]);
-            parsed.is_ok_and(|parsed| !known_in(Engine::Ebpf, mode, parsed).is_empty())
-        });
+        request.options = awake(Engine::Ebpf, mode, &request.options);
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
             .map_err(refused_as_port)
             .and_then(|candidate| self.join(netlink, now, &request, &candidate));

@@ -14,11 +14,11 @@ use tracing::warn;
 
 use super::KernelBond;
 use crate::control::protocol::BondRequest;
-use crate::daemon::managed::names_of;
-use crate::daemon::step::{Step, idle, merge, options_told, set_to};
+use crate::daemon::managed::{no_such_port, options_asked};
+use crate::daemon::step::{PortChange, Step, merge, options_told, set_to};
 use crate::exit::{Blame, Failure};
 use crate::refusal::{engine_failure, refused_as_port};
-use crate::request::{parse_options, port_changes};
+use crate::request::parse_options;
 
 /// Longest wait for the first answers to a monitor that has just begun: nothing else is done meanwhile.
 const FIRST_ROUNDS: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ impl KernelBond {
             }
             Step::RemovePort(name) => {
                 let Some(at) = self.wanted.ports.iter().position(|port| port.name == name) else {
-                    return Err(self.no_such_port(&name));
+                    return Err(no_such_port(&self.wanted, &name));
                 };
                 let request = self.wanted.ports.remove(at);
                 let Some(ifindex) = self.index_of(&name) else {
@@ -99,41 +99,22 @@ impl KernelBond {
             }
             Step::PortOptions { port, changes } => {
                 let Some(ifindex) = self.index_of(&port) else {
-                    return Err(self.no_such_port(&port));
+                    return Err(no_such_port(&self.wanted, &port));
                 };
                 self.refuse_beyond(&[], &[(&port, &changes)])?;
                 let mode = self.picture.options.mode;
-                let said = changes
-                    .iter()
-                    .map(|change| {
-                        set_to(&format!("{} of {port}", change.id), &change.text())
-                            + &idle(Engine::Kernel, change.id.spec(), mode)
-                    })
-                    .collect();
-                let newer: Vec<_> = changes
-                    .iter()
-                    .map(|change| (change.id.to_string(), change.text()))
-                    .collect();
+                let before = options_asked(&self.wanted, &port);
+                let change = PortChange::new(Engine::Kernel, mode, &port, before, &changes)?;
                 self.engine
                     .set_port_options(netlink, ifindex, &changes)
                     .map_err(engine_failure)?;
-                let wanted = self.wanted.ports.iter_mut().find(|p| p.name == port);
-                let before = wanted.map(|wanted| {
-                    let before = wanted.options.clone();
-                    merge(&mut wanted.options, &newer);
-                    before
-                });
-                undo.push(Step::PortOptions {
-                    changes: port_changes(
-                        Engine::Kernel,
-                        mode,
-                        &before.unwrap_or_default(),
-                        &newer,
-                    )?,
-                    port,
-                });
+                if let Some(wanted) = self.wanted.ports.iter_mut().find(|p| p.name == port) {
+                    merge(&mut wanted.options, &change.newer);
+                }
+                let changes = change.back;
+                undo.push(Step::PortOptions { port, changes });
                 self.look(netlink, now)?;
-                Ok(said)
+                Ok(change.said)
             }
             Step::Drain { port, .. } => {
                 let bond = &self.wanted.name;
@@ -286,14 +267,5 @@ impl KernelBond {
         ports
             .find(|known| known.name == port)
             .map(|known| known.ifindex)
-    }
-
-    fn no_such_port(&self, name: &str) -> Failure {
-        let why = format!(
-            "{name} is not a port of {}; its ports are: {}",
-            self.wanted.name,
-            names_of(&self.wanted).join(", ")
-        );
-        Failure::new(Blame::Refused, why)
     }
 }

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use oxbond_core::engine::Engine;
 use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 
 use super::KernelBond;
 use crate::daemon::managed::names_of;
+use crate::daemon::step::awake;
 use crate::refusal::refused_as_port;
 
 /// Times that a port is taken back from whoever took it out.
@@ -225,9 +227,11 @@ impl KernelBond {
         taken: &BTreeMap<u32, String>,
     ) -> bool {
         let mut ports = self.wanted.ports.iter();
-        let Some(request) = ports.find(|port| port.name == name).cloned() else {
+        let Some(mut request) = ports.find(|port| port.name == name).cloned() else {
             return false;
         };
+        let mode = self.picture.options.mode;
+        request.options = awake(Engine::Kernel, mode, &request.options);
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
             .map_err(refused_as_port)
             .and_then(|candidate| self.join(netlink, &request, &candidate))
