@@ -112,7 +112,7 @@ pub(super) fn parse(text: &str) -> BondText {
     let mut part = Part::Bond;
     // Lines of what is being read of one end.
     let mut end = Vec::new();
-    for line in text.lines().chain([""]) {
+    for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else {
             continue;
         };
