@@ -138,6 +138,24 @@ fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
     .unwrap();
 }
 
+/// What the bond was made with is not set anew by every port that joins.
+#[test]
+fn inside_a_primary_and_an_active_port_set_later_stay_when_a_port_joins() {
+    let subject = Subject::bonded(
+        "--mode active-backup --miimon 100 --primary enp3s0 --active-slave enp3s0 \
+         --primary-reselect failure",
+    );
+    subject.wait_active("bond0", "enp3s0").unwrap();
+    subject.must("set bond0 --primary enp4s0 --active-slave enp4s0");
+    subject.wait_active("bond0", "enp4s0").unwrap();
+    subject.must("remove-port bond0 enp3s0");
+    subject.must("add-port bond0 enp3s0");
+    subject.wait_link(1, "up");
+    let bond = subject.bond("bond0").unwrap();
+    assert_eq!(bond["options"]["primary"], "enp4s0");
+    assert_eq!(bond["active_port"], "enp4s0");
+}
+
 #[test]
 fn inside_a_driver_bond_that_another_program_deletes_is_told_once() {
     let subject = Subject::switched();

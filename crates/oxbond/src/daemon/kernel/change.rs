@@ -47,7 +47,7 @@ impl KernelBond {
                 self.wanted.ports.retain(|port| port.name != name);
                 self.wanted.ports.push(request);
                 undo.push(Step::RemovePort(name.clone()));
-                self.set_late_options(netlink)?;
+                self.set_late_options(netlink, &[OptionId::Primary])?;
                 self.look(netlink, now)?;
                 let mtu = match (candidate.link.mtu, self.picture.mtu) {
                     (own, bonds) if own != bonds => format!(", its MTU went from {own} to {bonds}"),
@@ -94,6 +94,12 @@ impl KernelBond {
                 self.look(netlink, now)?;
                 let after = self.picture.options.clone();
                 self.tell_cause(told, &asked, &after);
+                // It is set again where its port joins only later.
+                let primary = asked.iter().filter(|change| change.id == OptionId::Primary);
+                let primary: Vec<_> = primary
+                    .map(|change| (change.id.to_string(), change.text()))
+                    .collect();
+                merge(&mut self.wanted.options, &primary);
                 undo.push(Step::Options(before.changes_from(&after)));
                 Ok(options_told(Engine::Kernel, &asked, &before, &after))
             }
@@ -207,8 +213,12 @@ impl KernelBond {
             .map_err(engine_failure)
     }
 
-    /// Sets what names a port, once that is there: the driver knows no others.
-    pub(super) fn set_late_options(&mut self, netlink: &mut Netlink) -> Result<(), Failure> {
+    /// Sets those of these options that name a port which is there by now: the driver knows no others.
+    pub(super) fn set_late_options(
+        &mut self,
+        netlink: &mut Netlink,
+        ids: &[OptionId],
+    ) -> Result<(), Failure> {
         let mut changes = parse_options(&self.wanted.options)?;
         let picture = self.engine.picture(netlink).map_err(engine_failure)?;
         let shown = |id| match id {
@@ -217,7 +227,7 @@ impl KernelBond {
         };
         let mode = picture.options.mode;
         changes.retain(|change| match &change.value {
-            OptionValue::Name(port) if !port.is_empty() => {
+            OptionValue::Name(port) if !port.is_empty() && ids.contains(&change.id) => {
                 // What another mode has sleeps until that returns.
                 change.id.spec().modes.contains(mode)
                     && shown(change.id).as_ref() != Some(port)

@@ -45,6 +45,10 @@ pub(crate) struct KernelBond {
     expected: BTreeMap<String, Expected>,
 }
 
+/// Options that name a port, which are set when that is there. The active one is made so once: which it is later, the driver
+/// decides.
+const LATE: [OptionId; 2] = [OptionId::Primary, OptionId::ActiveSlave];
+
 /// Borrowed twin of [`SavedKernelBond`].
 #[derive(Serialize)]
 struct BorrowedSavedBond<'a> {
@@ -69,8 +73,7 @@ impl KernelBond {
         let mac = wanted.mac.as_deref().map(parse_mac).transpose()?;
         let addresses = parse_addresses(&wanted.addresses)?;
         let mut options = parse_options(&wanted.options)?;
-        // What names a port is set when that is there.
-        options.retain(|change| !matches!(change.id, OptionId::Primary | OptionId::ActiveSlave));
+        options.retain(|change| !LATE.contains(&change.id));
         let (spec, candidates) = make.inspect(netlink, mac, taken)?;
 
         files.has_room()?;
@@ -138,7 +141,7 @@ impl KernelBond {
         for (request, candidate) in self.wanted.ports.clone().iter().zip(candidates) {
             self.join(netlink, request, candidate)?;
         }
-        self.set_late_options(netlink)?;
+        self.set_late_options(netlink, &LATE)?;
         if self.wanted.down {
             netlink.set_down(self.ifindex()).map_err(kernel)?;
         } else {
@@ -191,7 +194,7 @@ impl KernelBond {
         let watch = Watch::new(now, &picture);
         let chosen = "it was asked for".to_owned();
         let mut bond = Self::new(wanted, engine, picture, watch, chosen, files);
-        bond.set_late_options(netlink)?;
+        bond.set_late_options(netlink, &LATE)?;
         bond.begin_probing(netlink)?;
         bond.save()?;
         bond.files.forget_move()?;

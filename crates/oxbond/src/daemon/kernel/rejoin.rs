@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use oxbond_core::engine::Engine;
 use oxbond_core::event::Event;
+use oxbond_core::option::OptionId;
 use oxbond_core::time::Instant;
 use oxbond_linux::inspect;
 use oxbond_linux::netlink::Netlink;
@@ -235,7 +236,7 @@ impl KernelBond {
         let joined = inspect::inspect_port(netlink, &self.wanted.name, name, taken)
             .map_err(refused_as_port)
             .and_then(|candidate| self.join(netlink, &request, &candidate))
-            .and_then(|()| self.set_late_options(netlink));
+            .and_then(|()| self.set_late_options(netlink, &[OptionId::Primary]));
         match joined {
             Ok(()) => {
                 info!("{}: {name} joined again", self.wanted.name);
