@@ -456,6 +456,10 @@ fn a_failure_adopts_nothing() {
     let mut command = ns.command(OXBOND);
     command.args(["--run-dir", "/run/none", "daemon"]);
     let daemon = Daemon(command.stderr(Stdio::null()).spawn().unwrap());
+    eventually("the daemon answers", || {
+        let nothing_on_trial = oxbond(&ns, "rollback").status.code() == Some(3);
+        nothing_on_trial.then_some(())
+    });
     let managed = || {
         let shown = out(&oxbond(&ns, "status --json theirs"));
         let json: serde_json::Value = serde_json::from_str(&shown).unwrap();

@@ -161,7 +161,8 @@ const FIRST_NAMESPACE: &str = r#"
     ip link add enp3s0 type veth peer name far
     export OXBOND_RUN_DIR=/run/oxbond-test
     $OXBOND daemon &
-    until $OXBOND status >/dev/null 2>&1; do sleep 0.2; done
+    # Which, unlike status, needs a daemon.
+    until $OXBOND rollback >/dev/null 2>&1; [ $? != 6 ]; do sleep 0.2; done
     up="$OXBOND up bond0 --engine ebpf --mode active-backup --port enp3s0"
     $up --port wlan0
     [ $? = 3 ] || exit 91

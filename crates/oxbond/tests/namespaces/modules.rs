@@ -20,7 +20,8 @@ daemon() {
     [ -z "$daemon" ] || { kill -KILL $daemon; wait $daemon; }
     $OXBOND daemon --engine $1 2>/run/daemon.log &
     daemon=$!
-    until $OXBOND status >/dev/null 2>&1; do sleep 0.05; done
+    # Which, unlike status, needs a daemon.
+    until $OXBOND rollback >/dev/null 2>&1; [ $? != 6 ]; do sleep 0.05; done
 }
 up() {
     $OXBOND up bond0 --mode active-backup --miimon 100 --port enp3s0 "$@"
