@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 
 use super::ebpf::Moving;
+use super::kernel::Patience;
 use super::moving::MoveNote;
 use crate::control::protocol::BondRequest;
 use crate::exit::{Blame, Failure};
@@ -84,6 +85,9 @@ pub(crate) struct SavedKernelBond {
     pub(crate) watch: Watch,
     /// Why it is on this engine, in words.
     pub(crate) chosen: String,
+    /// The driver waits longer for answers than was asked for.
+    #[serde(default)]
+    pub(super) patience: Option<Patience>,
 }
 
 /// What tells one kind of state file from another.

@@ -1,7 +1,6 @@
 //! Changes of a running bond of the driver in steps, each with the one that undoes it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use oxbond_core::engine::{Asked, Engine, beyond_driver};
 use oxbond_core::event::{Cause, Event};
@@ -19,9 +18,6 @@ use crate::daemon::step::{PortChange, Step, merge, options_told, set_to};
 use crate::exit::{Blame, Failure};
 use crate::refusal::{engine_failure, refused_as_port};
 use crate::request::parse_options;
-
-/// Longest wait for the first answers to a monitor that has just begun: nothing else is done meanwhile.
-const FIRST_ROUNDS: Duration = Duration::from_secs(2);
 
 impl KernelBond {
     /// Nothing stands in the way of a change that is to survive this daemon.
@@ -207,7 +203,11 @@ impl KernelBond {
         }
     }
 
-    fn set(&mut self, netlink: &mut Netlink, changes: &[OptionChange]) -> Result<(), Failure> {
+    pub(super) fn set(
+        &mut self,
+        netlink: &mut Netlink,
+        changes: &[OptionChange],
+    ) -> Result<(), Failure> {
         self.engine
             .set_options(netlink, changes)
             .map_err(engine_failure)
@@ -239,36 +239,6 @@ impl KernelBond {
             true => Ok(()),
             false => self.set(netlink, &changes),
         }
-    }
-
-    /// Begins to monitor by ARP and neighbour discovery, which asks nobody before addresses stand on the bond.
-    ///
-    /// The driver goes by what it heard last, which is nothing as long as it does not monitor: at first it is made to wait
-    /// for answers as long as it can, and for the time of two rounds it is waited here. A driver that has no such option
-    /// (before Linux 5.17) takes the ports for down for a round.
-    pub(super) fn begin_probing(&mut self, netlink: &mut Netlink) -> Result<(), Failure> {
-        let picture = self.engine.picture(netlink).map_err(engine_failure)?;
-        let mut wanted = parse_options(&self.wanted.options)?;
-        wanted.retain(|change| change.id == OptionId::ArpInterval);
-        let interval = wanted.iter().find_map(|change| match change.value {
-            OptionValue::Number(interval) => u64::try_from(interval).ok(),
-            _ => None,
-        });
-        let possible = (OptionId::ArpInterval.spec().modes).contains(picture.options.mode);
-        let Some(interval) = interval
-            .filter(|interval| possible && *interval != 0 && picture.options.arp_interval == 0)
-        else {
-            return Ok(());
-        };
-        let misses = |count: u8| [(OptionId::ArpMissedMax.to_string(), count.to_string())];
-        let patient = self.set(netlink, &parse_options(&misses(u8::MAX))?);
-        self.set(netlink, &wanted)?;
-        if patient.is_ok() {
-            std::thread::sleep((Duration::from_millis(interval) * 2).min(FIRST_ROUNDS));
-            let before = parse_options(&misses(picture.options.arp_missed_max))?;
-            self.set(netlink, &before)?;
-        }
-        Ok(())
     }
 
     /// Index of one of its ports.

@@ -2,6 +2,7 @@
 //! asked for, and tells what happens.
 
 mod change;
+mod patience;
 mod rejoin;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use oxbond_linux::netlink::{Link, Netlink};
 use serde::Serialize;
 use tracing::{info, warn};
 
+pub(super) use self::patience::Patience;
 use self::rejoin::Expected;
 use super::managed::{ToMake, created, names_of, places_of, set_network};
 use super::state::{BondFiles, STATE_VERSION, SavedKernelBond};
@@ -43,6 +45,8 @@ pub(crate) struct KernelBond {
     events: Vec<Event>,
     /// Where the ports are that were asked for.
     expected: BTreeMap<String, Expected>,
+    /// Its monitor has just begun.
+    patience: Option<Patience>,
 }
 
 /// Options that name a port, which are set when that is there. The active one is made so once: which it is later, the driver
@@ -58,6 +62,7 @@ struct BorrowedSavedBond<'a> {
     engine: &'a KernelRecord,
     watch: &'a Watch,
     chosen: &'a str,
+    patience: Option<Patience>,
 }
 
 impl KernelBond {
@@ -128,6 +133,7 @@ impl KernelBond {
             files,
             events: Vec::new(),
             expected: BTreeMap::new(),
+            patience: None,
         }
     }
 
@@ -195,7 +201,7 @@ impl KernelBond {
         let chosen = "it was asked for".to_owned();
         let mut bond = Self::new(wanted, engine, picture, watch, chosen, files);
         bond.set_late_options(netlink, &LATE)?;
-        bond.begin_probing(netlink)?;
+        bond.begin_probing(netlink, now)?;
         bond.save()?;
         bond.files.forget_move()?;
         Ok(bond)
@@ -219,6 +225,7 @@ impl KernelBond {
             saved.chosen,
             files,
         );
+        bond.patience = saved.patience;
         bond.follow_names(&picture);
         let given_back = bond.give_back_strays(netlink);
         match given_back.as_slice() {
@@ -380,6 +387,7 @@ impl KernelBond {
             engine: self.engine.record(),
             watch: &self.watch,
             chosen: &self.chosen,
+            patience: self.patience,
         })
     }
 
@@ -427,6 +435,23 @@ impl KernelBond {
                 self.put_off(now);
             }
         }
+    }
+
+    /// Next time [`KernelBond::on_timeout`] has work.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        let times = self.next_attempt().into_iter().chain(self.patience_ends());
+        times.min()
+    }
+
+    /// Ports whose time has come, and a monitor that has begun.
+    pub(super) fn on_timeout(
+        &mut self,
+        netlink: &mut Netlink,
+        now: Instant,
+        taken: &BTreeMap<u32, String>,
+    ) {
+        self.lose_patience(netlink, now);
+        self.look_again(netlink, now, taken);
     }
 
     /// Gives everything back. Goes on to the end; returns what could not be done.

@@ -136,7 +136,7 @@ impl Expected {
 impl KernelBond {
     /// An expected port waits for its time.
     pub(in crate::daemon) fn is_hindered(&self) -> bool {
-        self.next_wake().is_some()
+        self.next_attempt().is_some()
     }
 
     /// Whether this interface is expected and not in the bond.
@@ -153,7 +153,7 @@ impl KernelBond {
     }
 
     /// When a port is tried next.
-    pub(in crate::daemon) fn next_wake(&self) -> Option<Instant> {
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
         self.expected.values().filter_map(Expected::due).min()
     }
 
@@ -170,16 +170,6 @@ impl KernelBond {
     pub(super) fn forgive(&mut self) {
         self.expected
             .retain(|_, port| port.state != State::LeftAlone);
-    }
-
-    /// Ports whose time has come.
-    pub(in crate::daemon) fn on_timeout(
-        &mut self,
-        netlink: &mut Netlink,
-        now: Instant,
-        taken: &BTreeMap<u32, String>,
-    ) {
-        self.look_again(netlink, now, taken);
     }
 
     /// Notes where the expected ports are.
