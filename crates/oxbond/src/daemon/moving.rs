@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use oxbond_core::engine::{Engine, EngineChoice};
+use oxbond_core::engine::Engine;
 use oxbond_linux::engine::kernel::{KernelEngine, KernelPort};
 use oxbond_linux::engine::{
     EbpfEngine, EngineError, Handover, HandoverError, NAME_NEW, PortRecord, Side, clear_new,
@@ -96,11 +96,11 @@ impl Service {
     }
 
     fn move_to_driver(&mut self, name: &str) -> Result<Vec<String>, Failure> {
-        let Some(bond) = self.bonds.get(name) else {
+        let Some(ManagedBond::Ebpf(bond)) = self.bonds.get(name) else {
             return Ok(Vec::new());
         };
-        let asked = EngineChoice::Only(Engine::Kernel);
-        choose_engine(asked, &driver::state(), bond.wanted())?;
+        let wanted = bond.wanted_at_driver();
+        choose_engine(wanted.engine, &driver::state(), &wanted)?;
         self.change(name, |bond, netlink, now| match bond.as_ebpf_mut() {
             Some(bond) => bond.depart(netlink, now),
             None => Ok(Vec::new()),

@@ -242,7 +242,19 @@ fn inside_adoption_of_an_active_backup_bond() {
         "route add fd01::/64 via fd77::1",
     ]);
     mover.wait_peer();
-    to_and_fro(&mover, "active-backup", GAP, || ());
+    to_and_fro(&mover, "active-backup", GAP, || {
+        // What is set on our engine goes along.
+        let bond = mover.subject.bond("bond0").unwrap();
+        if bond["engine"]["engine"] == "ebpf" {
+            let set = "--miimon 50 --primary enp4s0 --primary-reselect failure";
+            mover.subject.must(&format!("set bond0 {set}"));
+        } else {
+            let options = &bond["options"];
+            assert_eq!(options["miimon"], 50, "{options}");
+            assert_eq!(options["primary"], "enp4s0", "{options}");
+            assert_eq!(options["primary_reselect"], "failure", "{options}");
+        }
+    });
 }
 
 /// What the partner, the driver's bond at the other end, shows of the aggregation: its aggregator, partner and ports.

@@ -20,7 +20,7 @@ use oxbond_core::engine::{Engine, EngineChoice};
 use oxbond_core::event::Cause;
 use oxbond_core::input::Input;
 use oxbond_core::lacp::Counters;
-use oxbond_core::option::{Mode, OptionChange, OptionId};
+use oxbond_core::option::{BondOptions, Mode, OptionChange, OptionId};
 use oxbond_core::port::PortId;
 use oxbond_core::status::MiiStatus;
 use oxbond_core::table::{Receive, TransmitTable};
@@ -36,7 +36,9 @@ use super::EbpfBond;
 use super::stage::{LOOK_INTERVAL, Stage};
 use crate::control::protocol::BondRequest;
 use crate::daemon::fault::fault_point;
+use crate::daemon::managed::options_asked;
 use crate::daemon::moving::{MoveNote, gap_of_one, refused_down, refused_handover};
+use crate::daemon::step::awake;
 use crate::exit::Failure;
 use crate::refusal::{engine_failure, kernel, refused, refused_as_port, refused_by_core};
 use crate::request::{parse_options, parse_port_options};
@@ -57,6 +59,27 @@ pub(super) struct Departing {
 const UNDER_WAY: Duration = Duration::from_millis(300);
 
 impl EbpfBond {
+    /// What is asked of the driver: as of us, with the options that were asked for once or differ from our own defaults, as
+    /// they are now, where that is not the driver's default.
+    pub(in crate::daemon) fn wanted_at_driver(&self) -> BondRequest {
+        let now = self.core.options();
+        // They could be read when the bond was made.
+        let asked = parse_options(&self.wanted.options).unwrap_or_default();
+        let changed = now.changes_from(&BondOptions::own());
+        let is_meant = |id: &&OptionId| {
+            let of_it = |change: &OptionChange| change.id == **id;
+            let is_known = id.spec().settable_in(true).contains(now.mode);
+            let is_default = now.value(**id) == BondOptions::default().value(**id);
+            is_known && !is_default && (asked.iter().any(of_it) || changed.iter().any(of_it))
+        };
+        let options = OptionId::ALL.iter().filter(is_meant);
+        BondRequest {
+            engine: EngineChoice::Only(Engine::Kernel),
+            options: options.map(|id| (id.to_string(), now.text(*id))).collect(),
+            ..self.wanted.clone()
+        }
+    }
+
     /// Begins to move the bond to the driver. Nothing of it is touched yet.
     pub(in crate::daemon) fn depart(
         &mut self,
@@ -69,7 +92,7 @@ impl EbpfBond {
         if self.wanted.down {
             return Err(refused_down(&name));
         }
-        let mut options = parse_options(&self.wanted.options)?;
+        let mut options = parse_options(&self.wanted_at_driver().options)?;
         // It has no ports yet that could be named, and before addresses stand on it, its monitor asks nobody and hears nothing.
         let later = |id| {
             use OptionId::{ActiveSlave, ArpInterval, Primary};
@@ -169,12 +192,9 @@ impl EbpfBond {
         netlink: &mut Netlink,
     ) -> Option<(BondRequest, KernelEngine, Vec<EngineError>)> {
         let Departing { mut driver, .. } = self.departing.take()?;
+        let wanted = self.wanted_at_driver();
         let complaints = self.engine.withdraw(netlink);
-        driver.rename(&self.wanted.name);
-        let wanted = BondRequest {
-            engine: EngineChoice::Only(Engine::Kernel),
-            ..self.wanted
-        };
+        driver.rename(&wanted.name);
         Some((wanted, driver, complaints))
     }
 
@@ -295,9 +315,9 @@ impl EbpfBond {
         }
         let candidate = inspect::inspect_port(netlink, self.name(), &port, &BTreeMap::new())
             .map_err(refused_as_port)?;
-        let wanted = self.wanted.ports.iter().find(|wanted| wanted.name == port);
-        let options =
-            wanted.map_or(Ok(Vec::new()), |wanted| parse_port_options(&wanted.options))?;
+        let mode = self.core.options().mode;
+        let options = awake(Engine::Kernel, mode, options_asked(&self.wanted, &port));
+        let options = parse_port_options(&options)?;
         let Some(departing) = &mut self.departing else {
             return Ok(Stage::Next);
         };
@@ -399,7 +419,7 @@ impl EbpfBond {
             .look(netlink)
             .map_err(refused_handover)
             .and_then(|()| {
-                let wanted = serde_json::to_string(&self.wanted).unwrap_or_default();
+                let wanted = serde_json::to_string(&self.wanted_at_driver()).unwrap_or_default();
                 let note = MoveNote::turning(Engine::Kernel, handover.clone(), wanted);
                 self.files.note_move(&note)
             })
