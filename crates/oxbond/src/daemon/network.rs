@@ -162,27 +162,7 @@ impl Service {
     /// whether those take it.
     fn check(&mut self, steps: &[Planned]) -> Result<(), Failure> {
         let now = now();
-        let freed: BTreeSet<&str> = steps
-            .iter()
-            .filter_map(|planned| match &planned.step {
-                Step::RemovePort { port, .. } | Step::Master { port, .. } => Some(port.as_str()),
-                _ => None,
-            })
-            .collect();
-        let bonds_gone: BTreeSet<&str> = steps
-            .iter()
-            .filter_map(|planned| match &planned.step {
-                Step::DeleteBond { bond } => Some(bond.as_str()),
-                _ => None,
-            })
-            .collect();
-        let going: BTreeSet<&str> = steps
-            .iter()
-            .filter_map(|planned| match &planned.step {
-                Step::DeleteDevice { name } => Some(name.as_str()),
-                _ => None,
-            })
-            .collect();
+        let leaving = Leaving::of(steps);
         let taken = self.taken();
         let around = Surroundings::read(&mut self.netlink).map_err(kernel)?;
         let mut cores: BTreeMap<String, Bond> = BTreeMap::new();
@@ -198,7 +178,7 @@ impl Service {
                 Step::CreateBond {
                     request, engine, ..
                 } => {
-                    let replaced = going.contains(request.name.as_str())
+                    let replaced = leaving.devices.contains(request.name.as_str())
                         || self.pristine(&request.name)?.is_some();
                     if !replaced {
                         inspect::check_bond_name(&mut self.netlink, &request.name)
@@ -228,22 +208,8 @@ impl Service {
                 let candidate = around.inspect_port(bond, &port.name, &taken);
                 let candidate = match candidate {
                     Ok(candidate) => candidate,
-                    // What the plan itself does something about.
-                    Err(PortRefusal::DefaultRoute { .. } | PortRefusal::Addressed { .. }) => {
-                        continue;
-                    }
-                    Err(PortRefusal::InUse { name, .. }) if freed.contains(name.as_str()) => {
-                        continue;
-                    }
-                    Err(PortRefusal::Taken { name, bond })
-                        if freed.contains(name.as_str()) || bonds_gone.contains(bond.as_str()) =>
-                    {
-                        continue;
-                    }
-                    Err(PortRefusal::HasUpper { upper, .. }) if going.contains(upper.as_str()) => {
-                        continue;
-                    }
-                    Err(e) => return Err(refused_as_port(e)),
+                    Err(refusal) if leaving.is_seen_to(&refusal) => continue,
+                    Err(refusal) => return Err(refused_as_port(refusal)),
                 };
                 if let Some(core) = cores.get_mut(bond) {
                     let info = candidate.port_info();
@@ -563,7 +529,9 @@ impl Service {
                     warn!("not as it was before: {complaint}");
                 }
             }
-            Err(failure) => warn!("the way back is lost: {failure}"),
+            Err(failure) => warn!(
+                "the way back is lost, so what the daemon before had done stays; 'oxbond apply' goes on from here: {failure}"
+            ),
         }
     }
 
@@ -620,6 +588,54 @@ impl Service {
         });
         if let Err(e) = self.tell_names() {
             warn!("{e}");
+        }
+    }
+}
+
+/// What steps take away from where it is.
+struct Leaving<'a> {
+    /// Interfaces that are ports no longer.
+    ports: BTreeSet<&'a str>,
+    /// Bonds.
+    bonds: BTreeSet<&'a str>,
+    /// Other devices.
+    devices: BTreeSet<&'a str>,
+}
+
+impl<'a> Leaving<'a> {
+    fn of(steps: &'a [Planned]) -> Self {
+        let mut leaving = Self {
+            ports: BTreeSet::new(),
+            bonds: BTreeSet::new(),
+            devices: BTreeSet::new(),
+        };
+        for planned in steps {
+            match &planned.step {
+                Step::RemovePort { port, .. } | Step::Master { port, .. } => {
+                    leaving.ports.insert(port);
+                }
+                Step::DeleteBond { bond } => {
+                    leaving.bonds.insert(bond);
+                }
+                Step::DeleteDevice { name } => {
+                    leaving.devices.insert(name);
+                }
+                _ => {}
+            }
+        }
+        leaving
+    }
+
+    /// Whether the plan itself does something about what keeps an interface from being a port.
+    fn is_seen_to(&self, refusal: &PortRefusal) -> bool {
+        match refusal {
+            PortRefusal::DefaultRoute { .. } | PortRefusal::Addressed { .. } => true,
+            PortRefusal::InUse { name, .. } => self.ports.contains(name.as_str()),
+            PortRefusal::Taken { name, bond } => {
+                self.ports.contains(name.as_str()) || self.bonds.contains(bond.as_str())
+            }
+            PortRefusal::HasUpper { upper, .. } => self.devices.contains(upper.as_str()),
+            _ => false,
         }
     }
 }
