@@ -477,6 +477,11 @@ impl Case {
         to_and_fro(&mover, self.options, most, || {
             wait_until(PATIENCE, "the peer sends to a port", || mover.is_reached())
                 .unwrap_or_else(|e| panic!("{e}: {}", mover.seen()));
+            let options = || mover.subject.bond("bond0").unwrap()["options"].clone();
+            wait_until(PATIENCE, "the monitor is as it was", || {
+                options()["arp_missed_max"] == 2
+            })
+            .unwrap_or_else(|e| panic!("{e}: {}", options()));
         });
     }
 }

@@ -109,7 +109,10 @@ impl EbpfBond {
         let driver = match KernelEngine::create(netlink, &spec, &options) {
             Ok(driver) => driver,
             Err(e) => {
-                self.files.forget_move()?;
+                // The failure that counts is the first one.
+                if let Err(failure) = self.files.forget_move() {
+                    warn!("while undoing: {failure}");
+                }
                 return Err(engine_failure(e));
             }
         };

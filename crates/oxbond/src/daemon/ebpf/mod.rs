@@ -138,7 +138,10 @@ impl EbpfBond {
         let engine = match EbpfEngine::create(netlink, &pins.join(&wanted.name), &spec) {
             Ok(engine) => engine,
             Err(e) => {
-                files.finish()?;
+                // The failure that counts is the first one.
+                if let Err(failure) = files.finish() {
+                    warn!("while undoing: {failure}");
+                }
                 return Err(engine_failure(e));
             }
         };

@@ -84,7 +84,10 @@ impl EbpfBond {
         let engine = match EbpfEngine::create(netlink, &pin_dir, &spec) {
             Ok(engine) => engine,
             Err(e) => {
-                files.forget_move()?;
+                // The failure that counts is the first one.
+                if let Err(failure) = files.forget_move() {
+                    warn!("while undoing: {failure}");
+                }
                 return Err(engine_failure(e));
             }
         };
@@ -177,8 +180,11 @@ impl EbpfBond {
                 }
                 fault_point("turned", 0);
                 bond.engine.named(&name);
-                bond.save()?;
-                bond.files.forget_move()?;
+                // It has turned, and is not given up for a full disk: with the note the next daemon knows what this one does.
+                let saved = bond.save().and_then(|()| bond.files.forget_move());
+                if let Err(failure) = saved {
+                    warn!("{name}: {failure}");
+                }
                 Ok((bond, complaints))
             }
             Err(failure) => {
@@ -259,7 +265,7 @@ impl EbpfBond {
                 complaints.extend(self.engine.forget_port(id).err());
             }
         }
-        self.arrived(netlink, device);
+        self.delete_device_before(netlink, device);
         complaints
     }
 
@@ -291,7 +297,11 @@ impl EbpfBond {
             Stage::Next => match self.next_to_leave(netlink, device) {
                 Some(port) => Some(self.send_away(netlink, now, taken, &ports, port)),
                 None => {
-                    self.arrived(netlink, device);
+                    self.delete_device_before(netlink, device);
+                    info!(
+                        "{}: all of its ports have followed to our own engine",
+                        self.name()
+                    );
                     None
                 }
             },
@@ -396,7 +406,8 @@ impl EbpfBond {
         })
     }
 
-    fn arrived(&self, netlink: &mut Netlink, device: u32) {
+    /// The driver's device, with the ports that it may still have.
+    fn delete_device_before(&self, netlink: &mut Netlink, device: u32) {
         match netlink.link_by_index(device) {
             Ok(Some(link)) if link.is_ours() => {
                 if let Err(e) = netlink.delete_link(device) {
@@ -406,10 +417,6 @@ impl EbpfBond {
             Ok(_) => {}
             Err(e) => warn!("{}: the device it had before is left: {e}", self.name()),
         }
-        info!(
-            "{}: all of its ports have followed to our own engine",
-            self.name()
-        );
     }
 }
 

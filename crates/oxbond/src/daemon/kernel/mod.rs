@@ -100,7 +100,10 @@ impl KernelBond {
         let (picture, engine) = match made {
             Ok(made) => made,
             Err(e) => {
-                files.finish()?;
+                // The failure that counts is the first one.
+                if let Err(failure) = files.finish() {
+                    warn!("while undoing: {failure}");
+                }
                 return Err(engine_failure(e));
             }
         };
