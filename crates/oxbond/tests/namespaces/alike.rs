@@ -38,7 +38,7 @@ struct Told {
 }
 
 /// Takes out of a document what is not compared.
-fn comparable(document: &Value) -> Value {
+pub(crate) fn comparable(document: &Value) -> Value {
     match document {
         Value::Object(all) => all
             .iter()
@@ -51,7 +51,7 @@ fn comparable(document: &Value) -> Value {
 }
 
 /// An event, with the cause in the words of who sees links only.
-fn event(line: &str) -> Option<Value> {
+pub(crate) fn event(line: &str) -> Option<Value> {
     let line: Value = serde_json::from_str(line).ok()?;
     let told = line.get("event")?;
     let mut event = comparable(told.get("event")?);
@@ -149,7 +149,7 @@ fn drill(engine: &'static str) -> Told {
 }
 
 /// Every place in which two documents differ.
-fn differences(place: &str, ours: &Value, drivers: &Value) -> Vec<String> {
+pub(crate) fn differences(place: &str, ours: &Value, drivers: &Value) -> Vec<String> {
     match (ours, drivers) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();

@@ -13,6 +13,7 @@ mod administration;
 mod adoption;
 mod alike;
 mod apply;
+mod asking;
 mod both;
 mod common;
 mod drain;
