@@ -6,7 +6,7 @@ use std::time::Duration;
 use oxbond_lab::guest::{Accelerator, Guest, Kernel};
 
 /// Emulated, a test takes some ten times as long.
-const PATIENCE: Duration = Duration::from_secs(420);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Runs the tests of a test binary whose names contain one of `names` in a guest.
 fn run(kernel: Kernel, binary: &Path, names: &[&str], front: &str, hook: &str) {
