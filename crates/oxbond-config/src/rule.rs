@@ -274,8 +274,8 @@ rules! {
     BridgePortAddressed = "bridge-port-addressed", Warning, "a port of a bridge has addresses of its own",
         "What arrives on the bond belongs to the bridge, so the bond's own addresses get no answers. Move them to the bridge.";
     BridgeDelay = "bridge-delay", Info, "the bridge forwards nothing for some time after the start",
-        "A port listens and learns before it forwards: 15 seconds by default, twice that with STP, in which DHCP and guests \
-         get no answer. With a single way out set STP off and the forward delay to 0.";
+        "With STP a port listens and learns before it forwards, each for the forward delay: 30 seconds in all by default, in \
+         which DHCP and guests get no answer. With a single way out set STP off; then a port forwards at once.";
     BridgeDelayRefused = "bridge-delay-refused", Warning, "STP does not work with this forward delay",
         "With STP the kernel takes a delay of 2 to 30 seconds only, and 0 is meant for bridges without it. Turn STP off, or \
          write a delay in that range.";

@@ -210,22 +210,25 @@ fn bridge_ports(view: &mut View<'_>) {
 
 fn forwarding(view: &mut View<'_>, bridge: &DesiredBridge) {
     let name = &bridge.name.value;
-    let stp = bridge.stp.as_ref().filter(|stp| stp.value);
-    let delay = bridge.forward_delay.as_ref();
-    let span = delay.map_or(bridge.name.span, |delay| delay.span);
-    let seconds = delay.map_or(USUAL_DELAY, |delay| delay.value);
-    if stp.is_some() && !STP_DELAY.contains(&seconds) {
-        let message =
-            format!("{name} speaks STP, for which a forward delay of {seconds} s is not allowed");
-        view.find(
-            Diagnostic::new(Code::BridgeDelayRefused, span, message)
-                .with_help("turn STP off, or write 2 to 30"),
-        );
-    } else if seconds != 0 && !bridge.ports.is_empty() {
-        let wait = if stp.is_some() { 2 * seconds } else { seconds };
-        let message = format!("{name} forwards nothing for {wait} s after a port came up");
-        let finding = Diagnostic::new(Code::BridgeDelay, span, message);
-        view.find(finding.with_help("with one way out set STP off and the forward delay to 0"));
+    // Without STP a port forwards at once, whatever the delay is: seen on Linux 6.1 and 6.18.
+    if bridge.stp.as_ref().is_some_and(|stp| stp.value) {
+        let delay = bridge.forward_delay.as_ref();
+        let span = delay.map_or(bridge.name.span, |delay| delay.span);
+        let seconds = delay.map_or(USUAL_DELAY, |delay| delay.value);
+        if !STP_DELAY.contains(&seconds) {
+            let message = format!(
+                "{name} speaks STP, for which a forward delay of {seconds} s is not allowed"
+            );
+            view.find(
+                Diagnostic::new(Code::BridgeDelayRefused, span, message)
+                    .with_help("turn STP off, or write 2 to 30"),
+            );
+        } else if !bridge.ports.is_empty() {
+            let wait = 2 * seconds;
+            let message = format!("{name} forwards nothing for {wait} s after a port came up");
+            let finding = Diagnostic::new(Code::BridgeDelay, span, message);
+            view.find(finding.with_help("with one way out set STP off"));
+        }
     }
     let aware = bridge.vlan_aware.as_ref().is_some_and(|aware| aware.value);
     if let Some(place) = bridge.vlan_places().next().filter(|_| !aware) {
