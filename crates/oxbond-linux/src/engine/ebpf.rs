@@ -800,18 +800,16 @@ impl EbpfEngine {
 
     /// Takes everything apart: ports as they were, pins gone, front device gone with its addresses and routes. Goes on
     /// to the end and returns what could not be done.
-    pub fn destroy(mut self, nl: &mut Netlink) -> Vec<EngineError> {
-        let mut complaints = Vec::new();
-        let ports: Vec<PortId> = self.ports().map(|(id, _)| id).collect();
-        for id in ports {
-            complaints.extend(self.remove_port(nl, id));
+    pub fn destroy(self, nl: &mut Netlink) -> Vec<EngineError> {
+        // The data path first: by it the bond would hear a port look for the IPv6 address that both have, and defend it.
+        let removed = self.data_path.remove();
+        let mut complaints: Vec<EngineError> =
+            removed.err().map(EngineError::from).into_iter().collect();
+        for port in &self.record.ports {
+            complaints.extend(port::restore(nl, port.ifindex, &port.originals));
         }
-        complaints.extend(self.data_path.remove().err().map(EngineError::from));
-        complaints.extend(
-            front::delete(nl, self.record.ifindex)
-                .err()
-                .map(EngineError::from),
-        );
+        let deleted = front::delete(nl, self.record.ifindex);
+        complaints.extend(deleted.err().map(EngineError::from));
         complaints
     }
 

@@ -58,8 +58,33 @@ pub(crate) fn settled(subject: &Subject) -> Value {
             .unwrap()
             .contains("tentative")
     })
-    .unwrap();
+    .unwrap_or_else(|e| panic!("{e}: {}", host.execute("ip", "-d address show").unwrap()));
     snapshot(subject)
+}
+
+/// The bond has its first port's address. While it is taken apart it must not tell that port, which looks for its own IPv6
+/// address, that somebody has that one.
+#[test]
+fn root_down_leaves_no_port_without_its_ipv6_address() {
+    let subject = Subject::switched();
+    let host = subject.host();
+    for port in PORTS {
+        // It looks at once, where it would wait for up to a second.
+        let delay = format!("net.ipv6.conf.{port}.router_solicitation_delay");
+        host.sysctl(&delay, "0").unwrap();
+    }
+    let before = settled(&subject);
+    for _ in 0..3 {
+        subject.must("up bond0 --mode active-backup --port enp3s0 --port enp4s0");
+        subject.must("set bond0 --active-slave enp4s0");
+        wait_until(PATIENCE, "the bond has its IPv6 address", || {
+            let said = host.execute("ip", "-6 address show dev bond0").unwrap();
+            said.contains("fe80::") && !said.contains("tentative")
+        })
+        .unwrap();
+        subject.must("down bond0");
+        assert_eq!(settled(&subject), before);
+    }
 }
 
 #[test]
