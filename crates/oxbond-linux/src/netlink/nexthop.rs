@@ -3,9 +3,10 @@
 //!
 //! The messages are encoded here: `netlink-packet-route` has none of them.
 
-use netlink_packet_core::{NLA_F_NESTED, NLM_F_CREATE, NLM_F_REPLACE, NlasIterator};
+use netlink_packet_core::{NLA_F_NESTED, NLM_F_CREATE, NLM_F_REPLACE};
 use serde::{Deserialize, Serialize};
 
+use super::attributes::{attributes, word_at};
 use super::{Netlink, named};
 use crate::error::KernelError;
 
@@ -54,25 +55,27 @@ pub struct NexthopRecord {
 
 impl NexthopRecord {
     fn from_message(body: &[u8]) -> Option<Self> {
-        let (header, attributes) = body.split_first_chunk::<HEADER_LEN>()?;
+        let (header, rest) = body.split_first_chunk::<HEADER_LEN>()?;
         let [family, _scope, protocol, reserved, flags @ ..] = *header;
         let mut message = vec![family, 0, protocol, reserved];
         message.extend((u32::from_ne_bytes(flags) & ON_LINK).to_ne_bytes());
         let (mut id, mut ifindex, mut members) = (None, None, Vec::new());
-        for attribute in NlasIterator::new(attributes).filter_map(Result::ok) {
-            let (kind, value) = (attribute.kind(), attribute.value());
+        for (kind, value) in attributes(rest) {
             match kind {
-                ID => id = number(value),
-                OIF => ifindex = number(value),
-                GROUP => members = value.chunks(MEMBER_LEN).filter_map(number).collect(),
+                ID => id = word_at(value, 0),
+                OIF => ifindex = word_at(value, 0),
+                GROUP => {
+                    let all = value.chunks(MEMBER_LEN);
+                    members = all.filter_map(|member| word_at(member, 0)).collect();
+                }
                 _ => {}
             }
             match kind {
                 RES_GROUP => {
                     let mut inner = Vec::new();
-                    for part in NlasIterator::new(value).filter_map(Result::ok) {
-                        if TAKEN_OF_RES_GROUP.contains(&part.kind()) {
-                            push(&mut inner, part.kind(), part.value());
+                    for (kind, value) in attributes(value) {
+                        if TAKEN_OF_RES_GROUP.contains(&kind) {
+                            push(&mut inner, kind, value);
                         }
                     }
                     push(&mut message, kind, &inner);
@@ -91,12 +94,12 @@ impl NexthopRecord {
 
     /// The message with this interface instead of the one it names.
     fn over(&self, ifindex: u32) -> Vec<u8> {
-        let (header, attributes) = self.message.split_at(HEADER_LEN);
+        let (header, rest) = self.message.split_at(HEADER_LEN);
         let mut message = header.to_vec();
-        for attribute in NlasIterator::new(attributes).filter_map(Result::ok) {
-            match attribute.kind() {
+        for (kind, value) in attributes(rest) {
+            match kind {
                 OIF => push(&mut message, OIF, &ifindex.to_ne_bytes()),
-                kind => push(&mut message, kind, attribute.value()),
+                kind => push(&mut message, kind, value),
             }
         }
         message
@@ -137,10 +140,6 @@ impl Netlink {
         let how = NLM_F_CREATE | NLM_F_REPLACE;
         self.write_body(NEW, &record.message, how, "put back next hop", object)
     }
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 /// Appends an attribute, padded.
