@@ -178,10 +178,18 @@ impl Netlink {
         ifindex: u32,
         record: &AddressRecord,
     ) -> Result<(), KernelError> {
+        self.restore_address(ifindex, record, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn restore_address(
+        &mut self,
+        ifindex: u32,
+        record: &AddressRecord,
+        how: u16,
+    ) -> Result<(), KernelError> {
         let (op, object) = ("put back address", record.object());
         let message = record.message_on(ifindex, op)?;
-        let message = RouteNetlinkMessage::NewAddress(message);
-        self.write(&message, NLM_F_CREATE | NLM_F_EXCL, op, object)
+        self.write(&RouteNetlinkMessage::NewAddress(message), how, op, object)
     }
 
     /// As [`Self::put_back_address`], for an address that this machine has had on the same wire until now: duplicate
@@ -212,15 +220,8 @@ impl Netlink {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn finish_address(
-        &mut self,
-        ifindex: u32,
-        record: &AddressRecord,
-    ) -> Result<(), KernelError> {
-        let (op, object) = ("put back address", record.object());
-        let message = record.message_on(ifindex, op)?;
-        let message = RouteNetlinkMessage::NewAddress(message);
-        self.write(&message, NLM_F_REPLACE, op, object)
+    pub fn finish_address(&mut self, record: &AddressRecord) -> Result<(), KernelError> {
+        self.restore_address(record.address.ifindex, record, NLM_F_REPLACE)
     }
 
     /// Addresses of one interface, in the kernel's order.

@@ -91,7 +91,7 @@ impl Belongings {
         }
         complaints.extend(left);
         for record in hasty {
-            let done = nl.finish_address(record.address.ifindex, record);
+            let done = nl.finish_address(record);
             complaints.extend(done.err().filter(is_news));
         }
         complaints.into_iter().map(EngineError::from).collect()
