@@ -430,14 +430,21 @@ impl Handover {
 
     /// What took its time and could wait.
     fn furnish(&self, nl: &mut Netlink) -> Vec<EngineError> {
+        let modes = self.pairs.iter().filter_map(|pair| {
+            let mode = pair.address_generation.as_ref()?;
+            (mode != sysctl::GENERATES_NONE).then_some((pair, mode))
+        });
+        let modes: Vec<(&Pair, &String)> = modes.collect();
         let mut results = Vec::new();
-        for pair in &self.pairs {
-            let mode = pair.address_generation.as_ref();
-            let Some(mode) = mode.filter(|mode| *mode != sysctl::GENERATES_NONE) else {
-                continue;
-            };
+        for (pair, mode) in &modes {
             results.push(sysctl::set_address_generation(nl, &pair.name, mode));
-            results.push(pair.take_generated(nl));
+        }
+        match nl.all_addresses() {
+            Ok(now) => {
+                let generated = modes.iter().flat_map(|(pair, _)| pair.generated(&now));
+                results.extend(generated.map(|record| nl.take_address(record)));
+            }
+            Err(error) => results.push(Err(error)),
         }
         let failed = results.into_iter().filter_map(Result::err);
         failed.map(EngineError::from).collect()
@@ -468,17 +475,16 @@ impl Handover {
 impl Pair {
     /// A device that may make addresses makes a link-local one at once. It had none for this link-layer address where that
     /// has changed since it was set up, as the address of a bond that follows its active port does.
-    fn take_generated(&self, nl: &mut Netlink) -> Result<(), KernelError> {
-        let new: Vec<AddressRecord> = nl
-            .all_addresses()?
-            .into_iter()
+    fn generated<'a>(
+        &'a self,
+        now: &'a [AddressRecord],
+    ) -> impl Iterator<Item = &'a AddressRecord> {
+        now.iter()
             .filter(|record| record.address.ifindex == self.new && record.is_link_local())
             .filter(|record| {
                 let same = |known: &AddressRecord| known.address.address == record.address.address;
                 !self.addresses.iter().any(same)
             })
-            .collect();
-        new.iter().try_for_each(|record| nl.take_address(record))
     }
 
     /// Puts everything on `to`, one of the two. What is there already is left.
