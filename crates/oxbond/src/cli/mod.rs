@@ -197,6 +197,10 @@ pub(crate) fn grammar() -> Command {
         .subcommand(
             Command::new("events")
                 .about("Show what happens, as it happens, each event with its cause")
+                .long_about(
+                    "Show what happens, as it happens, each event with its cause.\n\n'listening' on standard error says that nothing \
+                     is missed from then on; with --json that is the first line, which has the state that the events change.",
+                )
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("One JSON document per line")),
         )
         .subcommand(plan::grammar())
@@ -587,7 +591,11 @@ fn events(client: &mut Client, json: bool) -> Result<(), Failure> {
     client.send(Request::Events)?;
     while let Some(reply) = client.next()? {
         match reply {
-            Reply::Bonds { .. } if !json => {}
+            // What is printed comes from now on: who waits for it, or starts something to see it, knows when.
+            Reply::Bonds { bonds, .. } if !json => match bonds.len() {
+                1 => eprintln!("listening: 1 bond"),
+                n => eprintln!("listening: {n} bonds"),
+            },
             Reply::Failed(failure) => return Err(failure),
             Reply::Event(event) if !json => {
                 say(&format!(

@@ -402,8 +402,8 @@ fn root_oxbond_events_prints_what_happens() {
     let mut json = subject.command();
     json.args(["events", "--json"]);
     let json = Process::start("oxbond events --json", json).unwrap();
-    wait_until(PATIENCE, "the snapshot is there", || {
-        !json.stdout().is_empty()
+    wait_until(PATIENCE, "both listen", || {
+        listener.stderr() == "listening: 1 bond\n" && !json.stdout().is_empty()
     })
     .unwrap();
     subject.rig.cut(0).unwrap();

@@ -52,7 +52,12 @@ fn roles(subject: &Subject, end: End) -> Option<Vec<String>> {
 fn listen(subject: &Subject) -> Process {
     let mut command = subject.command_at(End::Peer);
     command.arg("events");
-    Process::start("oxbond events", command).unwrap()
+    let listener = Process::start("oxbond events", command).unwrap();
+    wait_until(PATIENCE, "the partner's events are listened to", || {
+        !listener.stderr().is_empty()
+    })
+    .unwrap();
+    listener
 }
 
 /// Watches both cables.
