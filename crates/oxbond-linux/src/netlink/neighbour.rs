@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage,
+    NeighbourState,
 };
+use netlink_packet_route::route::RouteType;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use oxbond_wire::MacAddr;
+use serde::{Deserialize, Serialize};
 
 use super::link::mac_of;
-use super::{Netlink, named};
+use super::{Failure, Netlink, named, parse};
 use crate::error::KernelError;
 
 impl Netlink {
@@ -89,8 +92,34 @@ impl Netlink {
 }
 
 /// An entry of the neighbour table, as the kernel keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NeighbourRecord(NeighbourMessage);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourRecord {
+    ifindex: u32,
+    /// The kernel's message.
+    message: Vec<u8>,
+}
+
+impl NeighbourRecord {
+    fn from_message(mut message: NeighbourMessage) -> Self {
+        message.attributes.retain(|attribute| {
+            matches!(
+                attribute,
+                NeighbourAttribute::Destination(_) | NeighbourAttribute::LinkLayerAddress(_)
+            )
+        });
+        let mut body = vec![0; message.buffer_len()];
+        message.emit(&mut body);
+        Self {
+            ifindex: message.header.ifindex,
+            message: body,
+        }
+    }
+
+    /// The interface it is behind.
+    pub const fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+}
 
 impl Netlink {
     /// Whom an interface knows by link-layer address, learned or set by hand.
@@ -103,7 +132,7 @@ impl Netlink {
             let mut request = NeighbourMessage::default();
             request.header.family = family;
             for answer in self.dump(&RouteNetlinkMessage::GetNeighbour(request), "neighbours")? {
-                if let RouteNetlinkMessage::NewNeighbour(mut known) = answer
+                if let RouteNetlinkMessage::NewNeighbour(known) = answer
                     && known.header.ifindex == ifindex
                     && matches!(
                         known.header.state,
@@ -114,15 +143,33 @@ impl Netlink {
                             | NeighbourState::Permanent
                     )
                 {
-                    known.attributes.retain(|attribute| {
-                        matches!(
-                            attribute,
-                            NeighbourAttribute::Destination(_)
-                                | NeighbourAttribute::LinkLayerAddress(_)
-                        )
-                    });
-                    found.push(NeighbourRecord(known));
+                    found.push(NeighbourRecord::from_message(known));
                 }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The neighbours of all interfaces that nobody would learn again: those set by hand, and those that are answered for
+    /// (`ip neighbour add proxy`).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn neighbours_set_by_hand(&mut self) -> Result<Vec<NeighbourRecord>, KernelError> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            for flags in [NeighbourFlags::empty(), NeighbourFlags::Proxy] {
+                let mut request = NeighbourMessage::default();
+                request.header.family = family;
+                request.header.flags = flags;
+                let answers =
+                    self.dump(&RouteNetlinkMessage::GetNeighbour(request), "neighbours")?;
+                found.extend(answers.into_iter().filter_map(|answer| match answer {
+                    RouteNetlinkMessage::NewNeighbour(known) if is_set_by_hand(&known.header) => {
+                        Some(NeighbourRecord::from_message(known))
+                    }
+                    _ => None,
+                }));
             }
         }
         Ok(found)
@@ -137,15 +184,27 @@ impl Netlink {
         ifindex: u32,
         record: &NeighbourRecord,
     ) -> Result<(), KernelError> {
-        let mut message = record.0.clone();
+        let (op, object) = ("put a neighbour on", format!("interface {ifindex}"));
+        let kind = RouteNetlinkMessage::NewNeighbour(NeighbourMessage::default()).message_type();
+        let mut message = match parse(kind, &record.message) {
+            Ok(RouteNetlinkMessage::NewNeighbour(message)) => message,
+            Ok(_) => return Err(named(Failure::garbled("no neighbour"), op, object)),
+            Err(failure) => return Err(named(failure, op, object)),
+        };
         message.header.ifindex = ifindex;
-        self.write(
-            &RouteNetlinkMessage::NewNeighbour(message),
-            NLM_F_CREATE | NLM_F_REPLACE,
-            "put a neighbour on",
-            format!("interface {ifindex}"),
-        )
+        let message = RouteNetlinkMessage::NewNeighbour(message);
+        self.write(&message, NLM_F_CREATE | NLM_F_REPLACE, op, object)
     }
+}
+
+/// The kernel itself makes entries that need no asking, for groups and its own addresses.
+fn is_set_by_hand(header: &NeighbourHeader) -> bool {
+    header.flags.contains(NeighbourFlags::Proxy)
+        || header.kind == RouteType::Unicast
+            && matches!(
+                header.state,
+                NeighbourState::Permanent | NeighbourState::Noarp
+            )
 }
 
 fn message(ifindex: u32, address: IpAddr) -> NeighbourMessage {

@@ -91,6 +91,9 @@ pub(crate) fn surroundings(nl: &mut Netlink) -> BTreeSet<String> {
     for record in nl.routes().unwrap() {
         words.insert(format!("{:?} {:?}", record.ifindexes, record.route));
     }
+    for record in nl.neighbours_set_by_hand().unwrap() {
+        words.insert(format!("{record:?}"));
+    }
     words
 }
 

@@ -281,7 +281,11 @@ fn furnish() {
         address add fd07::2/64 dev bond0.7
         address add fd08::2/64 dev bond0.7.8
         route add 10.8.0.0/16 via 10.7.0.1
-        route add fd0b::/32 via fd07::1");
+        route add fd0b::/32 via fd07::1
+        neighbour add 10.0.0.77 lladdr 02:00:00:00:00:77 dev bond0 nud permanent
+        neighbour add 10.0.0.78 lladdr 02:00:00:00:00:78 dev bond0 nud noarp
+        neighbour add fd07::77 lladdr 02:00:00:00:00:77 dev bond0.7 nud permanent
+        neighbour add proxy 10.0.0.79 dev bond0");
 }
 
 /// Asserts that every address can be used, when a change has just been made: nothing had to be waited for.

@@ -1,45 +1,63 @@
-//! What the kernel drops when a bond is set down: IPv6 addresses, next hops and routes of both families, and the up state of the
-//! devices on top of it, with theirs. Kept as the kernel's own messages, and put back.
+//! What the kernel drops when a bond is set down: IPv6 addresses, next hops and routes of both families, neighbours set by hand,
+//! and the up state of the devices on top of it, with theirs. Kept as the kernel's own messages, and put back.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use oxbond_wire::MacAddr;
+use serde::{Deserialize, Serialize};
+
 use crate::engine::EngineError;
 use crate::error::KernelError;
-use crate::netlink::{AddressRecord, Link, Netlink, NexthopRecord, RouteRecord};
+use crate::netlink::{AddressRecord, Link, NeighbourRecord, Netlink, NexthopRecord, RouteRecord};
 
 /// Next hops are refused until the bond has a carrier, which in 802.3ad takes the driver some tenths of a second after its
 /// ports joined.
 const UNTIL_CARRIER: Duration = Duration::from_secs(1);
 
 /// What a bond and the devices on top of it have.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Belongings {
     /// The bond, then what is on top, lower devices first.
-    devices: Vec<Link>,
+    devices: Vec<Device>,
     addresses: Vec<AddressRecord>,
     /// Next hops that routes name, then groups that have such members.
     nexthops: Vec<NexthopRecord>,
     routes: Vec<RouteRecord>,
+    /// Those that somebody set by hand: the others are learned anew.
+    neighbours: Vec<NeighbourRecord>,
+}
+
+/// The bond's device, or one on top of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Device {
+    index: u32,
+    up: bool,
+    mac: Option<MacAddr>,
 }
 
 impl Belongings {
     /// Takes down what there is. Reads only.
     pub(super) fn of(nl: &mut Netlink, bond: u32) -> Result<Self, KernelError> {
         let links = nl.links()?;
-        let mut devices: Vec<Link> = links
+        let device = |link: &Link| Device {
+            index: link.index,
+            up: link.up,
+            mac: link.mac,
+        };
+        let mut devices: Vec<Device> = links
             .iter()
             .filter(|link| link.index == bond)
-            .cloned()
+            .map(device)
             .collect();
         let mut at = 0;
         while let Some(lower) = devices.get(at).map(|device| device.index) {
             let upper = |link: &&Link| link.lower == Some(lower) && link.index != bond;
-            let new: Vec<Link> = links
+            let new: Vec<Device> = links
                 .iter()
                 .filter(upper)
                 .filter(|link| devices.iter().all(|known| known.index != link.index))
-                .cloned()
+                .map(device)
                 .collect();
             devices.extend(new);
             at += 1;
@@ -62,11 +80,14 @@ impl Belongings {
         });
         // Next hops on the link before those that are reached by them.
         routes.sort_by_key(|record| record.route.via.is_some());
+        let mut neighbours = nl.neighbours_set_by_hand()?;
+        neighbours.retain(|record| is_ours(&record.ifindex()));
         Ok(Self {
             devices,
             addresses,
             nexthops,
             routes,
+            neighbours,
         })
     }
 
@@ -90,6 +111,10 @@ impl Belongings {
             left = self.put_back_ways(nl);
         }
         complaints.extend(left);
+        for record in &self.neighbours {
+            let done = nl.put_neighbour(record.ifindex(), record);
+            complaints.extend(done.err().filter(is_news));
+        }
         for record in hasty {
             let done = nl.finish_address(record);
             complaints.extend(done.err().filter(is_news));
@@ -125,11 +150,17 @@ impl Belongings {
             Err(error) => return vec![error],
         };
         let has_its_mac = |index: u32| {
-            let of = |links: &[Link]| links.iter().find(|link| link.index == index)?.mac;
-            of(&self.devices) == of(&links)
+            let then = self.devices.iter().find(|device| device.index == index);
+            let now = links.iter().find(|link| link.index == index);
+            then.and_then(|device| device.mac) == now.and_then(|link| link.mac)
         };
         let mut complaints = Vec::new();
-        for record in &self.addresses {
+        // The kernel lists an IPv4 address behind those that came before, and an IPv6 address before them.
+        let (six, four): (Vec<_>, Vec<_>) = self
+            .addresses
+            .iter()
+            .partition(|record| record.address.address.is_ipv6());
+        for record in four.into_iter().chain(six.into_iter().rev()) {
             let index = record.address.ifindex;
             let there = now.iter().find(|there| there.address == record.address);
             let unusable = |there: &&AddressRecord| anew && there.tentative && !record.tentative;
