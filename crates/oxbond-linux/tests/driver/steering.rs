@@ -3,8 +3,9 @@
 use oxbond_core::driver::{Picture, PortPicture};
 use oxbond_core::option::{Kind, Mode, OptionId, OptionValue};
 use oxbond_core::status::{MiiStatus, PortRole};
-use oxbond_linux::engine::kernel::{self, KernelEngine, KernelRecord, Presence};
+use oxbond_linux::engine::kernel::{self, KernelEngine, KernelRecord, Presence, Scene};
 use oxbond_linux::engine::{BondSpec, EngineError, NAME_NEW};
+use oxbond_linux::error::KernelError;
 use oxbond_linux::netlink::Netlink;
 use oxbond_wire::MacAddr;
 
@@ -20,6 +21,11 @@ fn named(name: &str) -> BondSpec {
         mtu: None,
         beside: false,
     }
+}
+
+/// These changes are brought to their end here.
+fn for_nobody(_: &Scene) -> Result<(), KernelError> {
+    Ok(())
 }
 
 /// What of a picture lasts.
@@ -131,7 +137,9 @@ pub(crate) fn comes_and_goes_without_a_trace() {
     let record: KernelRecord = serde_json::from_str(&json).unwrap();
     let writes = nl.writes();
     let mut engine = KernelEngine::adopt(&mut nl, record.clone()).unwrap();
-    engine.set_options(&mut nl, &words).unwrap();
+    engine
+        .set_options(&mut nl, &words, &mut for_nobody)
+        .unwrap();
     let p1 = index(&mut nl, "p1");
     engine
         .set_port_options(&mut nl, p1, &port_options("prio=-4"))
@@ -218,7 +226,11 @@ pub(crate) fn every_option_in_every_mode() {
             };
             for value in &all[from..] {
                 let what = format!("{id}={value} in {mode}");
-                let set = engine.set_options(&mut nl, &options(&format!("{id}={value}")));
+                let set = engine.set_options(
+                    &mut nl,
+                    &options(&format!("{id}={value}")),
+                    &mut for_nobody,
+                );
                 let now = engine.picture(&mut nl).unwrap();
                 match set {
                     Ok(()) => {
@@ -238,7 +250,7 @@ pub(crate) fn every_option_in_every_mode() {
                 // Back to what was there, and to nothing else.
                 let back = before.options.changes_from(&now.options);
                 engine
-                    .set_options(&mut nl, &back)
+                    .set_options(&mut nl, &back, &mut for_nobody)
                     .unwrap_or_else(|e| panic!("back from {what}: {e}"));
                 let again = without_active(engine.picture(&mut nl).unwrap());
                 assert_eq!(again, before, "back from {what}");
@@ -350,7 +362,7 @@ pub(crate) fn every_mode_to_every_other() {
             for mode in [one, other, one] {
                 let begun = std::time::Instant::now();
                 engine
-                    .set_options(&mut nl, &options(&format!("mode={mode}")))
+                    .set_options(&mut nl, &options(&format!("mode={mode}")), &mut for_nobody)
                     .unwrap_or_else(|e| panic!("to {mode}: {e}"));
                 longest = longest.max(begun.elapsed());
                 all_addresses_work(&mut nl, &format!("to {mode}"));
@@ -401,6 +413,7 @@ pub(crate) fn what_needs_it_interrupts_and_no_more() {
         .set_options(
             &mut nl,
             &options("miimon=50 min_links=1 xmit_hash_policy=layer3+4"),
+            &mut for_nobody,
         )
         .unwrap();
     assert_eq!(changes(&mut nl), carrier, "nothing of these interrupts");
@@ -408,6 +421,7 @@ pub(crate) fn what_needs_it_interrupts_and_no_more() {
         .set_options(
             &mut nl,
             &options("lacp_rate=fast ad_select=count miimon=100"),
+            &mut for_nobody,
         )
         .unwrap();
     let now = engine.picture(&mut nl).unwrap();
@@ -418,7 +432,7 @@ pub(crate) fn what_needs_it_interrupts_and_no_more() {
     // Down it stays down.
     ip("link set bond0 down");
     engine
-        .set_options(&mut nl, &options("lacp_rate=slow"))
+        .set_options(&mut nl, &options("lacp_rate=slow"), &mut for_nobody)
         .unwrap();
     assert!(!engine.picture(&mut nl).unwrap().up);
     assert!(engine.destroy(&mut nl).is_empty());
@@ -438,7 +452,7 @@ pub(crate) fn a_failure_leaves_all_as_before() {
         picture.ports.iter().all(up).then_some(())
     });
     engine
-        .set_options(&mut nl, &options("active_slave=p1"))
+        .set_options(&mut nl, &options("active_slave=p1"), &mut for_nobody)
         .unwrap();
     furnish();
     eventually("carrier", || {
@@ -456,7 +470,9 @@ pub(crate) fn a_failure_leaves_all_as_before() {
         "fail_over_mac=active miimon=60 ad_select=actor_port_prio",
     ];
     for words in refused {
-        let error = engine.set_options(&mut nl, &options(words)).unwrap_err();
+        let error = engine
+            .set_options(&mut nl, &options(words), &mut for_nobody)
+            .unwrap_err();
         println!("{words}: {error}");
         assert!(!matches!(error, EngineError::NotUndone { .. }), "{error}");
         assert_eq!(
@@ -473,7 +489,9 @@ pub(crate) fn a_failure_leaves_all_as_before() {
         "miimon=100 arp_interval=100",
         "mode=802.3ad lacp_fallback=individual",
     ] {
-        engine.set_options(&mut nl, &options(words)).unwrap_err();
+        engine
+            .set_options(&mut nl, &options(words), &mut for_nobody)
+            .unwrap_err();
     }
     engine
         .set_port_options(&mut nl, p1, &port_options("weight=3"))
@@ -507,14 +525,14 @@ pub(crate) fn a_failure_leaves_all_as_before() {
     // One of its ports vanishes: the others go on.
     ip("link del p0");
     engine
-        .set_options(&mut nl, &options("mode=balance-xor"))
+        .set_options(&mut nl, &options("mode=balance-xor"), &mut for_nobody)
         .unwrap();
     let now = engine.picture(&mut nl).unwrap();
     assert_eq!((now.ports.len(), now.options.mode), (1, Mode::BalanceXor));
     // The bond vanishes: said so.
     ip("link del bond0");
     let error = engine
-        .set_options(&mut nl, &options("miimon=200"))
+        .set_options(&mut nl, &options("miimon=200"), &mut for_nobody)
         .unwrap_err();
     assert!(matches!(error, EngineError::Vanished { .. }), "{error}");
     assert!(engine.destroy(&mut nl).is_empty());
@@ -555,14 +573,14 @@ pub(crate) fn somebody_elses_bond() {
         .collect();
     assert_eq!(ports, [("p1", false), ("p0", false)]);
     engine
-        .set_options(&mut nl, &options("active_slave=p0"))
+        .set_options(&mut nl, &options("active_slave=p0"), &mut for_nobody)
         .unwrap();
     assert_eq!(
         engine.picture(&mut nl).unwrap().active_port.as_deref(),
         Some("p0")
     );
     engine
-        .set_options(&mut nl, &options("active_slave="))
+        .set_options(&mut nl, &options("active_slave="), &mut for_nobody)
         .unwrap();
     let mac = MacAddr([2, 0, 0, 0, 0, 8]);
     engine.set_mac(&mut nl, mac).unwrap();
@@ -611,7 +629,7 @@ pub(crate) fn nobody_in_particular() {
         "{aggregation:?}"
     );
     let error = engine
-        .set_options(&mut nl, &options("miimon=50"))
+        .set_options(&mut nl, &options("miimon=50"), &mut for_nobody)
         .unwrap_err();
     assert!(error.is_permission(), "{error}");
     let error = KernelEngine::create(&mut nl, &named("bond1"), &[]).unwrap_err();

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | making or removing a bond | `BOND.unfinished`, or `.unfinished-kernel` where the driver has it, is there | takes apart what there is |
 //! | adding or removing a port | the engine's record has a port that the core has not | gives that port back |
+//! | a bond of the driver is set down for a change of its options | `BOND.interrupted` is there | makes it as it was before |
 //! | applying a file | some steps done | has the bond as it then was; apply again |
 
 use std::collections::BTreeSet;
@@ -18,7 +19,8 @@ use oxbond_core::bond::Bond;
 use oxbond_core::driver::Watch;
 use oxbond_core::engine::Engine;
 use oxbond_linux::engine::EngineRecord;
-use oxbond_linux::engine::kernel::KernelRecord;
+use oxbond_linux::engine::kernel::{KernelRecord, Scene};
+use oxbond_linux::error::KernelError;
 use oxbond_linux::files::{self, Draft, Mode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,8 @@ const DRIVER_MARK: &str = "unfinished-kernel";
 
 /// Ending of the note of a move, see [`MoveNote`].
 const MOVING: &str = "moving";
+/// Ending of how a bond of the driver was before a change that interrupts it.
+const INTERRUPTED: &str = "interrupted";
 
 /// The content of a state file.
 pub(crate) enum SavedBond {
@@ -150,6 +154,7 @@ impl StateDir {
             own_mark: self.dir.join(format!("{bond}.{OWN_MARK}")),
             driver_mark: self.dir.join(format!("{bond}.{DRIVER_MARK}")),
             moving: self.dir.join(format!("{bond}.{MOVING}")),
+            interrupted: self.dir.join(format!("{bond}.{INTERRUPTED}")),
             bond: bond.to_owned(),
             written: String::new(),
             unsaved: false,
@@ -190,6 +195,8 @@ pub(crate) struct BondFiles {
     driver_mark: PathBuf,
     /// What is there while the bond turns from one engine to another.
     moving: PathBuf,
+    /// What is there while a bond of the driver is set down, or without its ports, for a change.
+    interrupted: PathBuf,
     /// Text last written or read.
     written: String,
     /// The last attempt of [`BondFiles::save_or_log`] failed, which was said.
@@ -249,6 +256,30 @@ impl BondFiles {
     /// The move is over.
     pub(super) fn forget_move(&self) -> Result<(), Failure> {
         remove(&self.moving)
+    }
+
+    /// Keeps how the bond was before a change that interrupts it.
+    pub(super) fn note_interruption(&self, scene: &Scene) -> Result<(), KernelError> {
+        let failed = |e: &io::Error| {
+            let errno = e.raw_os_error().unwrap_or(libc::EIO);
+            KernelError::new("save", self.interrupted.display().to_string(), errno)
+        };
+        let text = serde_json::to_vec(scene).map_err(|e| failed(&e.into()))?;
+        files::replace(&self.interrupted, &text, MODE).map_err(|e| failed(&e))
+    }
+
+    /// How the bond was before a change that a daemon was killed in the middle of.
+    pub(super) fn interrupted(&self) -> Option<Result<Scene, String>> {
+        let text = match fs::read_to_string(&self.interrupted) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+            other => other.map_err(|e| e.to_string()),
+        };
+        Some(text.and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())))
+    }
+
+    /// The change is over.
+    pub(super) fn forget_interruption(&self) -> Result<(), Failure> {
+        remove(&self.interrupted)
     }
 
     /// Whether a somewhat larger state could be saved now: a change that would not survive this daemon is refused
@@ -331,6 +362,7 @@ impl BondFiles {
     pub(crate) fn forget(&self) -> Result<(), Failure> {
         remove(&self.state)?;
         self.forget_move()?;
+        self.forget_interruption()?;
         self.finish()
     }
 

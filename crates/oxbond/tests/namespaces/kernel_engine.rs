@@ -194,6 +194,71 @@ fn inside_a_driver_bond_that_another_program_deletes_is_told_once() {
     subject.up("--mode active-backup --miimon 100");
 }
 
+/// A change of the mode sets the bond down and takes its ports out, and with that goes what the kernel drops then. A daemon
+/// that is killed there is followed by one that brings all of it back.
+#[test]
+fn inside_a_bond_that_is_down_for_a_change_is_brought_back_by_another_daemon() {
+    let mut subject = Subject::switched();
+    subject.up("--mode active-backup --miimon 100 --fail-over-mac active");
+    let ip = |subject: &Subject, words: &str| subject.host().ip(words).unwrap();
+    for words in [
+        "address add fd00::2/64 dev bond0 nodad",
+        "address add fd00::3/64 dev bond0 nodad",
+        "route add default via 10.77.0.1",
+        "-6 route add fd09::/32 via fd00::1",
+        "neighbour add 10.77.0.9 lladdr 02:00:00:00:00:09 dev bond0 nud permanent",
+    ] {
+        ip(&subject, words);
+    }
+    let seen = |subject: &Subject| {
+        let words = [
+            "-6 -o address show dev bond0 scope global",
+            "route show",
+            "-6 route show dev bond0",
+            "neighbour show nud permanent",
+        ];
+        let parts = words.map(|words| subject.host().execute("ip", words).unwrap());
+        let bond = subject.bond("bond0").unwrap();
+        let of = |key: &str| bond[key].to_string();
+        let ports = bond["ports"].as_array().unwrap().len();
+        (parts, of("options"), of("mac"), of("carrier"), ports)
+    };
+    wait_until(PATIENCE, "IPv6 has looked for its addresses", || {
+        let found = subject.host().execute("ip", "-6 address show dev bond0");
+        found.is_ok_and(|found| found.contains("fe80") && !found.contains("tentative"))
+    })
+    .unwrap();
+    let before = seen(&subject);
+    subject.kill_daemon().unwrap();
+    subject
+        .start_daemon_with("OXBOND_TEST_KILLED_AT", "interrupted 0")
+        .unwrap();
+    subject.fails("set bond0 --mode balance-xor", 6);
+    // It died before the first step: the next ones are taken here.
+    for words in [
+        "link set bond0 down",
+        "link set enp4s0 nomaster",
+        "link set enp3s0 nomaster",
+        "link set bond0 type bond mode balance-xor",
+    ] {
+        ip(&subject, words);
+    }
+    subject.kill_daemon().unwrap();
+    subject.start_daemon().unwrap();
+    wait_until(PATIENCE, "all is as it was before", || {
+        seen(&subject) == before
+    })
+    .unwrap_or_else(|e| panic!("{e}\n{before:#?}\n{:#?}", seen(&subject)));
+    // It goes back once.
+    subject.must("set bond0 --mode balance-xor");
+    subject.kill_daemon().unwrap();
+    subject.start_daemon().unwrap();
+    assert_eq!(
+        subject.bond("bond0").unwrap()["options"]["mode"],
+        "balance-xor"
+    );
+}
+
 /// What the driver's bonds need is less than what our programs do.
 #[test]
 fn inside_the_driver_needs_no_right_to_load_programs() {

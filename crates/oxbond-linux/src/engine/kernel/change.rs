@@ -12,6 +12,8 @@
 use oxbond_core::driver::{Picture, PortPicture, interruption};
 use oxbond_core::option::{BondContext, BondOptions, Kind, OptionChange, OptionId, OptionValue};
 
+use serde::{Deserialize, Serialize};
+
 use super::belongings::Belongings;
 use super::difference;
 use super::engine::KernelEngine;
@@ -23,18 +25,23 @@ use crate::netlink::Netlink;
 /// Setting `miimon` moves the delays, and a mode some options, that the first message may have set before.
 const ROUNDS: usize = 2;
 
-/// A bond as it was before a change.
-pub(super) struct Scene {
+/// A bond as it was before a change, with what the kernel drops while it is set down. Whoever keeps it can put everything back
+/// with [`KernelEngine::go_back_to`] where the process that made the change died in the middle.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Scene {
     before: Picture,
     /// Taken down before the first interruption.
     belongings: Option<Belongings>,
 }
 
+/// Keeps a [`Scene`] until the change is over. Its failure is the change's, before anything is interrupted.
+pub type Keep<'a> = dyn FnMut(&Scene) -> Result<(), KernelError> + 'a;
+
 impl KernelEngine {
     /// Sets options, in the order that the driver needs. Those that it takes only while the bond is down, or empty, are
     /// set by setting it down, or taking its ports out, for as long as that takes; [`interruption`] says beforehand which.
     /// Ports join again in their order, with their options; what the kernel drops of addresses and routes is put back.
-    /// No write where nothing differs.
+    /// No write where nothing differs. What is to be interrupted goes to `keep` first.
     ///
     /// # Errors
     /// The driver's refusals; [`EngineError::NotTaken`] when it shows another value than asked for;
@@ -44,6 +51,7 @@ impl KernelEngine {
         &mut self,
         nl: &mut Netlink,
         changes: &[OptionChange],
+        keep: &mut Keep<'_>,
     ) -> Result<(), EngineError> {
         difference::check_the_drivers(self.name(), changes)?;
         let before = self.picture(nl)?;
@@ -65,7 +73,7 @@ impl KernelEngine {
             belongings: None,
         };
         let done = self
-            .write(nl, &mut scene, &want, &ids)
+            .write(nl, &mut scene, &want, &ids, keep)
             .and_then(|()| self.reinstate(nl, &scene))
             .and_then(|()| match &active {
                 Some(change) => self.make_active(nl, change),
@@ -74,10 +82,17 @@ impl KernelEngine {
         match done {
             Ok(()) => self.put_back(nl, &scene),
             Err(error) => {
-                let left = self.go_back(nl, &mut scene);
+                let left = self.go_back(nl, &mut scene, keep);
                 Err(error.after_undo(left))
             }
         }
+    }
+
+    /// Makes everything as it was before a change that a process died in the middle of. Goes on to the end; returns what could
+    /// not be done.
+    pub fn go_back_to(&mut self, nl: &mut Netlink, mut scene: Scene) -> Vec<EngineError> {
+        // It is kept already.
+        self.go_back(nl, &mut scene, &mut |_| Ok(()))
     }
 
     /// Makes the options of a bond that was just made those wanted, and reads all of them back.
@@ -91,7 +106,8 @@ impl KernelEngine {
             before,
             belongings: None,
         };
-        self.write(nl, &mut scene, want, OptionId::ALL)
+        // A bond that is half made is taken apart, whatever it has.
+        self.write(nl, &mut scene, want, OptionId::ALL, &mut |_| Ok(()))
     }
 
     /// Makes the options those wanted, and reads them back. The bond may then be down, and without its ports.
@@ -101,6 +117,7 @@ impl KernelEngine {
         scene: &mut Scene,
         want: &BondOptions,
         ids: &[OptionId],
+        keep: &mut Keep<'_>,
     ) -> Result<(), EngineError> {
         let mut changed = ids.to_vec();
         for _ in 0..ROUNDS {
@@ -111,6 +128,7 @@ impl KernelEngine {
             if let Some(interruption) = interruption(&all, &now) {
                 if scene.belongings.is_none() {
                     scene.belongings = Some(Belongings::of(nl, self.ifindex())?);
+                    keep(scene)?;
                 }
                 if interruption.kind.is_down() {
                     nl.set_down(self.ifindex())?;
@@ -201,10 +219,15 @@ impl KernelEngine {
     }
 
     /// Everything as before; what could not be done.
-    fn go_back(&self, nl: &mut Netlink, scene: &mut Scene) -> Vec<EngineError> {
+    fn go_back(
+        &self,
+        nl: &mut Netlink,
+        scene: &mut Scene,
+        keep: &mut Keep<'_>,
+    ) -> Vec<EngineError> {
         let options = scene.before.options.clone();
         let known = scene.before.known.clone();
-        let written = self.write(nl, scene, &options, &known);
+        let written = self.write(nl, scene, &options, &known, keep);
         let reinstated = self.reinstate(nl, scene);
         let put_back = self.put_back(nl, scene);
         [written, reinstated, put_back]

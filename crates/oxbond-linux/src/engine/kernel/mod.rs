@@ -16,6 +16,7 @@ mod proc_text;
 mod random_mac;
 mod read;
 
+pub use change::{Keep, Scene};
 pub use engine::{KernelEngine, KernelPort, KernelRecord};
 pub use presence::{Presence, presence, release};
 pub use read::{picture, pictures, pictures_of};

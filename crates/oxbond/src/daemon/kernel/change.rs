@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::KernelBond;
 use crate::control::protocol::BondRequest;
+use crate::daemon::fault::fault_point;
 use crate::daemon::managed::{no_such_port, options_asked};
 use crate::daemon::step::{PortChange, Step, merge, options_told, set_to};
 use crate::exit::{Blame, Failure};
@@ -208,9 +209,14 @@ impl KernelBond {
         netlink: &mut Netlink,
         changes: &[OptionChange],
     ) -> Result<(), Failure> {
-        self.engine
-            .set_options(netlink, changes)
-            .map_err(engine_failure)
+        let files = &self.files;
+        let done = self.engine.set_options(netlink, changes, &mut |scene| {
+            files.note_interruption(scene)?;
+            fault_point("interrupted", 0);
+            Ok(())
+        });
+        let over = self.files.forget_interruption();
+        done.map_err(engine_failure).and(over)
     }
 
     /// Sets those of these options that name a port which is there by now: the driver knows no others.

@@ -217,7 +217,8 @@ impl KernelBond {
         files: BondFiles,
         saved: SavedKernelBond,
     ) -> Result<(Self, Vec<String>), EngineError> {
-        let engine = KernelEngine::adopt(netlink, saved.engine)?;
+        let mut engine = KernelEngine::adopt(netlink, saved.engine)?;
+        end_interruption(netlink, &mut engine, &files);
         let picture = engine.picture(netlink)?;
         let mut bond = Self::new(
             saved.wanted,
@@ -500,6 +501,32 @@ impl KernelBond {
         self.engine
             .add_port(netlink, candidate, &options)
             .map_err(engine_failure)
+    }
+}
+
+/// Makes a bond as it was before a change that the daemon before died in the middle of.
+fn end_interruption(netlink: &mut Netlink, engine: &mut KernelEngine, files: &BondFiles) {
+    let Some(scene) = files.interrupted() else {
+        return;
+    };
+    let mut complaints = Vec::new();
+    match scene {
+        Ok(scene) => {
+            warn!(
+                "{}: the daemon before died while it changed options: going back to those of before",
+                engine.name()
+            );
+            let left = engine.go_back_to(netlink, scene);
+            complaints.extend(left.iter().map(ToString::to_string));
+        }
+        Err(e) => complaints.push(format!(
+            "the daemon before died while it changed options, and how it was before cannot be read: {e}"
+        )),
+    }
+    let forgotten = files.forget_interruption();
+    complaints.extend(forgotten.err().map(|failure| failure.message));
+    for complaint in complaints {
+        warn!("{}: {complaint}", engine.name());
     }
 }
 
