@@ -6,7 +6,7 @@ use oxbond_config::model::{
 };
 use oxbond_config::span::{Located, Sources, Span};
 use oxbond_core::engine::EngineChoice;
-use oxbond_core::option::{OptionChange, PortOptionChange};
+use oxbond_core::option::{OptionChange, OptionId, OptionValue, PortOptionChange};
 
 use super::plan::is_known;
 use super::step::told;
@@ -71,12 +71,21 @@ impl Model<'_> {
             desired.engine = Some(self.at(request.engine));
         }
         let changes: Vec<OptionChange> = match &bond.exactly {
-            Some(exact) => exact
-                .options
-                .changes_from(&defaults_of(exact.engine))
-                .into_iter()
-                .filter(|change| is_known(exact.engine, change.id, exact.options.mode))
-                .collect(),
+            Some(exact) => {
+                let options = &exact.options;
+                let changes = options.changes_from(&defaults_of(exact.engine)).into_iter();
+                // A file without a monitor would get one.
+                let unmonitored = options.miimon == 0 && options.arp_interval == 0;
+                let none = unmonitored.then_some(OptionChange {
+                    id: OptionId::Miimon,
+                    value: OptionValue::Number(0),
+                });
+                changes
+                    .filter(|change| is_known(exact.engine, change.id, options.mode))
+                    .filter(|change| none.is_none() || change.id != OptionId::Miimon)
+                    .chain(none.clone())
+                    .collect()
+            }
             None => request
                 .options
                 .iter()

@@ -39,4 +39,10 @@ fn root_what_runs_is_written_and_read_again_as_it_is() {
     let said = subject.fails(&format!("save --output {}", file.display()), 2);
     assert!(said.contains("mine.toml"), "{said}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    std::fs::remove_file(other).unwrap();
+
+    // A file without a word of it would get a monitor.
+    subject.must("set bond0 --updelay 0 --miimon 0");
+    assert!(save().contains("written"));
+    assert_eq!(apply().trim(), "nothing to change");
 }
