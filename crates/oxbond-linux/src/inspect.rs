@@ -248,11 +248,13 @@ pub enum NameRefusal {
         /// The first character that is not allowed.
         character: char,
     },
-    /// `.` or `..`.
-    #[error("bond name {name:?} would be a directory of /proc/sys; choose another")]
-    Dots {
+    /// `.`, `..`, and what stands for all interfaces, or the driver, where the kernel shows each by its name.
+    #[error("bond name {name:?} stands for something else in {place}; choose another")]
+    Reserved {
         /// The name.
         name: String,
+        /// Where it does.
+        place: &'static str,
     },
     /// An interface has it.
     #[error("bond name {name} is in use: it is {what}; {}", other_way(.name, *.ours, *.of_driver))]
@@ -375,23 +377,29 @@ pub fn inspect_port(
     Surroundings::read(nl)?.inspect_port(bond, name, taken)
 }
 
+/// Why an interface can be no port whatever is done to it, as far as the link itself tells.
+pub fn never_a_port(link: &Link) -> Option<PortRefusal> {
+    let name = || link.name.clone();
+    if link.loopback {
+        return Some(PortRefusal::Loopback { name: name() });
+    }
+    (!link.ethernet || link.point_to_point).then(|| PortRefusal::NotEthernet { name: name() })
+}
+
 /// What the interface is by itself.
 fn refuse_by_kind(link: &Link, taken: &BTreeMap<u32, String>) -> Result<(), PortRefusal> {
     let name = link.name.clone();
-    if link.loopback {
-        return Err(PortRefusal::Loopback { name });
+    if let Some(refusal) = never_a_port(link) {
+        return Err(refusal);
     }
     if let Some(alias) = link.alias.clone().filter(|_| link.is_ours()) {
         return Err(PortRefusal::Ours { name, alias });
     }
-    if let Some(bond) = taken.get(&link.index) {
+    if let Some(bond) = taken.get(&link.index).filter(|bond| **bond != name) {
         return Err(PortRefusal::Taken {
             name,
             bond: bond.clone(),
         });
-    }
-    if !link.ethernet || link.point_to_point {
-        return Err(PortRefusal::NotEthernet { name });
     }
     match link.kind.as_deref() {
         Some(kind @ ("bridge" | "bond" | "team" | "vrf")) => Err(PortRefusal::IsMaster {
@@ -488,8 +496,13 @@ pub fn check_bond_name(nl: &mut Netlink, name: &str) -> Result<(), NameRefusal> 
             character,
         });
     }
-    if matches!(name, "." | "..") {
-        return Err(NameRefusal::Dots { name: own() });
+    let place = match name {
+        "." | ".." | "all" | "default" => Some("/proc/sys"),
+        "bonding_masters" => Some("/sys/class/net"),
+        _ => None,
+    };
+    if let Some(place) = place {
+        return Err(NameRefusal::Reserved { name: own(), place });
     }
     match nl.link_by_any_name(name)? {
         None => Ok(()),
@@ -640,7 +653,17 @@ mod tests {
                     "--gateway",
                 ],
             );
-            let taken = BTreeMap::from([(index(&mut nl, "enp3s0"), "bond7".to_owned())]);
+            // Of a bond of the driver the device itself is in the map.
+            let taken = BTreeMap::from([
+                (index(&mut nl, "enp3s0"), "bond7".to_owned()),
+                (br0, "br0".to_owned()),
+            ]);
+            says(
+                inspect_port(&mut nl, "bond0", "br0", &taken)
+                    .unwrap_err()
+                    .to_string(),
+                &["br0 is a bridge, which has ports of its own"],
+            );
             says(
                 inspect_port(&mut nl, "bond0", "enp3s0", &taken)
                     .unwrap_err()
@@ -712,7 +735,9 @@ mod tests {
             says("bond/0", &["'/'"]);
             says("bond 0", &["' '"]);
             says("bond%d", &["'%'"]);
-            says("..", &["choose another"]);
+            for reserved in ["..", "all", "default", "bonding_masters"] {
+                says(reserved, &["choose another"]);
+            }
             says("lo", &["in use", "the loopback"]);
             says("br0", &["in use", "kind bridge"]);
             says("bond7", &["Oxbond bond", "oxbond down"]);

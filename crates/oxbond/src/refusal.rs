@@ -36,7 +36,7 @@ pub(crate) fn refused_as_name(e: NameRefusal) -> Failure {
         NameRefusal::Empty
         | NameRefusal::TooLong { .. }
         | NameRefusal::Character { .. }
-        | NameRefusal::Dots { .. } => configuration(e),
+        | NameRefusal::Reserved { .. } => configuration(e),
     }
 }
 

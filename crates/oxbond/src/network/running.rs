@@ -7,9 +7,9 @@ use oxbond_core::driver::Picture;
 use oxbond_core::engine::{Driver, Engine, EngineChoice};
 use oxbond_core::option::BondOptions;
 use oxbond_linux::error::KernelError;
-use oxbond_linux::ipv6;
 use oxbond_linux::netlink::{AddressRecord, BridgeSettings, Netlink, PortVlan, Route, RouteRecord};
 use oxbond_linux::resolver::NameService;
+use oxbond_linux::{inspect, ipv6};
 use oxbond_wire::MacAddr;
 
 use super::wanted::{Family, Wanted};
@@ -65,6 +65,8 @@ pub(crate) struct Device {
     pub(crate) mtu: u32,
     /// Link-layer address.
     pub(crate) mac: Option<MacAddr>,
+    /// Why it can be no port, whatever is done to it.
+    pub(crate) no_port: Option<String>,
     /// What it is a port of.
     pub(crate) master: Option<String>,
     /// What it stands on.
@@ -207,6 +209,7 @@ impl Running {
                 up: link.up,
                 mtu: link.mtu,
                 mac: link.mac,
+                no_port: inspect::never_a_port(link).map(|refusal| refusal.to_string()),
                 master: name_of(link.master),
                 lower: name_of(link.lower),
                 vlan_id: link.vlan_id,

@@ -297,6 +297,20 @@ fn a_change_is_told_with_what_it_interrupts() {
 }
 
 #[test]
+fn what_can_be_no_port_is_refused_before_it_loses_its_addresses() {
+    let mut running = bare(&["a", "b", "c"]);
+    if let Some(device) = running.devices.get_mut("b") {
+        device.no_port = Some("port b is the loopback".to_owned());
+    }
+    let (steps, refusals) = plan(&wanted(STACK), &Record::default(), &running);
+    assert!(
+        refusals[0].message.contains("b is the loopback"),
+        "{refusals:?} {:?}",
+        words(&steps)
+    );
+}
+
+#[test]
 fn what_somebody_else_made_is_in_the_way_and_stays() {
     let mut running = bare(&["a", "b", "bond0"]);
     let record = Record::default();

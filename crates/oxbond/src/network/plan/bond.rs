@@ -15,6 +15,11 @@ use crate::request::{choose_engine, port_changes};
 impl<'a> Planner<'a> {
     pub(super) fn bond(&mut self, bond: &'a WantedBond) {
         let request = &bond.request;
+        for port in &request.ports {
+            if let Some(why) = self.device(&port.name).and_then(|d| d.no_port.clone()) {
+                self.refuse(why);
+            }
+        }
         if let Some(running) = self.running.bonds.get(&request.name) {
             self.running_bond(bond, running);
         } else if let Some(other) = self.other(&request.name) {
