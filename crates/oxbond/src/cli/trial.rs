@@ -107,7 +107,7 @@ async fn attend(client: &mut Client, request: Request) -> Result<(), Failure> {
         return Ok(());
     }
     let shown = std::io::stderr().is_terminal();
-    let mut told = String::new();
+    let mut told = None;
     loop {
         let reply = client.call(Request::Trial)?;
         let Reply::Trial(state) = reply else {
@@ -126,12 +126,9 @@ async fn attend(client: &mut Client, request: Request) -> Result<(), Failure> {
                 if shown {
                     eprint!("\r\x1b[K{line}");
                     let _ = std::io::stderr().flush();
-                } else if told.is_empty() || told != waits {
+                } else if told.as_ref() != Some(&waits) {
                     eprintln!("{line}");
-                    told = format!("{waits} ").trim_end().to_owned();
-                    if told.is_empty() {
-                        told = " ".to_owned();
-                    }
+                    told = Some(waits);
                 }
             }
             TrialState::Confirmed => {
