@@ -123,6 +123,13 @@ impl Service {
         Ok(each.map(|picture| (picture.ifindex, picture)).collect())
     }
 
+    /// Name by which the bond with this device is under management.
+    pub(super) fn renamed(&self, index: u32) -> Option<&str> {
+        let mut ours = self.bonds.values();
+        ours.find(|bond| bond.ifindex() == index)
+            .map(ManagedBond::name)
+    }
+
     /// A bond on the driver that is not under management.
     fn of_somebody_else(&mut self, name: &str) -> Result<Picture, Failure> {
         let picture = match self.index_on_driver(name)? {
@@ -134,14 +141,10 @@ impl Service {
                 "there is no bond {name} on the kernel's driver; 'oxbond status' shows those that there are"
             )));
         };
-        let index = picture.ifindex;
-        let mut ours = self.bonds.values();
-        if let Some(bond) = ours.find(|bond| bond.ifindex() == index) {
-            let why = format!(
-                "{name} is under management already, as {}, the name that it was made with",
-                bond.name()
-            );
-            return Err(refused(why));
+        if let Some(bond) = self.renamed(picture.ifindex) {
+            return Err(refused(format!(
+                "{name} is under management already, as {bond}, the name that it was made with"
+            )));
         }
         self.refuse_left_over(name)?;
         Ok(picture)

@@ -27,7 +27,7 @@ mod step;
 mod trial;
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -217,7 +217,14 @@ fn start_log() {
 /// The lock lives as long as the file stays open, so a killed daemon leaves none behind.
 fn take_lock(path: &Path) -> Result<File, Failure> {
     let cannot = |e: std::io::Error| {
-        Failure::new(Blame::Kernel, format!("cannot use {}: {e}", path.display()))
+        let path = path.display();
+        match e.kind() {
+            ErrorKind::PermissionDenied => Failure::new(
+                Blame::Permission,
+                format!("cannot use {path}: {e}; the daemon must start as root"),
+            ),
+            _ => Failure::new(Blame::Kernel, format!("cannot use {path}: {e}")),
+        }
     };
     let mut file = File::options()
         .read(true)

@@ -633,13 +633,16 @@ impl Service {
         if self.bonds.contains_key(bond) {
             return Ok(());
         }
-        if self.index_on_driver(bond)?.is_some() {
-            return Err(Failure::new(
-                Blame::Refused,
-                format!(
+        if let Some(index) = self.index_on_driver(bond)? {
+            let why = match self.renamed(index) {
+                Some(known) => format!(
+                    "{bond} is under management as {known}, the name that it was made with: ask by that one"
+                ),
+                None => format!(
                     "{bond} is a bond on the kernel's driver that somebody else made; 'oxbond adopt {bond}' takes it under management"
                 ),
-            ));
+            };
+            return Err(Failure::new(Blame::Refused, why));
         }
         let known = self.names().join(", ");
         let why = match known.as_str() {

@@ -81,6 +81,8 @@ const TESTS: &[&str] = &[
     "iproute::root_what_is_not_about_bonds_is_done_by_the_systems_ip",
     "iproute::root_without_a_daemon_bonds_are_left_alone",
     "kernel_engine::inside_a_bond_that_is_down_for_a_change_is_brought_back_by_another_daemon",
+    "kernel_engine::inside_a_bond_that_another_program_renames_is_known_by_its_old_name",
+    "kernel_engine::inside_a_daemon_of_nobody_is_told_that_it_needs_root",
     "kernel_engine::inside_a_driver_bond_that_another_program_deletes_is_told_once",
     "kernel_engine::inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end",
     "kernel_engine::inside_a_primary_and_an_active_port_set_later_stay_when_a_port_joins",

@@ -68,6 +68,54 @@ fn inside_options_newer_than_the_driver_are_told_with_the_kernel() {
         assert!(said.contains(mention), "{mention}: {said}");
     }
     as_before(&subject, &before);
+    // Of a port that is to join, before anything is touched.
+    subject.must("up bond0 --port enp3s0 --engine kernel");
+    let said = subject.fails("add-port bond0 enp4s0 --weight 3", 2);
+    for mention in ["weight 3 of enp4s0", "--engine ebpf"] {
+        assert!(said.contains(mention), "{mention}: {said}");
+    }
+}
+
+/// Under its new name a bond is still the daemon's, and nobody else's.
+#[test]
+fn inside_a_bond_that_another_program_renames_is_known_by_its_old_name() {
+    let subject = Subject::switched();
+    subject.up("--mode active-backup --miimon 100");
+    for words in [
+        "link set bond0 down",
+        "link set bond0 name uplink",
+        "link set uplink up",
+    ] {
+        subject.host().ip(words).unwrap();
+    }
+    for words in ["set uplink --miimon 50", "explain uplink"] {
+        let said = subject.fails(words, 3);
+        assert!(said.contains("under management as bond0"), "{said}");
+    }
+    subject.must("set bond0 --miimon 50");
+    let told = || subject.daemon().unwrap().stderr();
+    wait_until(PATIENCE, "the new name is told", || {
+        told().contains("bond0: its device is called uplink now")
+    })
+    .unwrap_or_else(|e| panic!("{e}: {}", told()));
+}
+
+/// A daemon that may not have its files says so.
+#[test]
+fn inside_a_daemon_of_nobody_is_told_that_it_needs_root() {
+    let subject = Subject::on(Plan::new(Topology::OneSwitch, &PORTS), "auto");
+    let mut command = subject.host().command("setpriv");
+    for (key, value) in subject.command().get_envs() {
+        command.env(key, value.unwrap());
+    }
+    let output = command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args([env!("CARGO_BIN_EXE_oxbond"), "daemon"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("root"), "{said}");
 }
 
 /// A program that does not want a port to be in the bond takes it out whenever it is in.

@@ -18,7 +18,7 @@ use crate::daemon::managed::{no_such_port, options_asked};
 use crate::daemon::step::{PortChange, Step, merge, options_told, set_to};
 use crate::exit::{Blame, Failure};
 use crate::refusal::{engine_failure, refused_as_port};
-use crate::request::parse_options;
+use crate::request::{parse_options, parse_port_options};
 
 impl KernelBond {
     /// Nothing stands in the way of a change that is to survive this daemon.
@@ -38,6 +38,8 @@ impl KernelBond {
         match step {
             Step::AddPort(request) => {
                 let name = request.name.clone();
+                let options = parse_port_options(&request.options)?;
+                self.refuse_beyond(&[], &[(&name, &options)])?;
                 let candidate = inspect::inspect_port(netlink, &self.wanted.name, &name, taken)
                     .map_err(refused_as_port)?;
                 self.join(netlink, &request, &candidate)?;

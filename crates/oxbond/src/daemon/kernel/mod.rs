@@ -350,6 +350,12 @@ impl KernelBond {
 
     /// What the bond was like when it was read.
     pub(super) fn saw(&mut self, netlink: &mut Netlink, now: Instant, picture: Picture) {
+        if picture.name != self.picture.name {
+            info!(
+                "{}: its device is called {} now",
+                self.wanted.name, picture.name
+            );
+        }
         self.follow_names(&picture);
         self.events.extend(self.watch.look(now, &picture));
         self.picture = picture;
