@@ -324,29 +324,19 @@ impl<'a> Planner<'a> {
             });
             runs(vids.map(|(vid, _)| *vid))
         };
-        for VidRange { first, last } in new(false) {
-            self.step(
-                phase,
-                Step::AddVlans {
-                    port: port(),
-                    bridge,
-                    first,
-                    last,
-                    pvid: false,
-                },
-            );
-        }
-        for VidRange { first, last } in new(true) {
-            self.step(
-                phase,
-                Step::AddVlans {
-                    port: port(),
-                    bridge,
-                    first,
-                    last,
-                    pvid: true,
-                },
-            );
+        for pvid in [false, true] {
+            for VidRange { first, last } in new(pvid) {
+                self.step(
+                    phase,
+                    Step::AddVlans {
+                        port: port(),
+                        bridge,
+                        first,
+                        last,
+                        pvid,
+                    },
+                );
+            }
         }
         let gone = have.keys().filter(|vid| !want.contains_key(vid));
         for VidRange { first, last } in runs(gone.copied()) {
