@@ -43,11 +43,19 @@ pub(crate) fn unmanaged_one(
     netlink: &mut Netlink,
     name: &str,
 ) -> Result<Option<BondReport>, Failure> {
-    let Some(link) = netlink.link(name).map_err(kernel)? else {
-        return Ok(None);
-    };
-    let picture = picture(netlink, link.index).map_err(kernel)?;
+    let picture = picture_named(netlink, name)?;
     Ok(picture.as_ref().map(BondReport::of_nobody))
+}
+
+/// The bond of the driver that has this name, whoever made it; `None` where there is none.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn picture_named(netlink: &mut Netlink, name: &str) -> Result<Option<Picture>, Failure> {
+    match netlink.link(name).map_err(kernel)? {
+        Some(link) => picture(netlink, link.index).map_err(kernel),
+        None => Ok(None),
+    }
 }
 
 /// What would become of a frame that is sent through the bond of the driver with this index; `None` where there is none.

@@ -17,6 +17,7 @@ use super::kernel::{KernelBond, request_of};
 use super::managed::ManagedBond;
 use super::service::{Service, now};
 use crate::control::protocol::BondRequest;
+use crate::driver::picture_named;
 use crate::exit::Failure;
 use crate::network::{Running, RunningBond};
 use crate::refusal::{engine_failure, kernel, refused};
@@ -132,11 +133,7 @@ impl Service {
 
     /// A bond on the driver that is not under management.
     fn of_somebody_else(&mut self, name: &str) -> Result<Picture, Failure> {
-        let picture = match self.index_on_driver(name)? {
-            Some(index) => linux::picture(&mut self.netlink, index).map_err(kernel)?,
-            None => None,
-        };
-        let Some(picture) = picture else {
+        let Some(picture) = picture_named(&mut self.netlink, name)? else {
             return Err(refused(format!(
                 "there is no bond {name} on the kernel's driver; 'oxbond status' shows those that there are"
             )));
@@ -204,15 +201,11 @@ impl Service {
     /// Index of the bond of this name, if it is one that the driver's module made by itself while it was loaded (`max_bonds`)
     /// and that nobody has used since: nothing was set ([`Picture::is_pristine`]), and nothing stands on it.
     pub(super) fn pristine(&mut self, name: &str) -> Result<Option<u32>, Failure> {
-        let Some(index) = self.index_on_driver(name)? else {
+        let nl = &mut self.netlink;
+        let Some(picture) = picture_named(nl, name)?.filter(Picture::is_pristine) else {
             return Ok(None);
         };
-        let nl = &mut self.netlink;
-        let picture = linux::picture(nl, index).map_err(kernel)?;
-        if !picture.is_some_and(|picture| picture.is_pristine()) {
-            return Ok(None);
-        }
         let running = Running::read(nl, &BTreeSet::new()).map_err(kernel)?;
-        Ok((!running.is_used(name)).then_some(index))
+        Ok((!running.is_used(name)).then_some(picture.ifindex))
     }
 }
