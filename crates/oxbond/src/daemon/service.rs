@@ -483,16 +483,16 @@ impl Service {
     fn unmanaged(&mut self, only: Option<&str>) -> Vec<BondReport> {
         let ours: BTreeSet<u32> = self.bonds.values().map(ManagedBond::ifindex).collect();
         let read = match only {
-            Some(name) => driver::unmanaged_one(&mut self.netlink, name)
-                .map(|bond| bond.into_iter().collect::<Vec<_>>()),
+            Some(name) => driver::unmanaged_one(&mut self.netlink, name).map(|bond| {
+                let bond = bond.filter(|bond| !ours.contains(&bond.engine.bond_ifindex));
+                bond.into_iter().collect()
+            }),
             None => driver::unmanaged(&mut self.netlink, |index| !ours.contains(&index)),
         };
-        let mut others = read.unwrap_or_else(|failure| {
+        read.unwrap_or_else(|failure| {
             warn!("cannot read the bonds of the kernel's driver: {failure}");
             Vec::new()
-        });
-        others.retain(|bond| !ours.contains(&bond.engine.bond_ifindex));
-        others
+        })
     }
 
     fn frame(&mut self, name: &str, frame: &[u8]) -> Reply {
