@@ -36,6 +36,7 @@ use super::EbpfBond;
 use super::stage::{LOOK_INTERVAL, Stage};
 use crate::control::protocol::BondRequest;
 use crate::daemon::fault::fault_point;
+use crate::daemon::kernel::LATE;
 use crate::daemon::managed::options_asked;
 use crate::daemon::moving::{MoveNote, gap_of_one, refused_down, refused_handover};
 use crate::daemon::step::awake;
@@ -93,12 +94,8 @@ impl EbpfBond {
             return Err(refused_down(&name));
         }
         let mut options = parse_options(&self.wanted_at_driver().options)?;
-        // It has no ports yet that could be named, and before addresses stand on it, its monitor asks nobody and hears nothing.
-        let later = |id| {
-            use OptionId::{ActiveSlave, ArpInterval, Primary};
-            matches!(id, Primary | ActiveSlave | ArpInterval)
-        };
-        options.retain(|change| !later(change.id));
+        // Its monitor asks nobody and hears nothing before addresses stand on it.
+        options.retain(|change| !LATE.contains(&change.id) && change.id != OptionId::ArpInterval);
         let spec = BondSpec {
             name: name.clone(),
             mac: Some(self.core.mac()),

@@ -51,7 +51,7 @@ pub(crate) struct KernelBond {
 
 /// Options that name a port, which are set when that is there. The active one is made so once: which it is later, the driver
 /// decides.
-const LATE: [OptionId; 2] = [OptionId::Primary, OptionId::ActiveSlave];
+pub(super) const LATE: [OptionId; 2] = [OptionId::Primary, OptionId::ActiveSlave];
 
 /// Borrowed twin of [`SavedKernelBond`].
 #[derive(Serialize)]
