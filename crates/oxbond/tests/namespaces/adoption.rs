@@ -227,8 +227,8 @@ fn to_and_fro(mover: &Mover, what: &str, most: Duration, each: impl Fn()) {
     account(&format!("{what}, ebpf to driver"), &back, most);
 }
 
-#[test]
-fn inside_adoption_of_an_active_backup_bond() {
+/// An active-backup bond of the driver with a VLAN, addresses and routes.
+fn furnished() -> Mover {
     let mover = Mover::new(Topology::OneSwitch);
     mover.driver_up(mover.subject.host(), "mode active-backup");
     mover.ip(&[
@@ -242,6 +242,12 @@ fn inside_adoption_of_an_active_backup_bond() {
         "route add fd01::/64 via fd77::1",
     ]);
     mover.wait_peer();
+    mover
+}
+
+#[test]
+fn inside_adoption_of_an_active_backup_bond() {
+    let mover = furnished();
     to_and_fro(&mover, "active-backup", GAP, || {
         // What is set on our engine goes along.
         let bond = mover.subject.bond("bond0").unwrap();
@@ -320,17 +326,7 @@ fn places_to_die() -> &'static [&'static str] {
 /// A daemon that is killed wherever a bond stands on both engines is followed by one that goes on.
 #[test]
 fn inside_adoption_killed_while_it_turns() {
-    let mut mover = Mover::new(Topology::OneSwitch);
-    mover.driver_up(mover.subject.host(), "mode active-backup");
-    mover.ip(&[
-        "link add link bond0 name vlan5 type vlan id 5",
-        "link set vlan5 up",
-        "address add 10.78.0.2/24 dev vlan5",
-        &format!("address add {}/24 dev bond0", HOST[0]),
-        &format!("address add {}/64 dev bond0", HOST[1]),
-        "route add default via 10.77.0.1",
-    ]);
-    mover.wait_peer();
+    let mut mover = furnished();
     mover.subject.must("adopt bond0");
     wait_until(PATIENCE, "IPv6 has looked for its addresses", || {
         !mover.seen().contains("tentative")
