@@ -7,7 +7,7 @@ use core::time::Duration;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::port::{Duplex, PortId};
+use crate::port::{Duplex, PortIndex};
 
 /// Why something changed. One word for machines; [`core::fmt::Display`] says it to people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ pub enum Event {
     /// A port joined.
     PortAdded {
         /// The port.
-        port: PortId,
+        port: PortIndex,
         /// Its name.
         name: String,
         /// It carries traffic at once.

@@ -3,10 +3,11 @@
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 
-/// Most ports one bond may have. The data path keeps sets of ports in one 32-bit word.
+/// Most ports one bond of our own engine may have: its data path keeps sets of ports in one 32-bit word. The driver has no
+/// such limit.
 pub const MAX_PORTS: usize = 32;
 
-/// A port's place in its bond's tables: the lowest number free when it joined, kept until it leaves.
+/// A port's place in the tables of our own engine: the lowest number free when it joined, kept until it leaves.
 ///
 /// Always below [`MAX_PORTS`]. List order (the order of joining), not this number, decides ties, as in the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +52,24 @@ impl TryFrom<u8> for PortId {
 
     fn try_from(index: u8) -> Result<Self, NoPort> {
         Self::new(index).ok_or(NoPort(index))
+    }
+}
+
+/// Which of its bond's ports, in status and events: on our own engine the number of its [`PortId`], on the driver, whose bonds
+/// have any number of ports, its place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PortIndex(pub usize);
+
+impl From<PortId> for PortIndex {
+    fn from(id: PortId) -> Self {
+        Self(id.index())
+    }
+}
+
+impl PartialEq<PortId> for PortIndex {
+    fn eq(&self, id: &PortId) -> bool {
+        *self == Self::from(*id)
     }
 }
 

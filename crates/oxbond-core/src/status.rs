@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::driver::RawAttribute;
 use crate::lacp;
 use crate::option::{BondOptions, OptionId, Weight};
-use crate::port::{Duplex, PortId};
+use crate::port::{Duplex, PortIndex};
 use crate::verdict::{Health, Verdict};
 
 /// Version of the JSON form. Raised when a field changes its meaning or goes; new fields do not raise it.
@@ -105,9 +105,8 @@ impl BondStatus {
 /// A port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatus {
-    /// Its place in the tables; its place in the list, where the driver has the bond (the last one there is for all from
-    /// there on).
-    pub id: PortId,
+    /// Which.
+    pub id: PortIndex,
     /// Interface name.
     pub name: String,
     /// Interface index.

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use oxbond_core::option::{FailOverMac, Mode, PrimaryReselect};
-use oxbond_core::port::PortId;
-use oxbond_core::status::{BondStatus, MiiStatus, PortRole};
+use oxbond_core::port::{PortId, PortIndex};
+use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus};
 use oxbond_core::table::{Buckets, Spread};
 use oxbond_core::time::Instant;
 
@@ -109,7 +109,7 @@ fn active_port(host: &Host, status: &BondStatus) -> Check {
         .as_ref()
         .and_then(|table| table.order.first());
     demand(
-        first == Some(&active.id),
+        first.is_some_and(|first| active.id == *first),
         "the data path prefers the active port",
         || format!("active {}, table begins with {first:?}", active.name),
     )
@@ -140,11 +140,12 @@ fn stations(host: &Host, status: &BondStatus) -> Check {
         "the data path has the true addresses",
         || format!("{stations:?}, in truth {truth:?}"),
     )?;
+    let is_up = |port: &PortStatus| port.mii_status == MiiStatus::Up;
     let up = |id: PortId| {
         let port = status.ports.iter().find(|port| port.id == id);
-        port.is_some_and(|port| port.mii_status == MiiStatus::Up)
+        port.is_some_and(is_up)
     };
-    let any_up = status.ports.iter().any(|port| up(port.id));
+    let any_up = status.ports.iter().any(is_up);
     demand(
         !any_up || stations.clients.iter().all(|port| up(*port)),
         "clients are told of ports that are up",
@@ -196,7 +197,7 @@ fn addresses(host: &Host, status: &BondStatus) -> Check {
         || format!("the bond has {}, says {}", host.bond_mac, status.mac),
     )?;
     for seen in &status.ports {
-        let Some((_, port)) = host.attached().find(|(id, _)| *id == seen.id) else {
+        let Some((_, port)) = host.attached().find(|(id, _)| seen.id == *id) else {
             continue;
         };
         let active = status.active_port.as_ref() == Some(&seen.name);
@@ -241,7 +242,7 @@ pub fn converged(host: &Host, now: Instant) -> Check {
     for port in &status.ports {
         let truth = attached
             .iter()
-            .find(|(id, _)| *id == port.id)
+            .find(|(id, _)| port.id == *id)
             .is_some_and(|(_, port)| port.carrier);
         let seen = if truth {
             MiiStatus::Up
@@ -274,7 +275,10 @@ fn data_path(host: &Host, status: &BondStatus, alive: &[&Port]) -> Check {
     let Some(table) = &host.data_path.table else {
         return Err(Violation::new(RULE, "there is no table"));
     };
-    let lives = |id: PortId| alive.iter().any(|port| port.id == Some(id));
+    let lives = |id: PortIndex| {
+        let mut ids = alive.iter().filter_map(|port| port.id);
+        ids.any(|alive| id == alive)
+    };
     match &table.spread {
         Spread::Failover => {
             let active = status
@@ -282,7 +286,7 @@ fn data_path(host: &Host, status: &BondStatus, alive: &[&Port]) -> Check {
                 .iter()
                 .find(|port| port.role == PortRole::Active)
                 .map(|port| port.id);
-            let chosen = table.decide(0, host.standing());
+            let chosen = table.decide(0, host.standing()).map(PortIndex::from);
             let right = chosen == active || !active.is_some_and(lives);
             demand(right, RULE, || {
                 format!(
@@ -295,10 +299,10 @@ fn data_path(host: &Host, status: &BondStatus, alive: &[&Port]) -> Check {
         Spread::Buckets(Buckets { home, now, .. }) => {
             for (hash, (home, now)) in (0..).zip(home.iter().zip(now)) {
                 let chosen = table.decide(hash, host.standing());
-                let right = if lives(*home) {
+                let right = if lives((*home).into()) {
                     now == home
                 } else {
-                    lives(*now)
+                    lives((*now).into())
                 };
                 demand(right && chosen == Some(*now), RULE, || {
                     format!("bucket {hash}: home {home:?}, now {now:?}, sent to {chosen:?}")
@@ -323,7 +327,10 @@ fn right_port(status: &BondStatus, alive: &[&Port]) -> Check {
     };
     // A port that joined in another mode has none of its own.
     let prio = |port: &Port| {
-        let known = status.ports.iter().find(|seen| Some(seen.id) == port.id);
+        let known = status
+            .ports
+            .iter()
+            .find(|seen| port.id.is_some_and(|id| seen.id == id));
         known.map(|seen| seen.prio)
     };
     let primary = alive

@@ -5,7 +5,7 @@ use oxbond_core::driver::{Picture, PortPicture};
 use oxbond_core::engine::Engine;
 use oxbond_core::hash::hash;
 use oxbond_core::option::{HashPolicy, Mode};
-use oxbond_core::port::PortId;
+use oxbond_core::port::PortIndex;
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole};
 use oxbond_linux::engine::kernel::{picture, pictures_of};
 use oxbond_linux::netlink::Netlink;
@@ -191,7 +191,7 @@ impl FrameReport {
 }
 
 impl PortCounters {
-    fn of_driver(id: PortId, port: &PortPicture) -> Self {
+    fn of_driver(id: PortIndex, port: &PortPicture) -> Self {
         let traffic = port.traffic;
         Self {
             port: id,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oxbond_core::port::PortId;
+use oxbond_core::port::{PortId, PortIndex};
 use oxbond_core::status::BondStatus;
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,7 @@ pub(crate) struct EngineReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PortCounters {
     /// The port.
-    pub(crate) port: PortId,
+    pub(crate) port: PortIndex,
     /// Packets handed to the port; a segmentation-offloaded one counts once.
     pub(crate) tx_packets: u64,
     /// Bytes of them.
@@ -89,7 +89,7 @@ pub(crate) struct PortCounters {
 impl From<(PortId, oxbond_datapath::PortCounters)> for PortCounters {
     fn from((port, counted): (PortId, oxbond_datapath::PortCounters)) -> Self {
         Self {
-            port,
+            port: port.into(),
             tx_packets: counted.tx_packets,
             tx_bytes: counted.tx_bytes,
             rx_packets: counted.rx_packets,

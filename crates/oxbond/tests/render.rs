@@ -14,7 +14,7 @@ use oxbond_core::lacp::{
     self, AggregatorStatus, ChurnState, Counters, Drain, MuxState, ReceiveState, Selected,
 };
 use oxbond_core::option::{FailOverMac, HashPolicy, LacpRate, Mode, PrimaryReselect, Weight};
-use oxbond_core::port::{Duplex, PortId};
+use oxbond_core::port::{Duplex, PortIndex};
 use oxbond_core::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
 use oxbond_core::verdict::{Health, Verdict};
 use oxbond_wire::MacAddr;
@@ -49,7 +49,7 @@ fn bond(mode: Mode) -> BondStatus {
 
 fn port(index: u8, name: &str) -> PortStatus {
     PortStatus {
-        id: PortId::new(index).unwrap(),
+        id: PortIndex(index.into()),
         name: name.to_owned(),
         ifindex: 10 + u32::from(index),
         mii_status: MiiStatus::Up,

@@ -170,9 +170,13 @@ impl Bond {
                     sent.push(Action::SetStandingAnswer { port, answer });
                 }
                 Output::Changed => changed = true,
-                Output::Event(lacp::Event::Drained { port }) => self.drained(port),
+                Output::Event(lacp::Event::Drained { port }) => {
+                    if let Some(id) = self.port_at(port).map(|port| port.id) {
+                        self.drained(id);
+                    }
+                }
                 Output::Event(event) => {
-                    let name = |id| self.port(id).map(|port| port.name.clone());
+                    let name = |at| self.port_at(at).map(|port| port.name.clone());
                     let port = event.port().and_then(name);
                     let others = event.others().into_iter().filter_map(name).collect();
                     self.tell(Event::Lacp {

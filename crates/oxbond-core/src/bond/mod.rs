@@ -40,7 +40,7 @@ use crate::option::{
     Applied, BondContext, BondOptions, DriverError, Mode, OptionChange, OptionError, OptionFault,
     OptionId, PortOptionChange, PortOptionId, PortOptions, is_interface_name,
 };
-use crate::port::{LinkState, MAX_PORTS, PortId, PortInfo};
+use crate::port::{LinkState, MAX_PORTS, PortId, PortIndex, PortInfo};
 use crate::probe::{Hearing, Monitor};
 use crate::select::{Candidate, Wishes, select};
 use crate::status::PortRole;
@@ -345,6 +345,11 @@ impl Bond {
         &self.table
     }
 
+    /// The ports in list order, with their names.
+    pub fn ports(&self) -> impl Iterator<Item = (PortId, &str)> {
+        self.ports.iter().map(|port| (port.id, port.name.as_str()))
+    }
+
     /// The link of a port, as it was told last.
     pub fn link_of(&self, id: PortId) -> Option<LinkState> {
         self.port(id).map(|port| port.link)
@@ -426,7 +431,7 @@ impl Bond {
         let link_up = mii != Mii::Down;
         let name = info.name.clone();
         self.tell(Event::PortAdded {
-            port: id,
+            port: id.into(),
             name: info.name,
             active,
             link_up,
@@ -1043,6 +1048,11 @@ impl Bond {
 
     fn port(&self, id: PortId) -> Option<&Port> {
         self.ports.iter().find(|port| port.id == id)
+    }
+
+    /// The port that LACP speaks of.
+    fn port_at(&self, index: PortIndex) -> Option<&Port> {
+        self.ports.iter().find(|port| index == port.id)
     }
 
     fn port_mut(&mut self, id: PortId) -> Option<&mut Port> {

@@ -44,7 +44,7 @@ impl Bond {
     fn port_status(&self, port: &Port, now: Instant, lacp: Option<lacp::PortStatus>) -> PortStatus {
         let verdict = self.port_verdict(port, now);
         PortStatus {
-            id: port.id,
+            id: port.id.into(),
             name: port.name.clone(),
             ifindex: port.ifindex,
             mii_status: port.mii.status(),

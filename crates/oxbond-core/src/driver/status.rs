@@ -27,7 +27,7 @@ use crate::lacp::{
     self, AggregatorStatus, Difference, MuxState, Participant, Reason, ReceiveState, Selected,
 };
 use crate::option::{Mode, OptionId, Switch};
-use crate::port::{Duplex, MAX_PORTS, PortId};
+use crate::port::{Duplex, PortIndex};
 use crate::status::{BondStatus, MiiStatus, PortRole, PortStatus, STATUS_VERSION};
 use crate::time::Instant;
 use crate::verdict::Verdict;
@@ -91,7 +91,7 @@ impl Picture {
         let verdict = self.port_verdict(port);
         let since = watch.and_then(|(watch, now)| Some((watch.since(&port.name)?, now)));
         PortStatus {
-            id: place(index),
+            id: PortIndex(index),
             name: port.name.clone(),
             ifindex: port.ifindex,
             mii_status: port.mii_status,
@@ -258,7 +258,7 @@ impl Picture {
             };
             let linked = usize::from(port.link.is_usable());
             if let Some(known) = aggregators.iter_mut().find(|known| known.id == id) {
-                known.ports.push(place(index));
+                known.ports.push(PortIndex(index));
                 known.linked += linked;
                 continue;
             }
@@ -273,7 +273,7 @@ impl Picture {
             aggregators.push(AggregatorStatus {
                 id,
                 active: active.is_some(),
-                ports: vec![place(index)],
+                ports: vec![PortIndex(index)],
                 linked,
                 actor_key: common.map(|(key, _, _)| key),
                 partner_key: common.map(|(_, key, _)| key),
@@ -307,7 +307,7 @@ impl Picture {
         let alone = self.is_alone(port);
         let mux = self.mux(port);
         lacp::PortStatus {
-            id: place(index),
+            id: PortIndex(index),
             actor,
             partner,
             aggregator,
@@ -516,17 +516,6 @@ impl PortPicture {
         }
     }
 }
-
-/// The id of the port at this place of the list. The driver's bonds may have more ports than ours.
-pub(super) fn place(index: usize) -> PortId {
-    let id = u8::try_from(index).ok().and_then(PortId::new);
-    id.unwrap_or(LAST)
-}
-
-const LAST: PortId = match PortId::new(MAX_PORTS as u8 - 1) {
-    Some(last) => last,
-    None => panic!("ports are numbered below MAX_PORTS"),
-};
 
 #[cfg(test)]
 mod tests {
@@ -840,6 +829,7 @@ mod tests {
         picture.ports = vec![port; 40];
         let status = picture.status(None, &[]);
         assert_eq!(status.attached(), 40);
-        assert_eq!(status.ports[39].id.index(), 31);
+        let last: Vec<PortIndex> = status.ports[30..].iter().map(|port| port.id).collect();
+        assert_eq!(last, (30..40).map(PortIndex).collect::<Vec<_>>());
     }
 }

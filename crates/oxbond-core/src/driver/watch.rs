@@ -20,10 +20,10 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::picture::{Picture, PortPicture};
-use super::status::place;
 use crate::event::{Cause, Event};
 use crate::lacp::{self, ChurnState, ReceiveState};
 use crate::option::{OptionId, PortOptionId};
+use crate::port::PortIndex;
 use crate::status::{MiiStatus, PortRole};
 use crate::time::Instant;
 
@@ -121,7 +121,7 @@ impl Watch {
             if known(port).is_none() {
                 found.added.push(port.name.clone());
                 events.push(Event::PortAdded {
-                    port: place(index),
+                    port: PortIndex(index),
                     name: port.name.clone(),
                     active: port.role == PortRole::Active,
                     link_up: joined_up(picture, port),
@@ -327,7 +327,7 @@ fn tell_lacp<'a>(
         events.push(lacp_event(None, Vec::new(), event));
     }
     for (index, port) in now.ports.iter().enumerate() {
-        let id = place(index);
+        let id = PortIndex(index);
         let old = known(port);
         let mut tell = |event| {
             let name = Some(port.name.clone());
@@ -380,7 +380,7 @@ fn tell_lacp<'a>(
         let ports = now.ports.iter().enumerate();
         let ports = ports
             .filter(|(_, port)| among(port))
-            .map(|(index, _)| place(index));
+            .map(|(index, _)| PortIndex(index));
         let event = lacp::Event::Fallback {
             ports: ports.collect(),
         };

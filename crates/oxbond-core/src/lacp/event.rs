@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::churn;
 use super::port::{Looped, Port};
 use super::receive::{self, same_port};
-use crate::port::PortId;
+use crate::port::{PortId, PortIndex};
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,24 +24,24 @@ pub enum Event {
     /// A partner answers on a port, or another one does.
     Partner {
         /// The port.
-        port: PortId,
+        port: PortIndex,
         /// What it says of itself.
         partner: Information,
     },
     /// The partner of a port fell silent.
     Silent {
         /// The port.
-        port: PortId,
+        port: PortIndex,
     },
     /// A port has no partner.
     NoPartner {
         /// The port.
-        port: PortId,
+        port: PortIndex,
     },
     /// A port began or ceased to carry traffic.
     Traffic {
         /// The port.
-        port: PortId,
+        port: PortIndex,
         /// It delivers what arrives.
         collecting: bool,
         /// It sends.
@@ -52,26 +52,26 @@ pub enum Event {
     /// A port has been out of sync for a minute.
     Churned {
         /// The port.
-        port: PortId,
+        port: PortIndex,
         /// By our Sync; else by the partner's.
         actor: bool,
     },
     /// Our own LACPDUs come back on a port.
     Loopback {
         /// The port.
-        port: PortId,
+        port: PortIndex,
         /// Number of our port that they are from; `None` if we have no such port, so that another system has our id.
         from: Option<u16>,
     },
     /// Ports carry traffic without a partner, or no longer do.
     Fallback {
         /// Those that do.
-        ports: Vec<PortId>,
+        ports: Vec<PortIndex>,
     },
     /// A marker was answered, or given up.
     Flushed {
         /// The port.
-        port: PortId,
+        port: PortIndex,
         /// Number of the marker.
         transaction: u32,
         /// It was answered: the partner has all that was sent before.
@@ -80,13 +80,13 @@ pub enum Event {
     /// A port that was drained carries nothing any more.
     Drained {
         /// The port.
-        port: PortId,
+        port: PortIndex,
     },
 }
 
 impl Event {
     /// The port it is about, if it is about one.
-    pub const fn port(&self) -> Option<PortId> {
+    pub const fn port(&self) -> Option<PortIndex> {
         match self {
             Self::Partner { port, .. }
             | Self::Silent { port }
@@ -101,12 +101,15 @@ impl Event {
     }
 
     /// The ports it speaks of besides.
-    pub fn others(&self) -> Vec<PortId> {
+    pub fn others(&self) -> Vec<PortIndex> {
         match self {
             Self::Fallback { ports } => ports.clone(),
             Self::Loopback {
                 from: Some(number), ..
-            } => PortId::numbered(*number).into_iter().collect(),
+            } => PortId::numbered(*number)
+                .map(PortIndex::from)
+                .into_iter()
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -198,7 +201,7 @@ pub(super) fn news(
     reason: impl Fn(&Port) -> String,
 ) -> Vec<Event> {
     let mut events = Vec::new();
-    let id = port.id;
+    let id = PortIndex::from(port.id);
     let before = port.told;
     let now = Told {
         receive: port.receive.state,

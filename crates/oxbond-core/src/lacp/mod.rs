@@ -351,7 +351,7 @@ impl Lacp {
                 let us = port.information(&self.config);
                 if let Some(transaction) = port.marking.answered(&us, marker) {
                     self.outputs.push_back(Output::Event(Event::Flushed {
-                        port: id,
+                        port: id.into(),
                         transaction,
                         answered: true,
                     }));
@@ -394,7 +394,7 @@ impl Lacp {
         let out = was == Drain::No && port.drain == Drain::Out;
         self.settle(now);
         if out {
-            let event = Event::Drained { port: id };
+            let event = Event::Drained { port: id.into() };
             self.outputs.push_back(Output::Event(event));
         }
         if mark {
@@ -522,7 +522,7 @@ impl Lacp {
             config: &self.config,
         };
         let status = |port: &Port| PortStatus {
-            id: port.id,
+            id: port.id.into(),
             actor: port.information(&self.config).into(),
             partner: port.partner.into(),
             aggregator: port.aggregator.map(|(id, _)| id),
@@ -562,14 +562,14 @@ impl Lacp {
             };
             let linked = usize::from(port.link.is_usable());
             if let Some(known) = aggregators.iter_mut().find(|known| known.id == id) {
-                known.ports.push(port.id);
+                known.ports.push(port.id.into());
                 known.linked += linked;
                 continue;
             }
             aggregators.push(AggregatorStatus {
                 id,
                 active: self.active == Some(id),
-                ports: vec![port.id],
+                ports: vec![port.id.into()],
                 linked,
                 actor_key: Some(lag.key),
                 partner_key: Some(lag.partner_key),
@@ -638,13 +638,15 @@ impl Lacp {
                 }
                 for transaction in port.marking.given_up(now) {
                     done.push(Event::Flushed {
-                        port: port.id,
+                        port: port.id.into(),
                         transaction,
                         answered: false,
                     });
                 }
                 if drain::advance(port, &context) {
-                    done.push(Event::Drained { port: port.id });
+                    done.push(Event::Drained {
+                        port: port.id.into(),
+                    });
                     moved = true;
                 }
             }
@@ -731,7 +733,7 @@ impl Lacp {
             events.extend(event::news(port, carries, reason));
         }
         if self.alone.ports != alone {
-            let ports = self.alone.ports.clone();
+            let ports = self.alone.ports.iter().copied().map(Into::into).collect();
             events.push(Event::Fallback { ports });
         }
         self.outputs.extend(events.into_iter().map(Output::Event));

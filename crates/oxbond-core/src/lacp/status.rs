@@ -11,7 +11,7 @@ use super::drain::Drain;
 use super::port::Selected;
 use super::reason::Reason;
 use super::{churn, mux, receive};
-use crate::port::PortId;
+use crate::port::PortIndex;
 
 /// A bond.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl From<Information> for Participant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatus {
     /// Which.
-    pub id: PortId,
+    pub id: PortIndex,
     /// What we say of ourselves on it.
     pub actor: Participant,
     /// What we know of the partner, or take for it while none has spoken.
@@ -124,7 +124,7 @@ pub struct AggregatorStatus {
     /// It carries the bond's traffic.
     pub active: bool,
     /// Its ports, in list order.
-    pub ports: Vec<PortId>,
+    pub ports: Vec<PortIndex>,
     /// How many of them have a link.
     pub linked: usize,
     /// Our key on all of them; like the next two it is `None` where the driver does not show it to us.

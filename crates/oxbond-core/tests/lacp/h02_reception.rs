@@ -158,7 +158,7 @@ fn h2_12_own_pdu_looped_back() {
     assert_eq!(
         told,
         [Event::Loopback {
-            port: id(1),
+            port: id(1).into(),
             from: Some(2)
         }],
         "once"

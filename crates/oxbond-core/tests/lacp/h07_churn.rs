@@ -45,7 +45,7 @@ fn h7_1_to_7_5_churn_after_sixty_seconds_without_sync() {
     assert_eq!(told.len(), 2);
     assert!(rig.events.iter().any(|(_, event)| *event
         == Event::Churned {
-            port: id(1),
+            port: id(1).into(),
             actor: true
         }));
 

@@ -167,7 +167,7 @@ fn h8_8_flush_ends_with_the_response_or_with_time() {
         .emit(),
     );
     let flushed = |port, transaction, answered| Event::Flushed {
-        port: id(port),
+        port: id(port).into(),
         transaction,
         answered,
     };

@@ -156,7 +156,7 @@ fn h12_6_two_systems_with_one_id() {
     assert_eq!(
         loops[0].1,
         Event::Loopback {
-            port: id(0),
+            port: id(0).into(),
             from: None
         }
     );

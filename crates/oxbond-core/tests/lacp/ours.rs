@@ -134,7 +134,7 @@ fn drain_goes_when_the_partner_has_all_and_sends_nothing() {
         assert!(!rig.collects(1));
         assert_eq!(
             rig.events.last().map(|(_, event)| event.clone()),
-            Some(Event::Drained { port: id(1) })
+            Some(Event::Drained { port: id(1).into() })
         );
         assert_eq!(rig.port(1).drain, Drain::Out);
         assert_eq!(rig.last_on(1).actor.state.0 & 0x38, 0);
@@ -168,7 +168,7 @@ fn drain_does_not_wait_for_ever() {
     assert!(
         rig.events
             .iter()
-            .any(|(_, event)| *event == Event::Drained { port: id(0) })
+            .any(|(_, event)| *event == Event::Drained { port: id(0).into() })
     );
 }
 

@@ -259,17 +259,18 @@ impl World {
     fn replace(&mut self, side: usize) {
         let mut anew = Lacp::new(self.bonds[side].config().clone());
         for port in self.bonds[side].ports(self.now) {
+            let number = port.id.0 as u8;
             let agreed = Agreed {
                 actor: information(port.actor),
                 partner: information(port.partner),
                 aggregator: port.aggregator.unwrap(),
             };
             let joining = Joining {
-                mac: mac(port.id.index() as u8 + 64 * side as u8),
+                mac: mac(number + 64 * side as u8),
                 priority: 255,
                 link: UP,
             };
-            assert!(anew.take_over(self.now, port.id, joining, &agreed));
+            assert!(anew.take_over(self.now, id(number), joining, &agreed));
         }
         for port in 0..self.ports {
             anew.link(self.now, id(port), UP);

@@ -693,7 +693,7 @@ impl<'a> Simulation<'a> {
                 .unwrap_or_default();
             ports
                 .into_iter()
-                .find(|port| Some(port.id) == host.ports[end.port].id)
+                .find(|port| host.ports[end.port].id.is_some_and(|id| port.id == id))
         };
         for (one, other) in [(&ends[0], &ends[1]), (&ends[1], &ends[0])] {
             let (Some(status), Some(theirs)) = (status(one), status(other)) else {

@@ -275,7 +275,7 @@ pub(super) mod tests {
 
     use oxbond_core::lacp::{Config, Joining, Lacp};
     use oxbond_core::option::{BondContext, BondOptions, LacpRate, OptionChange, Weight};
-    use oxbond_core::port::{Duplex, LinkState, PortId};
+    use oxbond_core::port::{Duplex, LinkState, PortId, PortIndex};
     use oxbond_core::status::STATUS_VERSION;
     use oxbond_core::time::Instant;
     use oxbond_core::verdict::{Health, Verdict};
@@ -333,7 +333,7 @@ pub(super) mod tests {
     /// A port that works.
     pub(in crate::ip) fn port(mac: &str) -> PortStatus {
         PortStatus {
-            id: PortId::new(0).unwrap(),
+            id: PortIndex(0),
             name: "v0".into(),
             ifindex: 3,
             mii_status: MiiStatus::Up,

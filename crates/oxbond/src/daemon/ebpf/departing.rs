@@ -162,8 +162,7 @@ impl EbpfBond {
 
     /// Ports of ours that are the driver's.
     fn lent(&self) -> Vec<PortId> {
-        let known = self.core.status(self.told, &[]).ports;
-        let ours = |id: &PortId| known.iter().any(|port| port.id == *id);
+        let ours = |id: &PortId| self.core.ports().any(|(known, _)| known == *id);
         self.engine
             .ports()
             .map(|(id, _)| id)
@@ -299,13 +298,7 @@ impl EbpfBond {
         let Some(id) = self.port_named(&port) else {
             return Ok(Stage::Next);
         };
-        if self
-            .core
-            .status(now, &[])
-            .ports
-            .iter()
-            .any(|known| known.id == id)
-        {
+        if self.core.ports().any(|(known, _)| known == id) {
             self.tell(netlink, now, Input::RemovePort { port: id });
         }
         // Not a word of it on the wire: its own address may be the bond's, and switches would look for that there.
@@ -473,15 +466,9 @@ impl EbpfBond {
         for complaint in self.give_up_departing(netlink) {
             warn!("{}: while undoing: {complaint}", self.name());
         }
-        for port in self.core.status(now, &[]).ports {
-            let _ = self.feed(
-                netlink,
-                now,
-                Input::Drain {
-                    port: port.id,
-                    out: false,
-                },
-            );
+        let ports: Vec<PortId> = self.core.ports().map(|(id, _)| id).collect();
+        for port in ports {
+            let _ = self.feed(netlink, now, Input::Drain { port, out: false });
         }
         let (table, cause) = (self.core.table().clone(), Cause::Start);
         if let Err(e) = self.perform(netlink, &Action::SetTransmitTable { table, cause }) {

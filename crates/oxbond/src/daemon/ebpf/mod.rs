@@ -237,11 +237,14 @@ impl EbpfBond {
             moving,
             ..
         } = saved;
-        let known = core.status(now, &[]).ports;
+        let known: Vec<(PortId, String)> = core
+            .ports()
+            .map(|(id, name)| (id, name.to_owned()))
+            .collect();
         // Ports that were on their way in or out when that daemon died.
         let (staying, strays) = std::mem::take(&mut record.ports)
             .into_iter()
-            .partition::<Vec<_>, _>(|port| known.iter().any(|known| known.id == port.id));
+            .partition::<Vec<_>, _>(|port| known.iter().any(|(id, _)| *id == port.id));
         record.ports = staying;
 
         let pin_dir = pins.join(&wanted.name);
@@ -278,10 +281,10 @@ impl EbpfBond {
                 .perform(netlink, &Action::SetTransmitTable { table, cause })?;
             differing.push("the transmit table was another".to_owned());
         }
-        for port in known {
-            let name = bond.engine.port_name(port.id).map(str::to_owned);
-            if let Some(name) = name.filter(|name| *name != port.name) {
-                bond.renamed(netlink, now, port.id, &port.name, name);
+        for (id, known) in known {
+            let name = bond.engine.port_name(id).map(str::to_owned);
+            if let Some(name) = name.filter(|name| *name != known) {
+                bond.renamed(netlink, now, id, &known, name);
             }
         }
         bond.schedule_poll(now);

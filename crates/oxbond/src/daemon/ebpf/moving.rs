@@ -219,11 +219,11 @@ impl EbpfBond {
                 action => later.push(action),
             }
         }
-        for known in self.core.status(clock(), &[]).ports {
-            let port = picture.ports.iter().find(|port| port.name == known.name);
+        for (id, name) in self.core.ports() {
+            let port = picture.ports.iter().find(|port| port.name == name);
             if let Some(port) = port {
                 self.engine
-                    .borrow_port(netlink, known.id, port.ifindex, port.permanent_mac)
+                    .borrow_port(netlink, id, port.ifindex, port.permanent_mac)
                     .map_err(engine_failure)?;
             }
         }
