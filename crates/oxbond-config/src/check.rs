@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 use std::collections::HashMap;
 
-use oxbond_core::engine::{Asked, Beyond, beyond_driver};
+use oxbond_core::engine::{Asked, Beyond, Engine, EngineChoice, beyond_driver};
 use oxbond_core::option::{
     BondContext, BondOptions, OptionChange, OptionError, OptionFault, OptionId, OptionValue,
     PortOptionId, PortOptions,
@@ -320,15 +320,23 @@ fn check_port_names<'p>(
 fn check_ports(bond: &DesiredBond, diagnostics: &mut Vec<Diagnostic>) {
     let ports = bond.ports.iter().map(|port| &port.name);
     check_port_names(&bond.name.value, ports, diagnostics);
-    if let Some(port) = bond.ports.get(MAX_PORTS) {
+    // The driver has no limit, and the choice between the two is made by the daemon, which knows whether it is there.
+    let own = bond
+        .engine
+        .as_ref()
+        .filter(|asked| asked.value == EngineChoice::Only(Engine::Ebpf));
+    if let (Some(engine), Some(port)) = (own, bond.ports.get(MAX_PORTS)) {
         let message = format!(
-            "{} has {} ports; at most {MAX_PORTS} fit",
+            "{} has {} ports; our own engine carries at most {MAX_PORTS}",
             bond.name.value,
             bond.ports.len()
         );
         diagnostics.push(
             Diagnostic::error(Code::WrongValue, port.name.span, message)
-                .with_help("spread them over two bonds"),
+                .with_related(engine.span, "our own engine is asked for here")
+                .with_help(
+                    "spread them over two bonds; or write engine = \"kernel\", which has no such limit",
+                ),
         );
     }
 }

@@ -9,6 +9,7 @@ use crate::option::{
     BondContext, BondOptions, Kind, Mode, OptionChange, OptionId, OptionSpec, OptionValue,
     PortOptionChange, find,
 };
+use crate::port::MAX_PORTS;
 
 /// What carries a bond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -117,7 +118,7 @@ pub struct NoEngine(String);
 pub struct Asked<'a> {
     /// Options of the bond. `active_slave`, a command, is not looked at.
     pub options: &'a [OptionChange],
-    /// Options of its ports, by their names.
+    /// Its ports by their names, each with its options.
     pub ports: &'a [(&'a str, &'a [PortOptionChange])],
 }
 
@@ -295,6 +296,16 @@ pub enum ChoiceRefused {
         /// What to do about it.
         way_out: String,
     },
+    /// It would be our own, which does not carry that many ports.
+    #[error(
+        "our own engine carries at most {MAX_PORTS} ports in one bond, and {ports} are asked for; name fewer, or let the kernel's bonding driver carry them, which has no such limit (on engine ebpf: {why})"
+    )]
+    TooManyPorts {
+        /// How many are asked for.
+        ports: usize,
+        /// Why it would be our own.
+        why: String,
+    },
 }
 
 /// Which engine is to carry a bond: the one asked for, else the driver where it is there (or can be loaded) and can do all
@@ -302,8 +313,22 @@ pub enum ChoiceRefused {
 ///
 /// # Errors
 ///
-/// The driver is asked for, and is not there or cannot do it all.
+/// The driver is asked for, and is not there or cannot do it all; or there are more ports than our own engine can carry.
 pub fn choose(
+    choice: EngineChoice,
+    driver: &Driver,
+    asked: &Asked<'_>,
+) -> Result<Chosen, ChoiceRefused> {
+    let Chosen { engine, why } = choose_for_options(choice, driver, asked)?;
+    let ports = asked.ports.len();
+    match engine {
+        Engine::Ebpf if ports > MAX_PORTS => Err(ChoiceRefused::TooManyPorts { ports, why }),
+        _ => Ok(Chosen { engine, why }),
+    }
+}
+
+/// The choice, whatever the number of ports.
+fn choose_for_options(
     choice: EngineChoice,
     driver: &Driver,
     asked: &Asked<'_>,
@@ -539,6 +564,42 @@ mod tests {
                 Err(refused) => refused.to_string(),
             };
             assert_eq!(said, expected, "{choice}");
+        }
+    }
+
+    /// Our own engine has a limit, the driver has none.
+    #[test]
+    fn more_ports_than_our_own_engine_carries_are_the_drivers() {
+        let there = Driver::There { release: OLD };
+        let missing = Driver::Missing {
+            why: "no module bonding for 6.1".to_owned(),
+            way_out: "install the kernel's modules".to_owned(),
+        };
+        let [auto, ebpf, kernel] = EngineChoice::WORDS.map(|word| word.parse().unwrap());
+        let ours = given("mode 802.3ad max_ports 2");
+        let said = |choice, driver, options: &[OptionChange], ports: usize| {
+            let ports = vec![("eth0", [].as_slice()); ports];
+            let asked = Asked {
+                options,
+                ports: &ports,
+            };
+            choose(choice, driver, &asked)
+                .map(|chosen| chosen.engine)
+                .map_err(|refused| refused.to_string())
+        };
+        for choice in [auto, kernel] {
+            assert_eq!(said(choice, &there, &[], 33), Ok(Engine::Kernel));
+        }
+        assert_eq!(said(ebpf, &there, &[], 32), Ok(Engine::Ebpf));
+        for (choice, driver, options, why) in [
+            (ebpf, &there, &[] as &[_], "it was asked for"),
+            (auto, &missing, &[], "driver is not there"),
+            (auto, &there, &ours, "cannot do what is asked: max_ports 2"),
+        ] {
+            let refused = said(choice, driver, options, 33).unwrap_err();
+            for words in ["at most 32 ports", "33 are asked for", why] {
+                assert!(refused.contains(words), "{words}: {refused}");
+            }
         }
     }
 }

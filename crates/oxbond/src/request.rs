@@ -52,7 +52,7 @@ pub(crate) fn choose_engine(
         ports: &ports,
     };
     choose(asked, driver, &wished).map_err(|refused| match refused {
-        ChoiceRefused::Beyond(_) => configuration(refused),
+        ChoiceRefused::Beyond(_) | ChoiceRefused::TooManyPorts { .. } => configuration(refused),
         ChoiceRefused::NoDriver { .. } => Failure::new(Blame::Kernel, refused),
     })
 }

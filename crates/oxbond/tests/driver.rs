@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use oxbond_core::option::Mode;
 use oxbond_lab::netns::Namespace;
+use oxbond_lab::proc::Process;
 use oxbond_lab::uml::Uml;
 
 const OXBOND: &str = env!("CARGO_BIN_EXE_oxbond");
@@ -33,6 +34,7 @@ const PLAYS: &[(&str, fn())] = &[
         "what fails leaves a bond to its owner",
         a_failure_adopts_nothing,
     ),
+    ("more ports than our own engine carries", many_ports),
     ("many bonds", many),
 ];
 
@@ -342,6 +344,20 @@ fn flows() {
 /// A daemon, killed when it is dropped.
 struct Daemon(std::process::Child);
 
+impl Daemon {
+    fn start(ns: &Namespace) -> Self {
+        let mut command = ns.command(OXBOND);
+        command.args(["--run-dir", "/run/none", "daemon"]);
+        let daemon = Self(command.stderr(Stdio::null()).spawn().unwrap());
+        // It has no bond, so none is waited for, least of all the one that the module might have made.
+        eventually("the daemon answers", || {
+            let waited = oxbond(ns, "wait --timeout 0").status;
+            waited.success().then_some(())
+        });
+        daemon
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         drop(self.0.kill());
@@ -358,14 +374,7 @@ fn with_a_daemon() {
          link add mine type bond mode active-backup miimon 100\nlink set q0 master mine\nlink set mine up\n\
          link add bond0 type bond",
     );
-    let mut command = ns.command(OXBOND);
-    command.args(["--run-dir", "/run/none", "daemon"]);
-    let daemon = Daemon(command.stderr(Stdio::null()).spawn().unwrap());
-    // It has none, so none is waited for, least of all the one that the module might have made.
-    eventually("the daemon answers", || {
-        let waited = oxbond(&ns, "wait --timeout 0").status;
-        waited.success().then_some(())
-    });
+    let daemon = Daemon::start(&ns);
     let engine = |bond: &str| {
         let shown = out(&oxbond(&ns, &format!("status --json {bond}")));
         let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -453,13 +462,7 @@ fn a_failure_adopts_nothing() {
          link add theirs type bond mode active-backup miimon 100\nlink set q0 master theirs\n\
          link set q1 master theirs\nlink set theirs up\naddress add 10.79.0.2/24 dev theirs",
     );
-    let mut command = ns.command(OXBOND);
-    command.args(["--run-dir", "/run/none", "daemon"]);
-    let daemon = Daemon(command.stderr(Stdio::null()).spawn().unwrap());
-    eventually("the daemon answers", || {
-        let nothing_on_trial = oxbond(&ns, "rollback").status.code() == Some(3);
-        nothing_on_trial.then_some(())
-    });
+    let daemon = Daemon::start(&ns);
     let managed = || {
         let shown = out(&oxbond(&ns, "status --json theirs"));
         let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -502,6 +505,82 @@ fn a_failure_adopts_nothing() {
 
 /// Enough to notice what grows with them; to make 500 takes the guest half a minute.
 const BONDS: usize = 50;
+
+/// More than our own engine carries.
+const PORTS: usize = 40;
+
+/// The driver has no limit: each port is told from the others, by files and commands too.
+fn many_ports() {
+    let ns = host();
+    let mut lines = "link add bond0 type bond mode active-backup miimon 100\n".to_owned();
+    for n in 0..PORTS {
+        writeln!(
+            lines,
+            "link add d{n} type dummy\nlink set d{n} master bond0"
+        )
+        .unwrap();
+    }
+    ip(
+        &ns,
+        &(lines + "link set bond0 up\nlink add late type dummy"),
+    );
+    let numbers = || -> Vec<u64> {
+        let shown = out(&oxbond(&ns, "status --json bond0"));
+        let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let of = |list: &str, key: &str| -> Vec<u64> {
+            let list = json["bonds"][0][list].as_array().unwrap();
+            list.iter().map(|one| one[key].as_u64().unwrap()).collect()
+        };
+        assert_eq!(of("ports", "id"), of("counters", "port"), "{shown}");
+        of("ports", "id")
+    };
+    assert_eq!(numbers(), (0..PORTS as u64).collect::<Vec<_>>());
+
+    let _daemon = Daemon::start(&ns);
+    let file = |engine: &str| {
+        let path = format!("/run/{engine}.toml");
+        let ports: Vec<String> = (0..PORTS).map(|n| format!("\"d{n}\"")).collect();
+        let text = format!(
+            "[bond.bond0]\nengine = \"{engine}\"\nmode = \"active-backup\"\nports = [{}]\n",
+            ports.join(", ")
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let ours = file("ebpf");
+    let ports: String = (0..PORTS).map(|n| format!(" --port d{n}")).collect();
+    for words in [
+        format!("apply {ours}"),
+        format!("up bond1 --mode active-backup --engine ebpf{ports}"),
+        "adopt bond0 --engine ebpf".to_owned(),
+    ] {
+        let refused = oxbond(&ns, &words);
+        let said = err(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{words}: {said}");
+        assert!(said.contains("carries at most 32"), "{words}: {said}");
+    }
+    let applied = oxbond(&ns, &format!("apply {}", file("auto")));
+    assert_eq!(applied.status.code(), Some(0), "{}", err(&applied));
+    assert!(out(&applied).contains("40 ports"), "{}", out(&applied));
+    assert_same_text(&ns, "bond0", "");
+
+    let mut command = ns.command(OXBOND);
+    command.args(["--run-dir", "/run/none", "events", "--json"]);
+    let events = Process::start("oxbond events", command).unwrap();
+    eventually("the snapshot is there", || {
+        (!events.stdout().is_empty()).then_some(())
+    });
+    for words in ["add-port bond0 late", "remove-port bond0 d0"] {
+        let done = oxbond(&ns, words);
+        assert_eq!(done.status.code(), Some(0), "{words}: {}", err(&done));
+    }
+    eventually("the port is told with a number of its own", || {
+        let told = events.stdout();
+        told.contains("\"kind\":\"port_added\",\"port\":40,\"name\":\"late\"")
+            .then_some(())
+    });
+    assert_eq!(numbers(), (0..PORTS as u64).collect::<Vec<_>>());
+}
 
 fn many() {
     let ns = host();

@@ -18,6 +18,16 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+    /// The bond has more ports than our own engine can carry.
+    #[error(
+        "{bond} has {ports} ports, and our own engine carries at most {MAX_PORTS}: take some out first, or leave {bond} to the kernel's driver"
+    )]
+    TooManyPorts {
+        /// Name of the bond.
+        bond: String,
+        /// How many it has.
+        ports: usize,
+    },
 }
 
 impl ConfigError {

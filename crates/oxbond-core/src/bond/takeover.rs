@@ -30,7 +30,10 @@ impl Bond {
         let lent = |port: &PortPicture| port.permanent_mac == picture.mac;
         bond.mac_set = !picture.ports.iter().any(lent);
         bond.admin_up = picture.up;
-        let ids = places(picture);
+        let ids = places(picture).ok_or_else(|| ConfigError::TooManyPorts {
+            bond: picture.name.clone(),
+            ports: picture.ports.len(),
+        })?;
         for (port, id) in picture.ports.iter().zip(ids) {
             bond.ports.push(bond.taken_over(now, port, id));
         }
@@ -118,8 +121,9 @@ impl Bond {
     }
 }
 
-/// Which places the ports get: by their numbers in LACP, which the partner knows; the others take what is free.
-fn places(picture: &Picture) -> Vec<PortId> {
+/// Which places the ports get: by their numbers in LACP, which the partner knows; the others take what is free. `None` if
+/// there are more ports than places.
+fn places(picture: &Picture) -> Option<Vec<PortId>> {
     let numbered = |port: &PortPicture| {
         let pdus = port.aggregation.as_ref()?.pdus?;
         PortId::numbered(pdus.actor.port)
@@ -134,10 +138,9 @@ fn places(picture: &Picture) -> Vec<PortId> {
     let mut free = (0..)
         .map_while(PortId::new)
         .filter(|id| !taken.contains(id));
-    // A bond of more ports than there are places is refused before: see `choice of engine`.
     places
         .into_iter()
-        .filter_map(|place| place.or_else(|| free.next()))
+        .map(|place| place.or_else(|| free.next()))
         .collect()
 }
 

@@ -239,3 +239,25 @@ fn ports_leave_and_return_one_after_the_other() {
         .collect();
     assert_eq!(names, ["a", "b", "c"]);
 }
+
+#[test]
+fn more_ports_than_there_are_places_are_refused() {
+    let mut picture = picture(Mode::BalanceXor);
+    let one = picture.ports[0].clone();
+    let numbered = |number: u32| PortPicture {
+        name: format!("p{number}"),
+        ifindex: 10 + number,
+        ..one.clone()
+    };
+    picture.ports = (0..40).map(numbered).collect();
+    let options = changes(&["mode=balance-xor", "miimon=100"]);
+    let refused = Bond::take_over(NOW, &picture, &options).unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        said.contains("bond0 has 40 ports") && said.contains("at most 32"),
+        "{said}"
+    );
+    picture.ports.truncate(32);
+    let bond = Bond::take_over(NOW, &picture, &options).unwrap();
+    assert_eq!(bond.table().senders().len(), 32);
+}

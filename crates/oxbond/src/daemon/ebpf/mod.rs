@@ -634,7 +634,8 @@ impl EbpfBond {
         let options = parse_port_options(&request.options)?;
         let Some(id) = self.free_id() else {
             let why = format!(
-                "{} has {MAX_PORTS} ports already, which is the limit",
+                "{0} has {MAX_PORTS} ports already, the most that our own engine carries; 'oxbond adopt {0} --engine kernel' moves \
+                 it to the kernel's driver, which has no such limit",
                 self.name()
             );
             return Err(Failure::new(Blame::Refused, why));
