@@ -34,6 +34,9 @@ static OBJECT: &Aligned<[u8]> =
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// How often a program is loaded at most.
+const ATTEMPTS: usize = 5;
+
 /// The compiled object, an ELF file.
 pub(crate) const fn object() -> &'static [u8] {
     &OBJECT.0
@@ -130,6 +133,25 @@ impl Loaded {
     }
 }
 
+/// Whether the kernel gave up verifying a program for the sake of something else that waits for the thread, such as a signal.
+fn was_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EAGAIN))
+}
+
+/// Does something that may be interrupted until it was not, for a few times.
+fn insist<E>(
+    mut work: impl FnMut() -> Result<(), E>,
+    interrupted: impl Fn(&E) -> bool,
+) -> Result<(), E> {
+    for _ in 1..ATTEMPTS {
+        match work() {
+            Err(error) if interrupted(&error) => {}
+            done => return done,
+        }
+    }
+    work()
+}
+
 fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, DatapathError> {
     let missing = || DatapathError::Contract(format!("the object has no classifier {name}"));
     let program: &mut SchedClassifier = ebpf
@@ -137,7 +159,7 @@ fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, Datapath
         .ok_or_else(missing)?
         .try_into()
         .map_err(|_other_type: ProgramError| missing())?;
-    match program.load() {
+    match insist(|| program.load(), was_interrupted) {
         Ok(()) => {}
         Err(ProgramError::LoadError {
             io_error,
@@ -199,4 +221,32 @@ fn load_error(error: &EbpfError) -> DatapathError {
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_load_is_tried_again() {
+        let after = |interruptions: usize, end: Result<(), &'static str>| {
+            let mut tries = 0;
+            let done = insist(
+                || {
+                    tries += 1;
+                    if tries > interruptions {
+                        end
+                    } else {
+                        Err("interrupted")
+                    }
+                },
+                |error| *error == "interrupted",
+            );
+            (done, tries)
+        };
+        assert_eq!(after(0, Ok(())), (Ok(()), 1));
+        assert_eq!(after(ATTEMPTS - 1, Ok(())), (Ok(()), ATTEMPTS));
+        assert_eq!(after(ATTEMPTS, Ok(())), (Err("interrupted"), ATTEMPTS));
+        assert_eq!(after(2, Err("refused")), (Err("refused"), 3));
+    }
 }
