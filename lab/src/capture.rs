@@ -90,7 +90,7 @@ impl Capture {
             .run(|| open(interface))
             .with_context(|| format!("cannot capture on {interface} in {}", namespace.label()))?;
         let mut receiver = Receiver::new(socket, KEEP)?;
-        let (started, started_ns) = (Instant::now(), crate::monotonic_ns());
+        let (started_ns, started) = crate::at_once(Instant::now);
         let shared = Arc::new(Shared::default());
         let store = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {

@@ -283,7 +283,7 @@ mod tests {
         .unwrap();
         drop(b);
         crate::proc::wait_until(
-            std::time::Duration::from_secs(5),
+            crate::machine::PATIENCE,
             "the veth end goes with its namespace",
             || !links(&a).contains(&"here".to_owned()),
         )

@@ -273,6 +273,7 @@ fn field(status: &str, key: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::PATIENCE;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -312,30 +313,20 @@ mod tests {
         let written =
             |process: &Process| process.stderr() == "hello\n" && process.stdout() == "out\n";
         process
-            .wait_ready(Duration::from_secs(10), "it has greeted", written)
+            .wait_ready(PATIENCE, "it has greeted", written)
             .unwrap();
         // Between two programs a process holds next to nothing.
         let grown = || process.usage().unwrap().resident_kib > 100;
-        wait_until(
-            Duration::from_secs(10),
-            "sleep has replaced the shell",
-            grown,
-        )
-        .unwrap();
+        wait_until(PATIENCE, "sleep has replaced the shell", grown).unwrap();
         process.signal(Signal::TERM).unwrap();
-        assert!(
-            !process
-                .wait_exit(Duration::from_secs(10))
-                .unwrap()
-                .success()
-        );
+        assert!(!process.wait_exit(PATIENCE).unwrap().success());
     }
 
     #[test]
     fn early_end_is_told_with_its_words() {
         let mut process = Process::start("failer", shell("echo no such bond >&2; exit 3")).unwrap();
         let error = process
-            .wait_ready(Duration::from_secs(10), "never", |_| false)
+            .wait_ready(PATIENCE, "never", |_| false)
             .unwrap_err();
         let text = format!("{error:#}");
         assert!(
@@ -355,7 +346,7 @@ mod tests {
         let mut process =
             Process::start("busy", shell("while :; do read -t 1 x < /dev/null; done")).unwrap();
         process
-            .wait_ready(Duration::from_secs(10), "it runs", |p| p.usage().is_ok())
+            .wait_ready(PATIENCE, "it runs", |p| p.usage().is_ok())
             .unwrap();
         process.signal(Signal::STOP).unwrap();
         let stopped = |pid: u32| {
@@ -363,15 +354,9 @@ mod tests {
                 .unwrap()
                 .contains(") T ")
         };
-        wait_until(Duration::from_secs(10), "it stops", || {
-            stopped(process.pid())
-        })
-        .unwrap();
+        wait_until(PATIENCE, "it stops", || stopped(process.pid())).unwrap();
         assert_eq!(process.usage().unwrap(), process.usage().unwrap());
         process.signal(Signal::CONT).unwrap();
-        wait_until(Duration::from_secs(10), "it goes on", || {
-            !stopped(process.pid())
-        })
-        .unwrap();
+        wait_until(PATIENCE, "it goes on", || !stopped(process.pid())).unwrap();
     }
 }

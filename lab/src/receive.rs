@@ -127,7 +127,7 @@ impl Receiver {
                 _ => Err(error).context("cannot receive from a socket"),
             };
         };
-        let (wall, monotonic) = (crate::nanoseconds(ClockId::Realtime), crate::monotonic_ns());
+        let (monotonic, wall) = crate::at_once(|| crate::nanoseconds(ClockId::Realtime));
         for (i, header) in headers[..n].iter().enumerate() {
             let mut message = Message {
                 data: &self.data[i * self.keep..][..self.keep.min(header.msg_len as usize)],

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::machine::PATIENCE;
 use crate::netns::{Namespace, has_flag};
 use crate::proc::wait_until;
 
@@ -112,7 +113,7 @@ impl Plan {
             Topology::Direct => self.wire_direct(&rig)?,
             Topology::Cabled => self.wire_cables(&rig)?,
         }
-        rig.wait_ready(Duration::from_secs(10))?;
+        rig.wait_ready(PATIENCE)?;
         Ok(rig)
     }
 

@@ -94,9 +94,10 @@ impl Traffic {
     /// # Errors
     /// If an address is not there, a port is taken, or without CAP_NET_ADMIN.
     pub fn start(self) -> Result<Meter> {
+        let (started_ns, started) = crate::at_once(Instant::now);
         let clock = Clock {
-            started: Instant::now(),
-            started_ns: crate::monotonic_ns(),
+            started,
+            started_ns,
         };
         let there = Direction::start(&self, &self.ends[0], &self.ends[1], clock)?;
         let back = self
