@@ -13,9 +13,11 @@ use common::{HOST6, PEER, PEER6, Stand, best_hook, departures, port, ports};
 use oxbond_core::option::HashPolicy;
 use oxbond_core::table::{BucketKey, Buckets, Spread, TransmitTable};
 use oxbond_datapath::{FrontKind, Hook, LeftReason};
-use oxbond_lab::capture::Capture;
+use oxbond_lab::capture::{self, Capture};
+use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::proc::wait_until;
 use oxbond_lab::traffic::{Meter, Report};
+use oxbond_wire::MacAddr;
 
 /// Length of the headers in front of an IPv4 UDP payload.
 const IPV4_UDP: usize = 14 + 20 + 8;
@@ -47,10 +49,10 @@ fn dead_link_is_left_without_a_daemon(
     let captures = ["p0", "p1"].map(|port| Capture::start(stand.host(), port));
     let meter = stand.traffic().rate(2000).start()?;
     let meter_clock = clock_of(&meter);
-    meter.wait_flowing(500, Duration::from_secs(10))?;
+    meter.wait_flowing(500, PATIENCE)?;
     let before = oxbond_core::time::Instant::from_nanos(now_ns());
     stand.rig.cut(0)?;
-    meter.wait_flowing(500, Duration::from_secs(10))?;
+    meter.wait_flowing(500, PATIENCE)?;
     let report = meter.stop(Duration::from_secs(2))?;
     let mut arrived = BTreeSet::new();
     for capture in captures {
@@ -101,7 +103,7 @@ fn dead_link_is_left_without_a_daemon(
 
     // Back with carrier, but nobody has decided to go back.
     stand.rig.restore(0)?;
-    stand.rig.wait_ready(Duration::from_secs(10))?;
+    stand.rig.wait_ready(PATIENCE)?;
     let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
     assert_eq!(report.lost(), 0, "{report:?}");
     stand.host().run(|| -> Result<()> {
@@ -122,6 +124,13 @@ fn dead_link_is_left_without_a_daemon(
             ..table.clone()
         };
         assert!(path.set_table(&returning)?);
+        // The switch learns where the bond is before that time is over, however late the traffic begins.
+        let mut anything = vec![0xff; 6];
+        let own: MacAddr = stand.host().mac("bond0")?.parse()?;
+        anything.extend(own.octets());
+        anything.extend([0x88, 0xb5]);
+        anything.resize(60, 0);
+        capture::send(stand.host(), "bond0", &anything)?;
         let report = stand.traffic().rate(1000).run(Duration::from_millis(300))?;
         assert_eq!(report.lost(), 0, "{report:?}");
         let [(_, p0_now), (_, p1_now)] = path.counters()?.ports[..] else {
@@ -292,7 +301,7 @@ fn frames_of_a_queue_take_its_port(kind: FrontKind) -> Result<()> {
     let (on_first, on_its) = carried()?;
     assert!(on_its > 50 && on_first < 20, "{on_first}, {on_its}");
     stand.rig.cut(1)?;
-    wait_until(Duration::from_secs(10), "p1 loses its carrier", || {
+    wait_until(PATIENCE, "p1 loses its carrier", || {
         !host.has_carrier("p1").unwrap()
     })?;
     assert!(
@@ -433,9 +442,9 @@ fn root_balance_xor_spreads_flows_and_moves_only_those_of_a_dead_port() -> Resul
         .source_port(20_000)
         .start()?;
     let meter_clock = clock_of(&meter);
-    meter.wait_flowing(500, Duration::from_secs(10))?;
+    meter.wait_flowing(500, PATIENCE)?;
     stand.rig.cut(1)?;
-    meter.wait_flowing(500, Duration::from_secs(10))?;
+    meter.wait_flowing(500, PATIENCE)?;
     let report = meter.stop(Duration::from_secs(2))?;
     stand.host().run(|| -> Result<()> {
         let mut path = stand.adopt()?;

@@ -9,12 +9,12 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use oxbond_core::port::PortId;
 use oxbond_core::table::TransmitTable;
 use oxbond_datapath::{DataPath, Front, FrontKind, Hook, LeftRecord, Record};
+use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::netns::Namespace;
 use oxbond_lab::rig::{Plan, Rig, Topology};
 use oxbond_lab::traffic::Traffic;
@@ -80,7 +80,7 @@ impl Stand {
 
     pub(crate) fn with_front(ports: &[&str], kind: FrontKind) -> Result<Self> {
         let rig = Plan::new(Topology::OneSwitch, ports).build()?;
-        rig.wait_ready(Duration::from_secs(10))?;
+        rig.wait_ready(PATIENCE)?;
         let host = &rig.host;
         host.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
         for port in ports {
