@@ -167,9 +167,9 @@ mod tests {
 
     use super::*;
     use crate::netlink::Netlink;
-    use crate::test_support::{in_fresh_namespaces, veth_pair};
+    use crate::test_support::{PATIENCE, in_fresh_namespaces, veth_pair};
 
-    /// Reads until `wanted` says yes; panics after a second.
+    /// Reads until `wanted` says yes; panics when that takes too long.
     fn wait_for(monitor: &mut Monitor, wanted: impl Fn(&Notice) -> bool) -> Duration {
         let start = Instant::now();
         loop {
@@ -177,9 +177,9 @@ mod tests {
                 Some(notice) if wanted(&notice) => return start.elapsed(),
                 Some(_) => {}
                 None => {
-                    let left = Duration::from_secs(1)
+                    let left = PATIENCE
                         .checked_sub(start.elapsed())
-                        .expect("no such event in a second");
+                        .expect("no such event in time");
                     let timeout = rustix::event::Timespec::try_from(left).unwrap();
                     let mut fds = [rustix::event::PollFd::new(
                         &*monitor,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn root_sees_carrier_loss_at_once_and_addresses() {
+    fn metered_root_sees_carrier_loss_at_once_and_addresses() {
         in_fresh_namespaces(|| {
             let mut nl = Netlink::open().unwrap();
             let (p0, q0) = veth_pair(&mut nl);

@@ -217,8 +217,7 @@ mod tests {
             nl.set_up(q0.index).unwrap();
             let own = Ipv4Addr::new(10, 9, 0, 1);
             nl.add_address(bond.index, own.into(), 24).unwrap();
-            // Its groups are complete when it has a link-local address.
-            poll_until("bond0 is settled", || {
+            poll_until("bond0 has its link-local address", || {
                 nl.addresses(bond.index).unwrap().len() == 2
             });
             let member = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -230,6 +229,10 @@ mod tests {
                 .join_multicast_v6(&"ff15::1234".parse().unwrap(), bond.index)
                 .unwrap();
 
+            // The group of that address is joined a moment after it is there.
+            poll_until("the groups are complete", || {
+                memberships("bond0").unwrap().v6.len() == 2
+            });
             let listed = memberships("bond0").unwrap();
             assert_eq!(
                 (listed.v4.as_slice(), listed.igmp),

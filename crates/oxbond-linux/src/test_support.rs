@@ -11,6 +11,9 @@ use rustix::thread::UnshareFlags;
 use crate::ipv6;
 use crate::netlink::{Address, Link, Netlink};
 
+/// Longest time that anything may take which is only waited for: what tests run on is shared and noisy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Runs a test on a thread with network and mount namespaces of its own and a BPF file system at `/sys/fs/bpf`, all
 /// of which vanish with the thread, however the test ends.
 pub(crate) fn in_fresh_namespaces(test: impl FnOnce() + Send) {
@@ -92,9 +95,9 @@ impl Picture {
     }
 
     /// The namespace looks like this again. The operational state and link-local addresses follow a change a moment
-    /// later, so this waits for up to two seconds.
+    /// later, so this waits for them.
     pub(crate) fn assert_again(&self, nl: &mut Netlink) {
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + PATIENCE;
         loop {
             let now = Self::take(nl);
             if now == *self {
@@ -106,11 +109,11 @@ impl Picture {
     }
 }
 
-/// Asks again until the answer is yes; panics after two seconds.
+/// Asks again until the answer is yes; panics when that takes too long.
 pub(crate) fn poll_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < end, "not within two seconds: {what}");
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -163,14 +166,14 @@ impl FrameReceiver {
         Self(socket)
     }
 
-    /// Reads until a frame is as wanted; panics after two seconds.
+    /// Reads until a frame is as wanted; panics when that takes too long.
     pub(crate) fn wait_for(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no such frame in two seconds");
+            assert!(!left.is_zero(), "no such frame in {PATIENCE:?}");
             let timeout = Timespec::try_from(left).unwrap();
             if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)).unwrap() == 0 {
                 continue;

@@ -718,7 +718,8 @@ mod tests {
             std::fs::write("/proc/sys/net/ipv4/conf/bond0/rp_filter", "2").unwrap();
             std::fs::write("/proc/sys/net/ipv6/conf/bond0/accept_ra", "0").unwrap();
             crate::test_support::poll_until("IPv6 has looked for its addresses", || {
-                !ip("-6 address show").contains("tentative")
+                let said = ip("-6 address show");
+                said.contains("fe80::ff:fe00:b0/64") && !said.contains("tentative")
             });
             let before = seen();
 

@@ -155,6 +155,9 @@ fn root_a_bond_comes_and_goes_without_a_trace() {
         assert!(!link(&mut nl, "bond0").carrier);
 
         // One port leaves, the other does not notice.
+        poll_until("p1 is operational", || {
+            link(&mut nl, "p1").oper == OperState::Up
+        });
         let p1_joined = link(&mut nl, "p1");
         no_complaints(engine.remove_port(&mut nl, id(0)));
         assert_eq!(link(&mut nl, "p1"), p1_joined);

@@ -158,7 +158,7 @@ fn body_of(message: &RouteNetlinkMessage) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{in_fresh_namespaces, veth_pair};
+    use crate::test_support::{PATIENCE, in_fresh_namespaces, veth_pair};
 
     #[test]
     fn root_a_refusal_carries_the_kernels_own_words() {
@@ -299,7 +299,7 @@ mod tests {
                 let way = loop {
                     match nl.way_to(to(target), only).unwrap() {
                         Some(way) => break way,
-                        None => assert!(begun.elapsed().as_secs() < 10, "no route to {target}"),
+                        None => assert!(begun.elapsed() < PATIENCE, "no route to {target}"),
                     }
                     std::thread::sleep(std::time::Duration::from_millis(10));
                 };

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use oxbond_core::option::{OptionChange, PortOptionChange};
+use oxbond_lab::machine::PATIENCE;
 use oxbond_linux::inspect::{self, Candidate};
 use oxbond_linux::netlink::{Netlink, OperState};
 
@@ -97,14 +98,14 @@ pub(crate) fn surroundings(nl: &mut Netlink) -> BTreeSet<String> {
     words
 }
 
-/// Waits until something is so, for at most ten seconds.
+/// Waits until something is so, as long as that may take.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(Instant::now() < end, "not so in ten seconds: {what}");
+        assert!(Instant::now() < end, "not so in {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -120,7 +121,7 @@ pub(crate) fn settled(nl: &mut Netlink) -> BTreeSet<String> {
 
 /// Waits until the surroundings are these.
 pub(crate) fn eventually_as(what: &str, nl: &mut Netlink, wanted: &BTreeSet<String>) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     loop {
         let now = surroundings(nl);
         if now == *wanted {

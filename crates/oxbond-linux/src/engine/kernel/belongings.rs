@@ -290,8 +290,9 @@ mod tests {
                 ] {
                     ip(words);
                 }
-                crate::test_support::poll_until("IPv6 has looked for its addresses", || {
-                    !ip("-6 address show").contains("tentative")
+                crate::test_support::poll_until("every device has its link-local address", || {
+                    let said = ip("-6 address show");
+                    said.matches("inet6 fe80:").count() == 4 && !said.contains("tentative")
                 });
                 let before = seen();
                 let bond = nl.link("bond0").unwrap().unwrap().index;
