@@ -196,7 +196,7 @@ pub(crate) fn remote(subject: &Subject) {
 }
 
 #[test]
-fn root_the_only_address_moves_to_the_bond_and_back() {
+fn metered_root_the_only_address_moves_to_the_bond_and_back() {
     let subject = hasty();
     remote(&subject);
     let before = settled(&subject);
@@ -224,9 +224,9 @@ fn root_the_only_address_moves_to_the_bond_and_back() {
         assert!(said.contains(mention), "{mention}: {said}");
     }
     let meter = subject.traffic(0).rate(500).both_ways().start().unwrap();
-    meter.wait_flowing(200, DRAIN).unwrap();
+    meter.wait_flowing(200, PATIENCE).unwrap();
     subject.must(&format!("apply {}", toml.display()));
-    meter.wait_flowing(200, DRAIN).unwrap();
+    meter.wait_flowing(200, PATIENCE).unwrap();
     let report = meter.stop(DRAIN).unwrap();
     let gap = report.there.longest_gap.length;
     println!("there: {gap:?} without a packet");
@@ -236,9 +236,9 @@ fn root_the_only_address_moves_to_the_bond_and_back() {
 
     std::fs::remove_file(&toml).unwrap();
     let meter = subject.traffic(0).rate(500).both_ways().start().unwrap();
-    meter.wait_flowing(200, DRAIN).unwrap();
+    meter.wait_flowing(200, PATIENCE).unwrap();
     subject.must(&format!("apply {}", toml.parent().unwrap().display()));
-    meter.wait_flowing(200, DRAIN).unwrap();
+    meter.wait_flowing(200, PATIENCE).unwrap();
     let gap = meter.stop(DRAIN).unwrap().there.longest_gap.length;
     println!("back: {gap:?} without a packet");
     assert!(gap < some_milliseconds(), "{gap:?}");

@@ -26,7 +26,7 @@ fn drains(subject: &Subject, what: &str, silent: bool) {
         .both_ways()
         .start()
         .unwrap();
-    meter.wait_flowing(packets(RATE, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(RATE, CALM), PATIENCE).unwrap();
     let said = subject.must(&format!("drain bond0 {}", PORTS[0]));
     assert!(said.contains("it can be detached"), "{said}");
     let port = &subject.bond("bond0").unwrap()["ports"][0];
@@ -34,7 +34,7 @@ fn drains(subject: &Subject, what: &str, silent: bool) {
     assert!(subject.must("status bond0").contains("drained"), "{what}");
     let counted = || ["tx_packets", "rx_packets"].map(|counter| subject.counted(counter)[0]);
     let before = counted();
-    meter.wait_flowing(packets(RATE, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(RATE, CALM), PATIENCE).unwrap();
     let after = counted();
     // What LACP says now and then aside.
     assert!(after[0] - before[0] <= 5, "{what}: {before:?} {after:?}");
@@ -43,7 +43,7 @@ fn drains(subject: &Subject, what: &str, silent: bool) {
     }
     let said = subject.must(&format!("undrain bond0 {}", PORTS[0]));
     assert!(said.contains("takes part again"), "{said}");
-    meter.wait_flowing(packets(RATE, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(RATE, CALM), PATIENCE).unwrap();
     assert_nothing_lost(&meter.stop(DRAIN).unwrap(), what);
 }
 

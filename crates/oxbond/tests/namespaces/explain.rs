@@ -237,9 +237,10 @@ fn root_the_way_of_a_flow_is_explained() {
             let sent = (0..200).filter(|_| sender.send_to(b"x", (PEER[0], 9)).is_ok());
             assert!(sent.count() >= 50);
         });
-        let after = subject.counted("tx_packets");
         let at = PORTS.iter().position(|name| name == said).unwrap();
-        assert!(after[at] - before[at] >= 50, "{said}: {before:?} {after:?}");
+        let sent = || subject.counted("tx_packets")[at] - before[at];
+        wait_until(PATIENCE, "they have left on that port", || sent() >= 50)
+            .unwrap_or_else(|e| panic!("{e}: {said}: {before:?}, {} sent", sent()));
     }
     subject.rig.cut(0).unwrap();
     subject.wait_link(0, "down");

@@ -4,16 +4,17 @@
 
 use crate::common::{PEER, Subject};
 use crate::loss::{CALM, DRAIN, assert_nothing_lost, assert_only_in_flight_lost, cut, packets};
+use oxbond_lab::machine::PATIENCE;
 use oxbond_lab::proc::{Signal, wait_until};
 
 #[test]
 fn metered_root_a_dead_link_is_left_without_loss() {
     let subject = Subject::active_backup();
     let meter = subject.traffic(0).rate(2000).both_ways().start().unwrap();
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     let cut = cut(&subject, &meter, 0);
     subject.wait_active("bond0", "enp4s0").unwrap();
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     assert_only_in_flight_lost(&meter.stop(DRAIN).unwrap(), &[cut], "active link cut");
     let bond = subject.bond("bond0").unwrap();
     assert_eq!(bond["ports"][0]["mii_status"], "down");
@@ -37,10 +38,14 @@ fn metered_root_a_stopped_daemon_costs_no_packet() {
             .unwrap();
         subject.wait_peer(&PEER[..1]).unwrap();
         let meter = subject.traffic(0).rate(2000).both_ways().start().unwrap();
-        meter.wait_flowing(packets(2000, CALM / 2), DRAIN).unwrap();
+        meter
+            .wait_flowing(packets(2000, CALM / 2), PATIENCE)
+            .unwrap();
         subject.daemon().unwrap().signal(Signal::STOP).unwrap();
         let cut = cut(&subject, &meter, active);
-        meter.wait_flowing(packets(2000, CALM / 2), DRAIN).unwrap();
+        meter
+            .wait_flowing(packets(2000, CALM / 2), PATIENCE)
+            .unwrap();
         let report = meter.stop(DRAIN).unwrap();
         subject.daemon().unwrap().signal(Signal::CONT).unwrap();
         assert_only_in_flight_lost(&report, &[cut], &format!("round {round}"));
@@ -49,8 +54,8 @@ fn metered_root_a_stopped_daemon_costs_no_packet() {
             .wait_active("bond0", crate::common::PORTS[other])
             .unwrap();
         subject.rig.restore(active).unwrap();
-        subject.rig.wait_ready(DRAIN * 5).unwrap();
-        wait_until(DRAIN * 5, "the link is up again", || {
+        subject.rig.wait_ready(PATIENCE).unwrap();
+        wait_until(PATIENCE, "the link is up again", || {
             subject.bond("bond0").unwrap()["ports"][active]["mii_status"] == "up"
         })
         .unwrap();
@@ -65,9 +70,9 @@ fn metered_root_a_stopped_daemon_costs_no_packet() {
 fn metered_root_ten_thousand_packets_a_second_survive_a_cut() {
     let subject = Subject::active_backup();
     let meter = subject.traffic(0).rate(10_000).start().unwrap();
-    meter.wait_flowing(packets(10_000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(10_000, CALM), PATIENCE).unwrap();
     let cut = cut(&subject, &meter, 0);
-    meter.wait_flowing(packets(10_000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(10_000, CALM), PATIENCE).unwrap();
     assert_only_in_flight_lost(&meter.stop(DRAIN).unwrap(), &[cut], "10,000 packets/s");
 }
 
@@ -120,10 +125,10 @@ fn metered_root_the_primary_takes_over_again_without_loss() {
     subject.rig.cut(0).unwrap();
     subject.wait_active("bond0", "enp4s0").unwrap();
     let meter = subject.traffic(0).rate(2000).both_ways().start().unwrap();
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     subject.rig.restore(0).unwrap();
     subject.wait_active("bond0", "enp3s0").unwrap();
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     assert_nothing_lost(&meter.stop(DRAIN).unwrap(), "back to the primary");
 }
 
@@ -132,11 +137,11 @@ fn metered_root_a_user_moves_the_active_port_without_loss() {
     let subject = Subject::active_backup();
     let meter = subject.traffic(0).rate(2000).both_ways().start().unwrap();
     for port in ["enp4s0", "enp3s0", "enp4s0"] {
-        meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+        meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
         subject.must(&format!("set bond0 --active-slave {port}"));
         subject.wait_active("bond0", port).unwrap();
     }
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     assert_nothing_lost(&meter.stop(DRAIN).unwrap(), "active_slave set by hand");
 }
 
@@ -144,9 +149,9 @@ fn metered_root_a_user_moves_the_active_port_without_loss() {
 fn metered_root_ipv6_survives_a_cut() {
     let subject = Subject::active_backup();
     let meter = subject.traffic(1).rate(2000).both_ways().start().unwrap();
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     let cut = cut(&subject, &meter, 0);
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     assert_only_in_flight_lost(&meter.stop(DRAIN).unwrap(), &[cut], "IPv6");
 }
 
@@ -161,7 +166,7 @@ fn metered_root_balance_xor_uses_both_links_and_survives_each_cut() {
         .both_ways()
         .start()
         .unwrap();
-    meter.wait_flowing(packets(4000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(4000, CALM), PATIENCE).unwrap();
     for port in crate::common::PORTS {
         assert!(
             subject.counter("bond0", port, "tx_packets").unwrap() > 100,
@@ -171,10 +176,10 @@ fn metered_root_balance_xor_uses_both_links_and_survives_each_cut() {
     let mut cuts = Vec::new();
     for index in 0..2 {
         cuts.push(cut(&subject, &meter, index));
-        meter.wait_flowing(packets(4000, CALM), DRAIN).unwrap();
+        meter.wait_flowing(packets(4000, CALM), PATIENCE).unwrap();
         subject.rig.restore(index).unwrap();
-        subject.rig.wait_ready(DRAIN * 5).unwrap();
-        meter.wait_flowing(packets(4000, CALM), DRAIN).unwrap();
+        subject.rig.wait_ready(PATIENCE).unwrap();
+        meter.wait_flowing(packets(4000, CALM), PATIENCE).unwrap();
     }
     let report = meter.stop(DRAIN).unwrap();
     assert_only_in_flight_lost(&report, &cuts, "balance-xor");
@@ -190,12 +195,12 @@ fn metered_root_a_killed_daemon_and_its_successor_cost_nothing() {
     let mut subject = Subject::active_backup();
     let before = links(&subject);
     let meter = subject.traffic(0).rate(5000).both_ways().start().unwrap();
-    meter.wait_flowing(packets(5000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(5000, CALM), PATIENCE).unwrap();
     subject.kill_daemon().unwrap();
-    meter.wait_flowing(packets(5000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(5000, CALM), PATIENCE).unwrap();
     let saved = std::fs::read_to_string(state_file(&subject)).unwrap();
     subject.start_daemon().unwrap();
-    meter.wait_flowing(packets(5000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(5000, CALM), PATIENCE).unwrap();
     assert_nothing_lost(&meter.stop(DRAIN).unwrap(), "kill -9 and restart");
 
     let log = subject.daemon().unwrap().stderr();
@@ -220,9 +225,9 @@ fn metered_root_what_happened_without_a_daemon_is_found_by_the_next() {
     let mut subject = Subject::active_backup();
     subject.kill_daemon().unwrap();
     let meter = subject.traffic(0).rate(2000).both_ways().start().unwrap();
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     let cut = cut(&subject, &meter, 0);
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     assert_only_in_flight_lost(&meter.stop(DRAIN).unwrap(), &[cut], "no daemon at all");
     subject.start_daemon().unwrap();
     subject.wait_active("bond0", "enp4s0").unwrap();
@@ -241,11 +246,11 @@ fn metered_root_ports_come_and_go_without_disturbing_the_others() {
     subject.up("--mode active-backup --primary enp3s0 --miimon 100");
     let untouched = subject.host().link("enp3s0").unwrap();
     let meter = subject.traffic(0).rate(2000).both_ways().start().unwrap();
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     subject.must("add-port bond0 enp5s0");
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     subject.must("remove-slave bond0 enp4s0");
-    meter.wait_flowing(packets(2000, CALM), DRAIN).unwrap();
+    meter.wait_flowing(packets(2000, CALM), PATIENCE).unwrap();
     assert_nothing_lost(&meter.stop(DRAIN).unwrap(), "one port more, one port less");
     assert_eq!(
         subject.host().link("enp3s0").unwrap(),

@@ -136,6 +136,7 @@ fn root_guests_of_a_trunk_are_announced_when_a_link_is_lost() {
     bridge(subject.host());
     subject.wait_link(0, "up");
     subject.wait_link(1, "up");
+    let wire = Capture::start(subject.rig.middle().unwrap(), "a1").unwrap();
     let storm = speaking(subject.host());
     wait_until(PATIENCE, "the bridge knows all guests", || {
         let table = subject
@@ -149,7 +150,6 @@ fn root_guests_of_a_trunk_are_announced_when_a_link_is_lost() {
     })
     .unwrap();
     storm.stop().unwrap();
-    let wire = Capture::start(subject.rig.middle().unwrap(), "a1").unwrap();
     let announced = || -> BTreeSet<[u8; 6]> {
         let frames = wire.frames();
         let rarp = frames.iter().filter(|frame| {

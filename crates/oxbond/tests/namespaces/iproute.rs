@@ -403,6 +403,7 @@ fn root_refusals_are_the_drivers_with_an_explanation() {
             "bond: unknown command \"foo\"?",
         ),
     ];
+    crate::administration::settled(&subject);
     let before = must(&subject, "-d -j link show");
     for (words, code, first) in cases {
         // The driver of an old kernel does not know this one.
@@ -497,13 +498,14 @@ fn root_what_is_not_about_bonds_is_done_by_the_systems_ip() {
         "-n nosuchnamespace link",
         "",
     ] {
-        let system = subject
-            .host()
-            .command("ip")
-            .args(words.split_whitespace())
-            .output()
-            .unwrap();
-        let ours = ip(&subject, words);
+        let system = || {
+            subject
+                .host()
+                .command("ip")
+                .args(words.split_whitespace())
+                .output()
+                .unwrap()
+        };
         let text = |output: &Output| {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             (
@@ -512,7 +514,16 @@ fn root_what_is_not_about_bonds_is_done_by_the_systems_ip() {
                 text(&output.stderr),
             )
         };
-        assert_eq!(text(&ours), text(&system), "ip {words}");
+        // Between two looks that agree: what is shown may just be changing.
+        let (mut told, mut ours) = (text(&system()), None);
+        wait_until(PATIENCE, "the system stands still", || {
+            let before = std::mem::take(&mut told);
+            ours = Some(text(&ip(&subject, words)));
+            told = text(&system());
+            told == before
+        })
+        .unwrap();
+        assert_eq!(ours, Some(told), "ip {words}");
     }
 }
 

@@ -233,11 +233,7 @@ fn inside_a_driver_bond_that_another_program_deletes_is_told_once() {
     assert!(subject.host().link("bond0").is_err());
     assert_eq!(told(), 1);
     // The daemon is well, and at rest.
-    let daemon = subject.daemon().unwrap();
-    let used = daemon.usage().unwrap().voluntary_switches;
-    std::thread::sleep(Duration::from_secs(1));
-    let awake = daemon.usage().unwrap().voluntary_switches - used;
-    assert!(awake < 10, "{awake} wake-ups in a second");
+    subject.wait_rest(10);
     subject.host().ip("link set enp4s0 up").unwrap();
     subject.up("--mode active-backup --miimon 100");
 }

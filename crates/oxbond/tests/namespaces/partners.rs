@@ -639,8 +639,7 @@ fn root_bad_frames_on_one_port() {
             })
             .unwrap();
         }
-        let mut seen = lacp_counters(&subject, 0);
-        for counters in [&mut wanted, &mut seen] {
+        let of_these = |mut counters: BTreeMap<String, u64>| {
             let of_bad = [
                 "truncated",
                 "tlv_length",
@@ -657,8 +656,13 @@ fn root_bad_frames_on_one_port() {
             ];
             let known = of_bad.into_iter().chain(of_mib);
             counters.retain(|name, _| known.clone().any(|known| known == name));
-        }
-        assert_eq!(seen, wanted, "{what}");
+            counters
+        };
+        let wanted = of_these(wanted);
+        let seen = || of_these(lacp_counters(&subject, 0));
+        // What the partner says meanwhile is heard too, so the last of these may not have been.
+        wait_until(PATIENCE, what, || seen() == wanted)
+            .unwrap_or_else(|e| panic!("{e}: {:?} and not {wanted:?}", seen()));
     }
     wait_carrying(&subject, [true, true]);
     assert_eq!(

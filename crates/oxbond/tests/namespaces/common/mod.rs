@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::time::Duration;
 
 use oxbond_lab::machine::{End, Machine, PATIENCE};
 use oxbond_lab::proc::wait_until;
@@ -123,6 +124,20 @@ impl Subject {
                 .is_ok_and(|bond| bond["ports"][index]["mii_status"] == status)
         })
         .unwrap();
+    }
+
+    /// Waits until the daemon is at rest: it wakes up fewer times than that in a second. What went before may keep it busy for
+    /// a moment, a loop with itself for ever.
+    pub(crate) fn wait_rest(&self, wakeups: u64) {
+        let switches = || self.daemon().unwrap().usage().unwrap().voluntary_switches;
+        let mut awake = 0;
+        wait_until(PATIENCE, "the daemon is at rest", || {
+            let before = switches();
+            std::thread::sleep(Duration::from_secs(1));
+            awake = switches() - before;
+            awake < wakeups
+        })
+        .unwrap_or_else(|e| panic!("{e}: {awake} wake-ups in a second"));
     }
 
     /// What both ports have counted so far.
