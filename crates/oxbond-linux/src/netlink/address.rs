@@ -224,6 +224,47 @@ impl Netlink {
         self.restore_address(record.address.ifindex, record, NLM_F_REPLACE)
     }
 
+    /// Makes the addresses of an interface stand as they did: IPv4 addresses in that order, others behind them, and beside
+    /// one of the link alone none that was not there. Routes may go meanwhile.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn order_addresses(
+        &mut self,
+        ifindex: u32,
+        before: &[AddressRecord],
+    ) -> Result<(), KernelError> {
+        let mut now = self.all_addresses()?;
+        now.retain(|record| record.address.ifindex == ifindex);
+        let rank = |record: &AddressRecord| {
+            let mut before = before.iter();
+            before.position(|was| was.address.address == record.address.address)
+        };
+        // IPv6 needs one.
+        let (old, new): (Vec<_>, Vec<_>) = now
+            .iter()
+            .filter(|record| record.is_link_local())
+            .partition(|record| rank(record).is_some());
+        for new in new.into_iter().filter(|_| !old.is_empty()) {
+            self.take_address(new)?;
+        }
+        now.retain(|record| record.address.address.is_ipv4());
+        let mut ordered: Vec<&AddressRecord> = now.iter().collect();
+        ordered.sort_by_key(|record| rank(record).unwrap_or(usize::MAX));
+        let differs = |(have, want): (&AddressRecord, &&AddressRecord)| have != *want;
+        let Some(first) = now.iter().zip(&ordered).position(differs) else {
+            return Ok(());
+        };
+        // The last one first: with the first of a network the others may go.
+        for record in now.iter().skip(first).rev() {
+            self.take_address(record)?;
+        }
+        for record in ordered.into_iter().skip(first) {
+            self.put_back_address(ifindex, record)?;
+        }
+        Ok(())
+    }
+
     /// Addresses of one interface, in the kernel's order.
     ///
     /// # Errors
@@ -446,6 +487,19 @@ mod tests {
                 nl.put_back_address(p0, record).unwrap();
             }
             assert_eq!(described(), before);
+
+            // One that comes back comes last, and leaves the first place of its network to another.
+            let records: Vec<_> = records.into_iter().cloned().collect();
+            nl.take_address(&records[0]).unwrap();
+            for record in [&records[2], &records[0]] {
+                let _ = nl.put_back_address(p0, record);
+            }
+            assert_ne!(described(), before);
+            nl.order_addresses(p0, &records).unwrap();
+            assert_eq!(described(), before);
+            let writes = nl.writes();
+            nl.order_addresses(p0, &records).unwrap();
+            assert_eq!(nl.writes(), writes);
         });
     }
 }

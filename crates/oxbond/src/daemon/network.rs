@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use oxbond_core::bond::Bond;
 use oxbond_core::input::Input;
 use oxbond_datapath::KernelTypes;
+use oxbond_linux::error::KernelError;
 use oxbond_linux::inspect::{self, PortRefusal, Surroundings};
 use oxbond_linux::ipv6;
-use oxbond_linux::netlink::BridgeSetting;
+use oxbond_linux::netlink::{BridgeSetting, Netlink, RouteRecord};
 use oxbond_linux::resolver::NameService;
 use tracing::{info, warn};
 
@@ -259,7 +260,7 @@ impl Service {
             other => {
                 self.take_in_kernel(other)?;
                 return Ok(match other {
-                    Step::Keep { .. } => Vec::new(),
+                    Step::Keep { .. } | Step::Order { .. } => Vec::new(),
                     step => vec![step.done()],
                 });
             }
@@ -389,16 +390,14 @@ impl Service {
                         nl.put_back_address(index, record).map_err(kernel)?;
                     }
                 }
-                let there = nl.routes().map_err(kernel)?;
-                for record in routes {
-                    let same = |have: &oxbond_linux::netlink::RouteRecord| {
-                        have.route == record.route && have.ifindexes == record.ifindexes
-                    };
-                    if !there.iter().any(same) {
-                        nl.put_back_route(index, record).map_err(kernel)?;
-                    }
-                }
-                Ok(())
+                put_back_missing(nl, index, routes)
+            }
+            Step::Order { addresses, .. } => {
+                let mut routes = nl.routes().map_err(kernel)?;
+                routes.retain(|record| !record.automatic && record.ifindexes.contains(&index));
+                routes.sort_by_key(|record| record.route.via.is_some());
+                nl.order_addresses(index, addresses)
+                    .and_then(|()| put_back_missing(nl, index, &routes))
             }
             Step::TakeAddress { record, .. } => match nl.take_address(record) {
                 Err(e) if e.errno == libc::EADDRNOTAVAIL => Ok(()),
@@ -638,6 +637,25 @@ impl<'a> Leaving<'a> {
             _ => false,
         }
     }
+}
+
+/// Puts routes over an interface back that are there no more.
+fn put_back_missing(
+    nl: &mut Netlink,
+    index: u32,
+    routes: &[RouteRecord],
+) -> Result<(), KernelError> {
+    let there = nl.routes()?;
+    let is_there = |record: &RouteRecord| {
+        there
+            .iter()
+            .any(|have| have.route == record.route && have.ifindexes == record.ifindexes)
+    };
+    let missing = routes.iter().filter(|record| !is_there(record));
+    for record in missing {
+        nl.put_back_route(index, record)?;
+    }
+    Ok(())
 }
 
 /// All refusals in one.

@@ -172,6 +172,7 @@ impl Model<'_> {
             dhcp,
             names,
             down: _,
+            had: _,
         } = settings;
         device.mtu = mtu.map(|mtu| self.at(mtu));
         device.mac = mac.map(|mac| self.at(mac));

@@ -252,6 +252,13 @@ pub(crate) enum Step {
         /// Routes that stay.
         routes: Vec<RouteRecord>,
     },
+    /// Have addresses in the order in which they were, and beside one of the link alone none that was not there.
+    Order {
+        /// The device.
+        device: String,
+        /// Those that were there.
+        addresses: Vec<AddressRecord>,
+    },
     /// Take an address off an interface that becomes a port, to be given back.
     TakeAddress {
         /// The interface.
@@ -317,6 +324,7 @@ impl Step {
             | Self::Dhcp { device, .. }
             | Self::Names { device, .. }
             | Self::Keep { device, .. }
+            | Self::Order { device, .. }
             | Self::TakeAddress { device, .. }
             | Self::TakeRoute { device, .. }
             | Self::PutBackAddress { device, .. }
@@ -471,6 +479,10 @@ impl Step {
             Self::Keep { .. } => (
                 "keep what the kernel drops along with an address".to_owned(),
                 "what went along with an address is back".to_owned(),
+            ),
+            Self::Order { .. } => (
+                "have the addresses in their order of before".to_owned(),
+                "addresses are in their order of before".to_owned(),
             ),
             Self::TakeAddress { record, .. } => {
                 let until = match record.temporary {

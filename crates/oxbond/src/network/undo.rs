@@ -193,6 +193,7 @@ fn settings(name: &str, device: &Device, steps: &[Planned], ours: &Record) -> Se
         routes,
         accept_ra: device.accept_ra.filter(|_| ra).map(AcceptRa::Exactly),
         down: !device.up,
+        had: device.addresses.clone(),
         ..Settings::default()
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oxbond_config::model::{Cidr, DesiredBridge, DesiredNetwork, DeviceSettings};
 use oxbond_core::engine::Engine;
 use oxbond_core::option::{BondContext, BondOptions, Mode};
-use oxbond_linux::netlink::Route;
+use oxbond_linux::netlink::{AddressRecord, Route};
 use oxbond_linux::resolver::NameService;
 use oxbond_wire::MacAddr;
 use serde::{Deserialize, Serialize};
@@ -144,6 +144,9 @@ pub(crate) struct Settings {
     pub(crate) names: NameService,
     /// It is to be down, as it was.
     pub(crate) down: bool,
+    /// On the way back, the addresses that it had, anybody's, in the kernel's order.
+    #[serde(default)]
+    pub(crate) had: Vec<AddressRecord>,
 }
 
 /// An address family.
@@ -328,6 +331,7 @@ fn settings_of(device: &DeviceSettings, own: bool) -> Settings {
                 .collect(),
         },
         down: false,
+        had: Vec::new(),
     }
 }
 

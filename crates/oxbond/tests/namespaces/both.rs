@@ -96,6 +96,7 @@ const TESTS: &[&str] = &[
     "trial::root_a_daemon_killed_on_the_way_back_is_followed_by_one_that_goes_on",
     "trial::root_a_gate_that_stays_shut_ends_a_trial_at_once",
     "trial::root_a_trial_that_nobody_confirms_goes_back",
+    "trial::root_a_trial_goes_back_to_addresses_in_their_order",
     "trial::root_an_lacp_partner_opens_its_gate",
     "wait::root_a_dead_cable_does_not_hold_up_who_waits_for_any_port",
 ];

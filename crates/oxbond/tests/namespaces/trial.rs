@@ -103,6 +103,39 @@ fn root_a_trial_that_nobody_confirms_goes_back() {
     subject.wait_peer(&PEER[..1]).unwrap();
 }
 
+/// An address that comes back is again the one that packets leave with, though somebody else's of the same network stayed; and
+/// the address of the link that was made of a link-layer address goes with that.
+#[test]
+fn root_a_trial_goes_back_to_addresses_in_their_order() {
+    let subject = Subject::switched();
+    let text = |address: &str, mode: &str| {
+        format!(
+            "[bond.bond0]\nports = [\"enp3s0\", \"enp4s0\"]\naddress = \"{address}/24\"\nmode = {mode}\n"
+        )
+    };
+    let old = file(
+        &subject,
+        "old.toml",
+        &text("10.77.0.2", "\"active-backup\""),
+    );
+    subject.must(&format!("apply {}", old.display()));
+    for words in [
+        "address add 10.77.0.7/24 dev bond0",
+        "route add 192.0.2.0/24 via 10.77.0.1",
+    ] {
+        subject.host().ip(words).unwrap();
+    }
+    subject.wait_peer(&PEER[..1]).unwrap();
+    let before = settled(&subject);
+    let mode = "\"balance-xor\"\nmac = \"02:00:5e:00:53:77\"";
+    let new = file(&subject, "new.toml", &text("10.77.0.5", mode));
+    let mut trial = tried(&subject, &format!("--timeout 60 {}", new.display()));
+    subject.wait_peer(&PEER[..1]).unwrap();
+    subject.must("rollback");
+    trial.wait_exit(PATIENCE).unwrap();
+    as_before(&subject, &before);
+}
+
 #[test]
 fn root_a_gate_that_stays_shut_ends_a_trial_at_once() {
     let subject = hasty();

@@ -2,7 +2,7 @@
 
 use oxbond_core::driver::interruption;
 use oxbond_core::engine::{Chosen, Engine, EngineChoice};
-use oxbond_core::option::{BondOptions, Mode, OptionId};
+use oxbond_core::option::{BondOptions, FailOverMac, Mode, OptionId};
 use oxbond_linux::inspect::MtuRefusal;
 
 use super::{Phase, Planner};
@@ -196,6 +196,14 @@ impl<'a> Planner<'a> {
         let Some(options) = self.options_of(bond, engine) else {
             return;
         };
+        // A bond that is set down for its options gets a link-local address of the link-layer address that it has then, which
+        // stays: on the way back it has the right one before.
+        let mac_first = bond.exactly.is_some()
+            && engine == Engine::Kernel
+            && running.options.fail_over_mac == FailOverMac::None;
+        if mac_first {
+            self.bond_mac(bond, running);
+        }
         let mut changes = options.changes_from(&running.options);
         // What the mode does not have sleeps until one returns that has it.
         changes.retain(|change| is_known(engine, change.id, options.mode));
@@ -224,19 +232,8 @@ impl<'a> Planner<'a> {
                 Some("ports whose driver restarts for it lose their link for a moment".to_owned());
             self.interrupting(Phase::Change, interrupts, Step::BondMtu { bond, mtu });
         }
-        // As long as the file says the same, an address that the user or `fail_over_mac` set since stays.
-        let asked = request
-            .mac
-            .as_ref()
-            .filter(|_| request.mac != running.request.mac);
-        let asked = asked.and_then(|mac| mac.parse().ok());
-        let mac = bond.exactly.as_ref().map(|exact| exact.mac).or(asked);
-        if let Some(mac) = mac.filter(|mac| *mac != running.mac) {
-            let bond = name();
-            let interrupts = Some(
-                "neighbours learn the new address first, which they are told at once".to_owned(),
-            );
-            self.interrupting(Phase::Change, interrupts, Step::BondMac { bond, mac });
+        if !mac_first {
+            self.bond_mac(bond, running);
         }
         for port in &request.ports {
             let known = running.request.ports.iter().find(|p| p.name == port.name);
@@ -272,6 +269,24 @@ impl<'a> Planner<'a> {
                 false => Phase::Surplus,
             };
             self.step(phase, Step::RemovePort { bond, port });
+        }
+    }
+
+    /// The link-layer address. As long as the file says the same, one that the user or `fail_over_mac` set since stays.
+    fn bond_mac(&mut self, bond: &WantedBond, running: &RunningBond) {
+        let request = &bond.request;
+        let asked = request
+            .mac
+            .as_ref()
+            .filter(|_| request.mac != running.request.mac);
+        let asked = asked.and_then(|mac| mac.parse().ok());
+        let mac = bond.exactly.as_ref().map(|exact| exact.mac).or(asked);
+        if let Some(mac) = mac.filter(|mac| *mac != running.mac) {
+            let bond = request.name.clone();
+            let interrupts = Some(
+                "neighbours learn the new address first, which they are told at once".to_owned(),
+            );
+            self.interrupting(Phase::Change, interrupts, Step::BondMac { bond, mac });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use oxbond_config::model::Cidr;
-use oxbond_linux::netlink::Route;
+use oxbond_linux::netlink::{AddressRecord, Route};
 use oxbond_linux::resolver::NameService;
 
 use super::{Phase, Planner};
@@ -73,7 +73,30 @@ impl<'a> Planner<'a> {
             );
         }
         self.network(name, device, &settings.addresses, &settings.routes);
+        if let Some(device) = device.filter(|_| !settings.had.is_empty()) {
+            self.addresses_as_they_were(name, device, &settings.had);
+        }
         self.services(name, &settings.dhcp, &settings.names);
+    }
+
+    /// The first IPv4 address of a network is the one that packets leave with, and one that comes back comes last; an IPv6
+    /// address of the link alone stays when the link-layer address goes that it was made of.
+    fn addresses_as_they_were(&mut self, name: &str, device: &Device, had: &[AddressRecord]) {
+        let told = |records: &[AddressRecord]| -> Vec<Cidr> {
+            let told = records
+                .iter()
+                .filter(|record| record.address.address.is_ipv4() || record.is_link_local());
+            told.map(cidr_of).collect()
+        };
+        if told(&device.addresses) != told(had) {
+            self.step(
+                Phase::Address,
+                Step::Order {
+                    device: name.to_owned(),
+                    addresses: had.to_vec(),
+                },
+            );
+        }
     }
 
     /// What servers are asked for a device, and what the resolver knows of it.
