@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oxbond_config::model::Cidr;
 use oxbond_core::driver::Picture;
 use oxbond_core::engine::{Driver, Engine, EngineChoice};
-use oxbond_core::option::BondOptions;
+use oxbond_core::option::{BondOptions, OptionId};
 use oxbond_linux::error::KernelError;
 use oxbond_linux::netlink::{AddressRecord, BridgeSettings, Netlink, PortVlan, Route, RouteRecord};
 use oxbond_linux::resolver::NameService;
@@ -105,11 +105,21 @@ pub(crate) struct RunningBond {
 }
 
 impl RunningBond {
-    /// A bond on the kernel's driver.
+    /// A bond on the kernel's driver. That has no primary port which is not there: the daemon waits for it.
     pub(crate) fn on_driver(request: BondRequest, picture: &Picture) -> Self {
+        let mut options = picture.options.clone();
+        let mut asked = request.options.iter();
+        let primary = asked.find(|(name, _)| name == OptionId::Primary.name());
+        if let Some((_, port)) = primary
+            && options.primary.is_none()
+            && !port.is_empty()
+            && picture.ports.iter().all(|there| there.name != *port)
+        {
+            options.primary = Some(port.clone());
+        }
         Self {
             request,
-            options: picture.options.clone(),
+            options,
             mac: picture.mac,
             mtu: picture.mtu,
             attached: picture.ports.iter().map(|port| port.name.clone()).collect(),

@@ -86,6 +86,7 @@ const TESTS: &[&str] = &[
     "kernel_engine::inside_a_driver_bond_that_another_program_deletes_is_told_once",
     "kernel_engine::inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end",
     "kernel_engine::inside_a_primary_and_an_active_port_set_later_stay_when_a_port_joins",
+    "kernel_engine::inside_a_primary_port_that_is_missing_is_primary_when_it_comes",
     "kernel_engine::inside_options_newer_than_the_driver_are_told_with_the_kernel",
     "kernel_engine::inside_the_driver_needs_no_right_to_load_programs",
     "save::root_what_runs_is_written_and_read_again_as_it_is",

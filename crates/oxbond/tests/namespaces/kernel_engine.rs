@@ -204,6 +204,35 @@ fn inside_a_primary_and_an_active_port_set_later_stay_when_a_port_joins() {
     assert_eq!(bond["active_port"], "enp4s0");
 }
 
+/// A bond whose primary port is missing at the boot is there nevertheless.
+#[test]
+fn inside_a_primary_port_that_is_missing_is_primary_when_it_comes() {
+    let subject = Subject::switched();
+    let ip = |words: &str| subject.host().ip(words).unwrap();
+    let file = subject.run_dir().join("bond0.toml");
+    let text = "[bond.bond0]\nmode = \"active-backup\"\nports = [\"enp3s0\", \"late0\"]\nprimary = \"late0\"\n";
+    std::fs::write(&file, text).unwrap();
+    let apply = || subject.must(&format!("apply {}", file.display()));
+    assert!(apply().contains("late0 is not there and joins when it appears"));
+    assert_eq!(apply().trim(), "nothing to change");
+    assert!(
+        subject
+            .must("save --output -")
+            .contains("primary = \"late0\"")
+    );
+    // Another one, and back.
+    let said = subject.must("set bond0 --primary late1");
+    assert!(said.contains("late1 as soon as it is there"), "{said}");
+    assert!(apply().contains("primary is late0 as soon as it is there"));
+    ip("link add late0 type veth peer name far0");
+    ip("link set far0 up");
+    subject.wait_active("bond0", "late0").unwrap();
+    assert_eq!(apply().trim(), "nothing to change");
+    ip("link delete late0");
+    subject.wait_active("bond0", "enp3s0").unwrap();
+    assert_eq!(apply().trim(), "nothing to change");
+}
+
 #[test]
 fn inside_a_driver_bond_that_another_program_deletes_is_told_once() {
     let subject = Subject::switched();

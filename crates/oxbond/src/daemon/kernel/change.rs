@@ -17,7 +17,7 @@ use crate::daemon::fault::fault_point;
 use crate::daemon::managed::{no_such_port, options_asked};
 use crate::daemon::step::{PortChange, Step, merge, options_told, set_to};
 use crate::exit::{Blame, Failure};
-use crate::refusal::{engine_failure, refused_as_port};
+use crate::refusal::{engine_failure, kernel as kernel_failure, refused_as_port};
 use crate::request::{parse_options, parse_port_options};
 
 impl KernelBond {
@@ -88,19 +88,27 @@ impl KernelBond {
                 self.refuse_beyond(&changes, &[])?;
                 let before = self.picture.options.clone();
                 let asked = changes.clone();
+                let (changes, late) = without_late_primary(netlink, changes)?;
                 let told = self.events.len();
                 self.set(netlink, &changes)?;
                 self.look(netlink, now)?;
                 let after = self.picture.options.clone();
                 self.tell_cause(told, &asked, &after);
+                if late.is_some() {
+                    undo.push(Step::Wanted(self.wanted.clone()));
+                }
                 // It is set again where its port joins only later.
-                let primary = asked.iter().filter(|change| change.id == OptionId::Primary);
+                let primary = asked.iter().filter(|change| is_primary(change));
                 let primary: Vec<_> = primary
                     .map(|change| (change.id.to_string(), change.text()))
                     .collect();
                 merge(&mut self.wanted.options, &primary);
                 undo.push(Step::Options(before.changes_from(&after)));
-                Ok(options_told(Engine::Kernel, &asked, &before, &after))
+                let is_late = |change: &OptionChange| late.is_some() && is_primary(change);
+                let at_once: Vec<_> = asked.into_iter().filter(|c| !is_late(c)).collect();
+                let mut said = options_told(Engine::Kernel, &at_once, &before, &after);
+                said.extend(late.map(|port| format!("primary is {port} as soon as it is there")));
+                Ok(said)
             }
             Step::PortOptions { port, changes } => {
                 let Some(ifindex) = self.index_of(&port) else {
@@ -256,4 +264,26 @@ impl KernelBond {
             .find(|known| known.name == port)
             .map(|known| known.ifindex)
     }
+}
+
+fn is_primary(change: &OptionChange) -> bool {
+    change.id == OptionId::Primary
+}
+
+/// The driver knows a primary port by its interface: without that there is none until it comes. Answers what to set then, and
+/// whose turn it is later.
+fn without_late_primary(
+    netlink: &mut Netlink,
+    mut changes: Vec<OptionChange>,
+) -> Result<(Vec<OptionChange>, Option<String>), Failure> {
+    let mut late = None;
+    for change in changes.iter_mut().filter(|change| is_primary(change)) {
+        if let OptionValue::Name(port) = &mut change.value
+            && !port.is_empty()
+            && netlink.link(port).map_err(kernel_failure)?.is_none()
+        {
+            late = Some(std::mem::take(port));
+        }
+    }
+    Ok((changes, late))
 }
