@@ -9,7 +9,7 @@ use oxbond_core::engine::{Chosen, Engine, EngineChoice};
 use oxbond_core::event::Event;
 use oxbond_core::time::Instant;
 use oxbond_datapath::KernelTypes;
-use oxbond_linux::engine::kernel::KernelEngine;
+use oxbond_linux::engine::kernel::{self as linux, KernelEngine, Presence};
 use oxbond_linux::engine::{EbpfEngine, EngineError};
 use oxbond_linux::events::{Monitor, Notice};
 use oxbond_linux::netlink::Netlink;
@@ -534,6 +534,8 @@ impl Service {
         }
         self.refuse_left_over(&wanted.name)?;
         let name = wanted.name.clone();
+        let chosen_here = wanted.engine.or(self.driver.auto) == EngineChoice::Auto;
+        let on_ours = (engine == Engine::Kernel && chosen_here).then(|| wanted.clone());
         let replaces = self.pristine(&name)?;
         let make = ToMake {
             wanted,
@@ -546,6 +548,15 @@ impl Service {
             && let Err(failure) = self.put_back_pristine(&name)
         {
             warn!("while undoing: {failure}");
+        }
+        if let (Err(failure), Some(wanted)) = (&made, on_ours)
+            && failure.blame == Blame::Kernel
+            && linux::presence() == Presence::Loadable
+        {
+            // A blacklist, say: its module can only be tried.
+            warn!("{name}: {failure}; our own engine is tried");
+            let why = "the kernel did not load its bonding driver, which is installed".to_owned();
+            return self.make(wanted, Engine::Ebpf, why);
         }
         // Where an engine does not work, its user wants to know why it is on that.
         let (bond, changes) = made.map_err(|failure| match failure.blame {

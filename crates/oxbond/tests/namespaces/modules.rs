@@ -57,6 +57,9 @@ cp /run/modprobe.conf /run/modprobe.kept
 echo 'install bonding /bin/false' >>/run/modprobe.conf
 say refused up
 say refused-again up
+daemon auto
+say refused-auto up
+daemon kernel
 say refused-loaded test -e /sys/module/bonding
 mv /run/modprobe.kept /run/modprobe.conf
 say untouched kind enp3s0 veth
@@ -159,6 +162,11 @@ fn guest_root_the_drivers_module_in_every_state() {
     for again in ["refused", "refused-again"] {
         of(again).with(5, &["modprobe bonding", "modprobe.d", "--engine ebpf"]);
     }
+    // Where no engine was asked for, ours is tried, which this kernel cannot carry.
+    of("refused-auto").with(
+        5,
+        &["the ebpf engine needs", "did not load its bonding driver"],
+    );
     of("refused-loaded").with(1, &[]);
     of("untouched").with(0, &[]);
 
