@@ -34,7 +34,7 @@ one() {
     tries=0
     until grep -q '^Enumeration completed' "$case/said"; do
         tries=$((tries + 1))
-        [ $tries -lt 500 ]
+        [ $tries -lt 3000 ]
         sleep 0.02
     done
     kill $!
