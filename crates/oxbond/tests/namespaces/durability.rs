@@ -11,7 +11,7 @@ use oxbond_lab::proc::{Process, Signal, wait_until};
 use serde_json::Value;
 
 use crate::administration::settled;
-use crate::common::{PEER, PORTS, Subject, on_driver};
+use crate::common::{Ending, PEER, PORTS, Subject, on_driver};
 
 /// A directory of this machine's namespace below its run-time directory.
 fn namespace_dir(subject: &Subject) -> PathBuf {
@@ -336,6 +336,7 @@ fn root_events_follow_the_snapshot_without_a_gap_or_a_double() {
     let mut changer = Wire::to(&subject);
     let end = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _ending = Ending(&end);
         scope.spawn(|| {
             let mut miimon = 50;
             while !end.load(std::sync::atomic::Ordering::Relaxed) {
@@ -365,7 +366,6 @@ fn root_events_follow_the_snapshot_without_a_gap_or_a_double() {
                 }
             }
         }
-        end.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
 

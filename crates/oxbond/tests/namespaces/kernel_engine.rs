@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::administration::settled;
 use crate::apply::as_before;
-use crate::common::{PEER, PORTS, Subject};
+use crate::common::{Ending, PEER, PORTS, Subject};
 
 /// Longest time in which a port that is taken again and again may be given up: 1 + 2 + 4 + 8 + 16 s, and as much again.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(62);
@@ -132,6 +132,7 @@ fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
     subject.must(&apply);
     let (end, taken) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
+        let ending = Ending(&end);
         scope.spawn(|| {
             while !end.load(Ordering::Relaxed) {
                 if host.link("p8").is_ok_and(|link| link["master"] == "bond1") {
@@ -160,7 +161,7 @@ fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
         let times = taken.load(Ordering::Relaxed);
         // Nothing more happens: a second look finds the same.
         std::thread::sleep(Duration::from_secs(3));
-        end.store(true, Ordering::Relaxed);
+        drop(ending);
         told.unwrap_or_else(|e| panic!("{e}: {why:?}\n{}", subject.daemon().unwrap().stderr()));
         assert!(why.contains("oxbond add-port"), "{why}");
         assert_eq!(taken.load(Ordering::Relaxed), times);

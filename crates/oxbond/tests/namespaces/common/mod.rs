@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oxbond_lab::machine::{End, Machine, PATIENCE};
@@ -42,6 +43,15 @@ pub(crate) fn listening(active: usize) -> &'static [&'static str] {
         &PORTS[active..=active]
     } else {
         &PORTS
+    }
+}
+
+/// Sets a flag when it goes, by a panic too: a thread that goes on until then must not keep a failed test for ever.
+pub(crate) struct Ending<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
