@@ -76,6 +76,10 @@ impl Look {
                 };
                 let mut orphans = paths.map(|paths| paths.saved_bonds()).unwrap_or_default();
                 for bond in &mut bonds {
+                    if failure.blame == Blame::Permission {
+                        "whether a daemon has it under management only root is told"
+                            .clone_into(&mut bond.engine.why);
+                    }
                     if orphans.remove(&bond.status.name) {
                         "the daemon that has it under management does not run"
                             .clone_into(&mut bond.engine.why);
