@@ -29,7 +29,7 @@ use super::managed::{ManagedBond, ToMake};
 use super::schedule::Schedule;
 use super::state::{LeftOver, SavedBond, StateDir};
 use super::trial::Trials;
-use crate::control::protocol::{BondRequest, Numbered, Reply, Request};
+use crate::control::protocol::{BondRequest, Numbered, PortRequest, Reply, Request};
 use crate::control::server::{Answer, EVENT_BACKLOG};
 use crate::driver;
 use crate::exit::{Blame, Failure};
@@ -403,10 +403,12 @@ impl Service {
             Request::Rollback => self.roll_back(),
             Request::Trial => return Answer::One(Reply::Trial(self.trials.state(now()))),
             Request::Down { bond } => self.down(&bond),
-            Request::AddPort { bond, port } => {
+            Request::AddPort { bond, mut port } => {
                 let taken = self.taken();
-                self.change(&bond, |bond, netlink, now| {
-                    bond.add_port(netlink, now, port, &taken)
+                self.call_by_its_name(&mut port).and_then(|()| {
+                    self.change(&bond, |bond, netlink, now| {
+                        bond.add_port(netlink, now, port, &taken)
+                    })
                 })
             }
             Request::RemovePort { bond, port } => self.remove_port(&bond, &port),
@@ -513,7 +515,18 @@ impl Service {
         self.pins.as_deref().map_err(Clone::clone)
     }
 
-    fn up(&mut self, wanted: BondRequest) -> Result<Vec<String>, Failure> {
+    /// An interface may be asked for by a name that it has beside its own.
+    fn call_by_its_name(&mut self, port: &mut PortRequest) -> Result<(), Failure> {
+        if let Some(link) = self.netlink.link_by_any_name(&port.name).map_err(kernel)? {
+            port.name = link.name;
+        }
+        Ok(())
+    }
+
+    fn up(&mut self, mut wanted: BondRequest) -> Result<Vec<String>, Failure> {
+        for port in &mut wanted.ports {
+            self.call_by_its_name(port)?;
+        }
         let Chosen { engine, why } = self.choose(&wanted)?;
         self.make(wanted, engine, why)
     }

@@ -100,22 +100,31 @@ fn inside_a_bond_that_another_program_renames_is_known_by_its_old_name() {
     .unwrap_or_else(|e| panic!("{e}: {}", told()));
 }
 
-/// A daemon that may not have its files says so.
+/// A daemon that may not have its files says so, and who may not ask the daemon is not told that a bond is nobody's.
 #[test]
 fn inside_a_daemon_of_nobody_is_told_that_it_needs_root() {
-    let subject = Subject::on(Plan::new(Topology::OneSwitch, &PORTS), "auto");
-    let mut command = subject.host().command("setpriv");
-    for (key, value) in subject.command().get_envs() {
-        command.env(key, value.unwrap());
-    }
-    let output = command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .args([env!("CARGO_BIN_EXE_oxbond"), "daemon"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(4), "{said}");
+    let subject = Subject::bonded("--mode active-backup --miimon 100");
+    let of_nobody = |words: &[&str], code: i32| {
+        let mut command = subject.host().command("setpriv");
+        for (key, value) in subject.command().get_envs() {
+            command.env(key, value.unwrap());
+        }
+        let output = command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(env!("CARGO_BIN_EXE_oxbond"))
+            .args(words)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    };
+    let said = of_nobody(&["daemon"], 4);
     assert!(said.contains("root"), "{said}");
+    let said = of_nobody(&["explain", "bond0"], 0);
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert!(words.join(" ").contains("only root is told"), "{said}");
 }
 
 /// A program that does not want a port to be in the bond takes it out whenever it is in.
@@ -177,6 +186,10 @@ fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
     subject.wait_peer(&PEER[..1]).unwrap();
     subject.must("add-port bond0 enp3s0");
     subject.wait_active("bond0", "enp3s0").unwrap();
+    // From then on it is taken back as any other.
+    host.ip("link set enp3s0 nomaster").unwrap();
+    subject.wait_active("bond0", "enp4s0").unwrap();
+    subject.wait_active("bond0", "enp3s0").unwrap();
     // Who applies the file that asks for it gets it, though nothing in it is new.
     subject.must(&apply);
     wait_until(
@@ -198,7 +211,11 @@ fn inside_a_primary_and_an_active_port_set_later_stay_when_a_port_joins() {
     subject.must("set bond0 --primary enp4s0 --active-slave enp4s0");
     subject.wait_active("bond0", "enp4s0").unwrap();
     subject.must("remove-port bond0 enp3s0");
-    subject.must("add-port bond0 enp3s0");
+    // An interface may have other names, and be asked for by them.
+    let altname = "link property add dev enp3s0 altname eno1";
+    subject.host().ip(altname).unwrap();
+    let said = subject.must("add-port bond0 eno1");
+    assert!(said.contains("enp3s0 joined"), "{said}");
     subject.wait_link(1, "up");
     let bond = subject.bond("bond0").unwrap();
     assert_eq!(bond["options"]["primary"], "enp4s0");

@@ -43,6 +43,8 @@ impl KernelBond {
                 let candidate = inspect::inspect_port(netlink, &self.wanted.name, &name, taken)
                     .map_err(refused_as_port)?;
                 self.join(netlink, &request, &candidate)?;
+                // Whoever asks for it asks for a port that was left alone, too.
+                self.expected.remove(&name);
                 self.wanted.ports.retain(|port| port.name != name);
                 self.wanted.ports.push(request);
                 undo.push(Step::RemovePort(name.clone()));
