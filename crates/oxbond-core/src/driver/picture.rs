@@ -5,7 +5,7 @@ use oxbond_wire::lacp::Information;
 use serde::{Deserialize, Serialize};
 
 use crate::lacp::{ChurnState, Counters};
-use crate::option::{BondOptions, OptionId, PortOptions};
+use crate::option::{BondOptions, Mode, OptionId, PortOptions};
 use crate::port::LinkState;
 use crate::status::{MiiStatus, PortRole};
 
@@ -165,5 +165,38 @@ impl Picture {
             && self.mac_is_random
             && self.raw.is_empty()
             && self.options == BondOptions::default()
+    }
+
+    /// The bond was read at another moment than its ports, and the driver made another port the active one between the two.
+    /// Only active-backup shows it, where no other port says of itself that it is active.
+    pub fn is_torn(&self) -> bool {
+        let is_active = |port: &PortPicture| self.active_port.as_ref() == Some(&port.name);
+        let mut ports = self.ports.iter();
+        self.options.mode == Mode::ActiveBackup
+            && self.active_port.is_some()
+            && ports.any(|port| is_active(port) != (port.role == PortRole::Active))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::bond;
+    use super::*;
+
+    #[test]
+    fn a_failover_between_bond_and_ports_shows() {
+        let whole = bond("mode active-backup miimon 100");
+        assert!(!whole.is_torn());
+        let mut torn = whole.clone();
+        torn.active_port = Some("v1".to_owned());
+        assert!(torn.is_torn());
+        torn.unplug(0);
+        assert!(torn.is_torn());
+        torn.ports[1].role = PortRole::Active;
+        assert!(!torn.is_torn());
+        // The ARP monitor tries a port while none is active.
+        torn.active_port = None;
+        assert!(!torn.is_torn());
+        assert!(!bond("mode balance-alb miimon 100").is_torn());
     }
 }

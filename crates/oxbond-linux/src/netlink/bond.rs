@@ -27,6 +27,9 @@ pub(crate) const KIND: &[u8] = b"bond";
 const IFLA_STATS64: u16 = 23;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 
+/// How often a bond and its ports are read until they are of one moment.
+const MOST_LOOKS: usize = 5;
+
 const IFF_UP: u32 = 1;
 const IFF_LOWER_UP: u32 = 1 << 16;
 /// `IF_OPER_NOTPRESENT`, `IF_OPER_DOWN`, `IF_OPER_LOWERLAYERDOWN`.
@@ -106,6 +109,16 @@ impl DriverLink {
         Some(link)
     }
 
+    /// Whether it says the same, but for what it counts.
+    fn is_as(&self, other: &Self) -> bool {
+        let counted = Self {
+            traffic: self.traffic,
+            tx_dropped: self.tx_dropped,
+            ..other.clone()
+        };
+        *self == counted
+    }
+
     fn read_info(&mut self, info: &[u8]) {
         let of = |kind, data| {
             let kind = attribute(info, kind)?;
@@ -140,19 +153,31 @@ impl Netlink {
         self.dump_driver_links(&[])
     }
 
-    /// The bond of this index, `None` where that is no bond of the driver; and its ports, in the kernel's order.
+    /// The bond of this index, `None` where that is no bond of the driver; and its ports, in the kernel's order. Both are of
+    /// one moment, unless the driver is at work every time: who looks would see a failover without its cause.
     pub(crate) fn driver_bond(
         &mut self,
         index: u32,
     ) -> Result<Option<(DriverLink, Vec<DriverLink>)>, KernelError> {
-        let Some(bond) = self.driver_link(index)?.filter(|link| link.bond.is_some()) else {
+        let is_bond = |link: &DriverLink| link.bond.is_some();
+        let filter = [DefaultNla::new(IFLA_MASTER, index.to_ne_bytes().to_vec())];
+        let Some(mut bond) = self.driver_link(index)?.filter(is_bond) else {
             return Ok(None);
         };
-        let filter = DefaultNla::new(IFLA_MASTER, index.to_ne_bytes().to_vec());
-        let mut ports = self.dump_driver_links(&[filter])?;
-        // An old kernel may pass over the filter.
-        ports.retain(|port| port.master == Some(index));
-        Ok(Some((bond, ports)))
+        let mut looks = 0;
+        loop {
+            let mut ports = self.dump_driver_links(&filter)?;
+            // An old kernel may pass over the filter.
+            ports.retain(|port| port.master == Some(index));
+            let Some(after) = self.driver_link(index)?.filter(is_bond) else {
+                return Ok(None);
+            };
+            let rests = bond.is_as(&after);
+            (bond, looks) = (after, looks + 1);
+            if rests || looks == MOST_LOOKS {
+                return Ok(Some((bond, ports)));
+            }
+        }
     }
 
     /// The interface of this index, `None` where it has nothing to do with the driver.

@@ -78,12 +78,19 @@ pub fn pictures_of(
         sources.counters = nl.lacp_counters()?;
     }
     let none = Vec::new();
-    Ok(bonds()
+    let mut pictures: Vec<Picture> = bonds()
         .map(|bond| {
             let ports = ports.get(&bond.index).unwrap_or(&none);
             sources.picture(bond, ports)
         })
-        .collect())
+        .collect();
+    // The kernel tells many interfaces a part at a time, and the driver may work between the parts.
+    for torn in pictures.iter_mut().filter(|picture| picture.is_torn()) {
+        if let Some(whole) = picture(nl, torn.ifindex)? {
+            *torn = whole;
+        }
+    }
+    Ok(pictures)
 }
 
 /// The bond of this index; `None` where that is no bond of the driver.
