@@ -379,8 +379,9 @@ mod tests {
 
     #[test]
     fn root_a_full_disk_leaves_the_old_text() {
+        // What is mounted there is gone when the directory is to go.
+        let dir = TempDir::new();
         in_fresh_namespaces(|| {
-            let dir = TempDir::new();
             mount(
                 "tmpfs",
                 dir.path(),
@@ -403,8 +404,8 @@ mod tests {
 
     #[test]
     fn root_a_file_that_is_a_mount_is_written_in_place() {
+        let dir = TempDir::new();
         in_fresh_namespaces(|| {
-            let dir = TempDir::new();
             let [file, outside] = ["resolv.conf", "outside"].map(|name| dir.path().join(name));
             fs::write(&file, "").unwrap();
             fs::write(&outside, "a longer old text").unwrap();
