@@ -85,11 +85,6 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Where the draft is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Writes text, behind what was written before.
     ///
     /// # Errors
@@ -284,10 +279,10 @@ mod tests {
         let mut draft = Draft::of(&file, KEPT).unwrap();
         draft.write(b"new").unwrap();
         assert_eq!(
-            (text(draft.path()).as_str(), text(&file).as_str()),
+            (text(&draft.path).as_str(), text(&file).as_str()),
             ("new", "old")
         );
-        let path = draft.path().to_owned();
+        let path = draft.path.clone();
         drop(draft);
         assert_eq!(names(dir.path()), ["file"]);
 

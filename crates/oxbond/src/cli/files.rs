@@ -68,14 +68,18 @@ pub(super) fn given(matches: &ArgMatches) -> Result<Wanted, Failure> {
 /// Reads configuration files, all in one dialect; all their errors come at once, on standard error, warnings too.
 /// Directories without such files want nothing.
 pub(crate) fn read_files(dialect: Option<Dialect>, paths: &[PathBuf]) -> Result<Wanted, Failure> {
-    let gathered = gather(paths, dialect);
-    let dialect = one_dialect(&gathered)?.unwrap_or(Dialect::Toml);
+    wanted(&gather(paths, dialect))
+}
+
+/// What files want that were read already, as [`read_files`] does.
+pub(super) fn wanted(gathered: &Gathered) -> Result<Wanted, Failure> {
+    let dialect = one_dialect(gathered)?.unwrap_or(Dialect::Toml);
     let mut reading = dialect.read(&gathered.sources);
     check::check(&mut reading.network, &mut reading.diagnostics);
     reading
         .diagnostics
         .sort_by_key(|diagnostic| diagnostic.span);
-    let errors = complain(&gathered, &reading.diagnostics);
+    let errors = complain(gathered, &reading.diagnostics);
     // In our own dialect, a fate of a line is a diagnostic too.
     for line in dialect.lines(&reading.report, &gathered.sources) {
         if dialect != Dialect::Toml && line.fates.iter().any(|fate| *fate != Fate::Mapped) {

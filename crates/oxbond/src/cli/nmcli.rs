@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use oxbond_config::detect::Gathered;
 use oxbond_config::dialect::{Dialect, nmcli};
 use oxbond_linux::files::{Draft, Mode};
 
-use super::files::{CONFIG_DIR, read_files};
+use super::files::{self, CONFIG_DIR};
 use super::{done, save, texts};
 use crate::control::client::Client;
 use crate::control::protocol::Request;
@@ -86,13 +87,19 @@ pub(super) fn run(run_root: &Path, matches: &ArgMatches) -> Result<ExitCode, Fai
     }
     // From here on another one that is told a line waits.
     let mut draft = Draft::of(&lines, Mode::KeptOr(0o644)).map_err(unkept)?;
-    let mut text = fs::read_to_string(&lines).unwrap_or_default();
+    let mut text = match fs::read_to_string(&lines) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(unkept)?,
+    };
     if !matches!(verb, Verb::Apply) {
         text += &nmcli::typed(&words);
         text.push('\n');
     }
     draft.write(text.as_bytes()).map_err(unkept)?;
-    let wanted = read_files(Some(Dialect::Nmcli), &[draft.path().to_owned()])?;
+    // What is wrong is told of the file that the lines are for, whether they get there or not.
+    let mut gathered = Gathered::default();
+    gathered.add(&lines.to_string_lossy(), text, Some(Dialect::Nmcli));
+    let wanted = files::wanted(&gathered)?;
     if !matches!(verb, Verb::Note) {
         let paths = RunPaths::here(run_root)?;
         done(Client::connect(&paths.socket())?.call(Request::Apply { wanted })?)?;

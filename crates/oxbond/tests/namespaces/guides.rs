@@ -273,6 +273,18 @@ fn root_nmcli_typed_line_by_line() {
     assert_eq!(code, Some(3), "{said}");
     assert_eq!(nmcli(&["radio", "wifi", "off"]).0, Some(2));
     assert_eq!(std::fs::read_to_string(&lines).unwrap(), kept);
+    // What is wrong with one is told of the file that a user knows.
+    let said = nmcli(&["con", "modify", "bond0", "bond.options", "mode=9"]).1;
+    assert!(said.contains("var/nmcli.lines:"), "{said}");
+
+    // Lines that cannot be read are not written over.
+    let unreadable = [kept.as_bytes(), b"# \xff\n"].concat();
+    std::fs::write(&lines, &unreadable).unwrap();
+    let (code, said) = nmcli(&["con", "up", "bond0"]);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
+    assert_eq!(std::fs::read(&lines).unwrap(), unreadable);
+    std::fs::write(&lines, kept).unwrap();
 
     // The boot: what was saved is there again.
     subject.must("down bond0");
