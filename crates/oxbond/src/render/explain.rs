@@ -143,7 +143,7 @@ fn missing(status: &BondStatus, name: &str, hindered: Option<&String>) -> Told {
         Some(why) => (
             format!("expected, and cannot join: {why}"),
             format!(
-                "it joins when that is mended; oxbond remove-port {bond} {name} if it is not to"
+                "when that is mended, oxbond add-port {bond} {name} takes it in at once; oxbond remove-port {bond} {name} if it is not to join"
             ),
         ),
         None => (
