@@ -187,8 +187,14 @@ fn inside_a_port_that_another_program_keeps_taking_is_left_alone_in_the_end() {
     subject.must("add-port bond0 enp3s0");
     subject.wait_active("bond0", "enp3s0").unwrap();
     // From then on it is taken back as any other.
+    let back = || {
+        let log = subject.daemon().unwrap().stderr();
+        log.matches("bond0: enp3s0 joined again").count()
+    };
+    let before = back();
     host.ip("link set enp3s0 nomaster").unwrap();
-    subject.wait_active("bond0", "enp4s0").unwrap();
+    wait_until(PATIENCE, "it is taken back", || back() > before)
+        .unwrap_or_else(|e| panic!("{e}\n{}", subject.daemon().unwrap().stderr()));
     subject.wait_active("bond0", "enp3s0").unwrap();
     // Who applies the file that asks for it gets it, though nothing in it is new.
     subject.must(&apply);
