@@ -263,7 +263,8 @@ fn inside_adoption_of_an_active_backup_bond() {
     });
 }
 
-/// What the partner, the driver's bond at the other end, shows of the aggregation: its aggregator, partner and ports.
+/// What the partner, the driver's bond at the other end, shows of the aggregation: its aggregator, partner and ports, and the
+/// states of these at both ends.
 fn partner(mover: &Mover) -> Vec<String> {
     let peer = &mover.subject.rig.peer;
     let text = peer.execute("cat", "/proc/net/bonding/bond0").unwrap();
@@ -273,6 +274,7 @@ fn partner(mover: &Mover) -> Vec<String> {
         "Number of ports",
         "Partner Key",
         "Churned Count",
+        "port state",
     ];
     text.lines()
         .map(str::trim)
@@ -299,7 +301,11 @@ fn inside_adoption_of_a_link_aggregation_below_a_bridge() {
         &format!("address add {}/24 dev vmbr0", HOST[0]),
         "link set bond0 master vmbr0",
     ]);
-    let whole = |lines: &[String]| lines.iter().any(|line| line == "Number of ports: 2");
+    // All of 2 ports at 2 ends are collecting and distributing: before, the aggregator counts ports that carry nothing yet.
+    let whole = |lines: &[String]| {
+        let states = lines.iter().filter(|line| *line == "port state: 63");
+        states.count() == 4
+    };
     wait_until(PATIENCE * 2, "the aggregate has formed", || {
         whole(&partner(&mover))
     })
