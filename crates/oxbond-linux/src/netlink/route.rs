@@ -96,6 +96,15 @@ pub struct RouteRecord {
 }
 
 impl RouteRecord {
+    /// Whether one of these leads where this does, by the same ways.
+    pub fn is_among(&self, others: &[Self]) -> bool {
+        others.iter().any(|other| {
+            other.route == self.route
+                && other.ifindexes == self.ifindexes
+                && other.nexthop == self.nexthop
+        })
+    }
+
     fn from_message(message: &RouteMessage) -> Option<Self> {
         let header = &message.header;
         if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {

@@ -646,12 +646,7 @@ fn put_back_missing(
     routes: &[RouteRecord],
 ) -> Result<(), KernelError> {
     let there = nl.routes()?;
-    let is_there = |record: &RouteRecord| {
-        there
-            .iter()
-            .any(|have| have.route == record.route && have.ifindexes == record.ifindexes)
-    };
-    let missing = routes.iter().filter(|record| !is_there(record));
+    let missing = routes.iter().filter(|record| !record.is_among(&there));
     for record in missing {
         nl.put_back_route(index, record)?;
     }

@@ -206,15 +206,8 @@ impl Belongings {
             Ok(now) => now,
             Err(error) => return vec![error],
         };
-        let is_there = |wanted: &RouteRecord| {
-            now.iter().any(|there| {
-                there.route == wanted.route
-                    && there.ifindexes == wanted.ifindexes
-                    && there.nexthop == wanted.nexthop
-            })
-        };
         let mut complaints = Vec::new();
-        for record in self.routes.iter().filter(|record| !is_there(record)) {
+        for record in self.routes.iter().filter(|record| !record.is_among(&now)) {
             // The interfaces of several next hops stand in the message.
             let over = record.ifindexes.first().copied().unwrap_or_default();
             complaints.extend(nl.put_back_route(over, record).err().filter(is_news));
