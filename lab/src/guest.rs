@@ -23,7 +23,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 pub use self::kernel::Kernel;
 use self::kernel::{Image, Preparation};
@@ -49,6 +49,7 @@ pub struct Guest {
     memory_mib: u32,
     timeout: Duration,
     environment: Vec<(OsString, OsString)>,
+    read_ahead: Vec<PathBuf>,
 }
 
 /// What a command in a guest wrote and returned.
@@ -60,6 +61,19 @@ pub struct Outcome {
     pub stdout: Vec<u8>,
     /// What it wrote to standard error.
     pub stderr: Vec<u8>,
+}
+
+impl Outcome {
+    /// What a test program printed.
+    ///
+    /// # Errors
+    /// A test failed, with all that it printed.
+    pub(crate) fn of_test(&self) -> Result<String> {
+        let said = String::from_utf8_lossy(&self.stdout);
+        let errors = String::from_utf8_lossy(&self.stderr);
+        ensure!(self.code == 0, "the guest failed:\n{said}{errors}");
+        Ok(said.into_owned())
+    }
 }
 
 /// Seconds after which a KVM that has not booted the probe is taken for broken; a working one needs about one.
@@ -77,6 +91,7 @@ impl Guest {
             memory_mib: 1024,
             timeout: Duration::from_secs(300),
             environment: Vec::new(),
+            read_ahead: Vec::new(),
         }
     }
 
@@ -106,6 +121,24 @@ impl Guest {
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((key.into(), value.into()));
         self
+    }
+
+    /// Has the guest read a file before the command runs. Where the clock counts instructions, a program that waits for the
+    /// host's files finds that time has jumped to the next timer.
+    #[must_use]
+    pub fn read_ahead(mut self, file: impl Into<PathBuf>) -> Self {
+        self.read_ahead.push(file.into());
+        self
+    }
+
+    /// Runs one test of the calling test program in there, and answers what it printed.
+    ///
+    /// # Errors
+    /// Those of [`Guest::run`]; the test failed, with all that it printed.
+    pub fn run_test(&self, name: &str) -> Result<String> {
+        let command = test_command(name)?;
+        let guest = self.clone().read_ahead(&command[0]);
+        guest.run(command)?.of_test()
     }
 
     /// Boots, runs `command` (the program and its arguments) in the current directory, and collects its output.
@@ -144,7 +177,7 @@ impl Guest {
         let command: Vec<_> = command.into_iter().map(Into::into).collect();
         let directory =
             std::env::current_dir().context("no current directory to run the command in")?;
-        let script = job_script(&directory, &self.environment, &command);
+        let script = job_script(&directory, &self.environment, &self.read_ahead, &command);
         let machine = Machine {
             image: &image,
             accelerator,
@@ -166,10 +199,22 @@ fn probe(image: &Image) -> Result<()> {
     machine.boot(None, io::sink(), io::sink()).map(drop)
 }
 
-/// The shell script that runs a command in a directory with an environment.
+/// The words that run one test of the calling test program.
+pub(crate) fn test_command(name: &str) -> Result<[OsString; 4]> {
+    let me = std::env::current_exe().context("the test program has no path")?;
+    Ok([
+        me.into(),
+        name.into(),
+        "--exact".into(),
+        "--nocapture".into(),
+    ])
+}
+
+/// The shell script that runs a command in a directory with an environment, after it has read some files.
 pub(crate) fn job_script(
     directory: &Path,
     environment: &[(OsString, OsString)],
+    read_ahead: &[PathBuf],
     command: &[OsString],
 ) -> Vec<u8> {
     let mut script = b"cd ".to_vec();
@@ -181,6 +226,11 @@ pub(crate) fn job_script(
         script.push(b'=');
         quote(value.as_bytes(), &mut script);
         script.push(b'\n');
+    }
+    for file in read_ahead {
+        script.extend_from_slice(b"cat ");
+        quote(file.as_os_str().as_bytes(), &mut script);
+        script.extend_from_slice(b" >/dev/null || exit 125\n");
     }
     script.extend_from_slice(b"exec");
     for word in command {
@@ -409,7 +459,7 @@ mod tests {
         let mut command = vec![OsString::from("printf"), "%s|".into()];
         command.extend(words.iter().map(Into::into));
         let environment = [("GREETING".into(), "don't $PANIC".into())];
-        let script = job_script(Path::new("/"), &environment, &command);
+        let script = job_script(Path::new("/"), &environment, &[], &command);
         let run = |script: &[u8]| {
             let output = Command::new("sh")
                 .arg("-c")
@@ -420,9 +470,12 @@ mod tests {
         assert_eq!(run(&script), words.join("|") + "|");
         let command = ["sh".into(), "-c".into(), "echo \"$GREETING\"; pwd".into()];
         assert_eq!(
-            run(&job_script(Path::new("/usr"), &environment, &command)),
+            run(&job_script(Path::new("/usr"), &environment, &[], &command)),
             "don't $PANIC\n/usr\n"
         );
+        let missing = [PathBuf::from("/nonexistent/it's")];
+        let script = job_script(Path::new("/"), &environment, &missing, &command);
+        assert_eq!(run(&script), "");
     }
 
     #[test]

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 
-use crate::guest::{Outcome, WorkDirectory, job_script, tail};
+use crate::guest::{Outcome, WorkDirectory, job_script, tail, test_command};
 use crate::proc::Process;
 
 /// Where Debian's package `user-mode-linux` puts modules, in a directory named by their release.
@@ -73,13 +73,7 @@ impl Uml {
     /// # Errors
     /// Those of [`Uml::run`]; the test failed, with all that it printed.
     pub fn run_test(&self, name: &str) -> Result<String> {
-        let me = std::env::current_exe().context("the test program has no path")?;
-        let command = [me.as_os_str(), name.as_ref(), "--nocapture".as_ref()];
-        let outcome = self.run(command)?;
-        let said = String::from_utf8_lossy(&outcome.stdout);
-        let errors = String::from_utf8_lossy(&outcome.stderr);
-        ensure!(outcome.code == 0, "the guest failed:\n{said}{errors}");
-        Ok(said.into_owned())
+        self.run(test_command(name)?)?.of_test()
     }
 
     /// Boots, runs `command` (the program and its arguments) in the current directory, and collects its output. It can
@@ -96,7 +90,7 @@ impl Uml {
         let work = WorkDirectory::new()?;
         fs::write(
             work.path("job"),
-            job_script(&directory, &self.environment, &command),
+            job_script(&directory, &self.environment, &[], &command),
         )?;
         fs::write(work.path("modules"), modules.as_os_str().as_encoded_bytes())?;
         fs::write(work.path("init"), include_str!("../guest/uml.sh"))?;

@@ -102,14 +102,14 @@ fn run_adoption(kernel: Kernel, left_out: &[&str]) {
     let skip = |name: &&str| format!(" --skip {name}");
     let skipped: String = left_out.iter().map(skip).collect();
     let binary = this_binary();
-    // Read before, for whoever waits for a file waits in vain: the clock jumps to the next timer meanwhile.
     let command = format!(
-        "cat {0} {1} >/dev/null; {READ_AHEAD}; exec {0} --test-threads=1 --nocapture adoption:: asking::{skipped}",
+        "{READ_AHEAD}; exec {} --test-threads=1 --nocapture adoption:: asking::{skipped}",
         binary.display(),
-        env!("CARGO_BIN_EXE_oxbond")
     );
     let outcome = Guest::new(kernel)
         .accelerator(Accelerator::Icount)
+        .read_ahead(&binary)
+        .read_ahead(env!("CARGO_BIN_EXE_oxbond"))
         .memory_mib(2048)
         .timeout(PATIENCE)
         .env("OXBOND_MOVES", "1")
