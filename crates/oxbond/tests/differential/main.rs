@@ -1,10 +1,10 @@
 //! Our bond beside the kernel's: the same scripts on both, compared field by field.
 //!
 //! ```text
-//!   scripts/*.txt, generate ─► driver (user-mode Linux) ─► what was seen, and when ─┐
-//!                                                                                 ├─► compare ─► differences
-//!                            ─► ours (the core, in virtual time, at those times) ──┤
-//!                            ─► program (daemon and `oxbond ip`, in real time) ────┘
+//!   scripts/*.txt, generate ─► driver (Linux 6.1 in QEMU) ─► what was seen, and when ─┐
+//!                                                                                     ├─► compare ─► differences
+//!                            ─► ours (the core, in virtual time, at those times) ─────┤
+//!                            ─► program (daemon and `oxbond ip`, in real time) ───────┘
 //! ```
 
 #![allow(
