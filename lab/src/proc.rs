@@ -14,7 +14,7 @@ pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, set_parent_process_death_signal};
 
 /// Polls `condition` until it holds and returns how long that took. Where one look takes long, as in an emulated machine,
-/// half of the time is left to what is waited for.
+/// three quarters of the time are left to what is waited for.
 ///
 /// # Errors
 /// When `deadline` passes first; the text names `what`.
@@ -33,7 +33,7 @@ pub fn wait_until(
         if start.elapsed() >= deadline {
             bail!("waited {deadline:?} in vain until {what}");
         }
-        std::thread::sleep(pause.max(look.elapsed()));
+        std::thread::sleep(pause.max(look.elapsed() * 3));
         pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
