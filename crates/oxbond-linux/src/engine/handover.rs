@@ -489,7 +489,8 @@ impl Pair {
 
     /// Puts everything on `to`, one of the two. What is there already is left.
     fn stand_on(&self, nl: &mut Netlink, to: u32) -> Vec<EngineError> {
-        let mut results = Vec::new();
+        // It may have come up just now: a bridge that it joins before it transmits lets nothing through it until then.
+        let mut results = vec![nl.wait_until_started(to)];
         if self.ipv6_disabled == Some(false)
             && let Ok(Some(link)) = nl.link_by_index(to)
         {
